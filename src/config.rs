@@ -1,0 +1,168 @@
+//! What an embedder decides about a node, once.
+//!
+//! Owns [`Config`], its defaults and the check of their sense. A `Config` that exists is valid, so
+//! nothing that reads one has to check again. Knows nothing of the protocol.
+
+use getset::CopyGetters;
+use thiserror::Error;
+
+use crate::types::{LogIndex, NodeId};
+
+/// The settings of a node. Built by [`Config::builder`], which checks them.
+///
+/// The defaults are the safe ones: pre-vote and check-quorum are on, and everything that can
+/// grow is bounded.
+#[derive(Clone, CopyGetters, Debug, PartialEq, Eq, Hash)]
+#[getset(get_copy = "pub")]
+#[non_exhaustive]
+pub struct Config {
+    /// The node's own id.
+    pub(crate) id: NodeId,
+    /// The leader sends heartbeats each time this many ticks have passed. Default 1.
+    pub(crate) heartbeat_interval_ticks: u32,
+    /// A follower that hears from no leader for at least this many ticks campaigns (Raft 5.2).
+    /// Also how long a follower stands by a leader it has heard from, and how long a leader may go
+    /// without a quorum. Default 10.
+    pub(crate) election_timeout_ticks: u32,
+    /// Election timeouts are drawn at random from `election_timeout_ticks` to below this, to make
+    /// split votes rare (Raft 5.2). Default 20.
+    pub(crate) max_election_timeout_ticks: u32,
+    /// Whether to ask for pre-votes before campaigning (Thesis 9.6). Default true.
+    pub(crate) pre_vote: bool,
+    /// Whether a leader steps down that has not heard from a quorum for an election timeout
+    /// (Thesis 6.2). Default true.
+    pub(crate) check_quorum: bool,
+    /// The most bytes of entries in one message, counted as
+    /// [`Entry::size_bytes`](crate::Entry::size_bytes). One entry always fits. Default 1 MiB.
+    pub(crate) max_message_bytes: u64,
+    /// The most append messages on their way to one peer. Default 256.
+    pub(crate) max_inflight_messages: usize,
+    /// The most bytes of entries on their way to one peer; a single message always fits.
+    /// Default 16 MiB.
+    pub(crate) max_inflight_bytes: u64,
+    /// A leader takes no proposal that would bring the uncommitted ones of its term over this many
+    /// bytes; one proposal always fits. Default 64 MiB.
+    pub(crate) max_uncommitted_bytes: u64,
+    /// The most bytes of committed entries in one `Ready`; one entry always fits. Default 16 MiB.
+    pub(crate) max_committed_bytes_per_ready: u64,
+    /// How many bytes of entries the node keeps in memory for peers and for the apply, beyond
+    /// those that are not persisted yet. What does not fit is read back from the `Storage`.
+    /// Default 16 MiB.
+    pub(crate) max_tail_bytes: u64,
+    /// The last entry that the state machine has applied when the node starts. Default zero.
+    pub(crate) applied: LogIndex,
+    /// From this and the node's id follows every random choice of the node, so a run can be
+    /// repeated exactly. Nodes of one cluster may share it. Default zero.
+    pub(crate) seed: u64,
+}
+
+impl Config {
+    /// Starts from the defaults.
+    pub const fn builder(id: NodeId) -> ConfigBuilder {
+        ConfigBuilder {
+            config: Self {
+                id,
+                heartbeat_interval_ticks: 1,
+                election_timeout_ticks: 10,
+                max_election_timeout_ticks: 20,
+                pre_vote: true,
+                check_quorum: true,
+                max_message_bytes: 1 << 20,
+                max_inflight_messages: 256,
+                max_inflight_bytes: 16 << 20,
+                max_uncommitted_bytes: 64 << 20,
+                max_committed_bytes_per_ready: 16 << 20,
+                max_tail_bytes: 16 << 20,
+                applied: LogIndex::ZERO,
+                seed: 0,
+            },
+        }
+    }
+
+    /// The defaults.
+    #[must_use]
+    pub const fn new(id: NodeId) -> Self {
+        Self::builder(id).config
+    }
+}
+
+/// Why a [`Config`] cannot be.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The heartbeat interval is zero.
+    #[error("heartbeat_interval_ticks must be at least 1")]
+    NoHeartbeat,
+    /// A follower would campaign between two heartbeats.
+    #[error("election_timeout_ticks must be greater than heartbeat_interval_ticks")]
+    ElectionTimeoutTooShort,
+    /// There is nothing to draw a timeout from.
+    #[error("max_election_timeout_ticks must be greater than election_timeout_ticks")]
+    NoElectionTimeoutRange,
+    /// Nothing could ever be sent.
+    #[error("max_inflight_messages must be at least 1")]
+    NoInflightMessages,
+    /// The start position is out of range.
+    #[error("applied must be at most LogIndex::MAX")]
+    AppliedOutOfRange,
+}
+
+/// Collects settings; each method sets the field of [`Config`] that has its name.
+#[derive(Clone, Debug)]
+#[must_use = "the settings take effect in `build`"]
+pub struct ConfigBuilder {
+    config: Config,
+}
+
+macro_rules! setters {
+    ($($field:ident: $type:ty),* $(,)?) => {$(
+        #[doc = concat!("Sets [`Config::", stringify!($field), "`].")]
+        pub const fn $field(mut self, value: $type) -> Self {
+            self.config.$field = value;
+            self
+        }
+    )*};
+}
+
+impl ConfigBuilder {
+    setters! {
+        heartbeat_interval_ticks: u32,
+        election_timeout_ticks: u32,
+        max_election_timeout_ticks: u32,
+        pre_vote: bool,
+        check_quorum: bool,
+        max_message_bytes: u64,
+        max_inflight_messages: usize,
+        max_inflight_bytes: u64,
+        max_uncommitted_bytes: u64,
+        max_committed_bytes_per_ready: u64,
+        max_tail_bytes: u64,
+        applied: LogIndex,
+        seed: u64,
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        if config.heartbeat_interval_ticks == 0 {
+            return Err(ConfigError::NoHeartbeat);
+        }
+        if config.election_timeout_ticks <= config.heartbeat_interval_ticks {
+            return Err(ConfigError::ElectionTimeoutTooShort);
+        }
+        if config.max_election_timeout_ticks <= config.election_timeout_ticks {
+            return Err(ConfigError::NoElectionTimeoutRange);
+        }
+        if config.max_inflight_messages == 0 {
+            return Err(ConfigError::NoInflightMessages);
+        }
+        if config.applied > LogIndex::MAX {
+            return Err(ConfigError::AppliedOutOfRange);
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,259 @@
+//! Errors, by who is to blame: a peer or the network, the embedder's call, the embedder's `Storage`.
+//!
+//! Owns the error types of the public API, except those that belong to one module alone
+//! ([`ConfigError`](crate::ConfigError), [`StorageError`], [`MembershipError`]). What would be our own
+//! fault is no error: it is an assertion (see `raft/invariants.rs`).
+//!
+//! Every error but [`Halted`] leaves the node exactly as it was.
+
+use alloc::boxed::Box;
+
+use thiserror::Error;
+
+use crate::membership::MembershipError;
+use crate::message::{Message, MessageKind};
+use crate::storage::StorageError;
+use crate::types::{LogId, LogIndex, NodeId, Term};
+
+/// The node has stopped for good, because its [`Storage`](crate::Storage) failed or broke its contract.
+///
+/// What it has promised still stands. It does nothing more, neither for peers nor for the embedder;
+/// repair the storage and start a new node from it.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[error("the node has stopped: {error}")]
+pub struct Halted {
+    /// What the storage answered.
+    #[source]
+    pub error: StorageError,
+}
+
+/// Why a node cannot start from what its [`Storage`](crate::Storage) holds.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The storage could not be read.
+    #[error("the storage cannot be read: {0}")]
+    Storage(#[from] StorageError),
+    /// The membership is inconsistent.
+    #[error("the stored membership is inconsistent: {0}")]
+    Membership(#[from] MembershipError),
+    /// The commit index points outside the log: the log has lost its end, or the hard state is not
+    /// this log's.
+    #[error(
+        "the commit index {commit_index} is outside the log ({snapshot_index} to {last_index}); \
+         the log or the hard state is incomplete, restore the node from its peers"
+    )]
+    CommitOutOfRange {
+        /// The commit index of the hard state.
+        commit_index: LogIndex,
+        /// The last index before the log's first.
+        snapshot_index: LogIndex,
+        /// The log's last index.
+        last_index: LogIndex,
+    },
+    /// The log has an entry of a term that the hard state has not seen: the hard state was lost, and with it
+    /// the vote. Such a node could vote twice.
+    #[error(
+        "the log ends at {last_log}, but the hard state knows only term {current_term}; \
+         the vote may be lost, restore the node from its peers"
+    )]
+    TermBehindLog {
+        /// The term of the hard state.
+        current_term: Term,
+        /// The last entry of the log.
+        last_log: LogId,
+    },
+}
+
+/// Why a message was refused. The node is exactly as it was, unless it [`Halted`].
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// The message is for another node.
+    #[error("the message is for node {to}")]
+    NotForThisNode {
+        /// The addressee.
+        to: NodeId,
+    },
+    /// The message claims to be from this node itself.
+    #[error("the message claims to be from this node")]
+    FromThisNode,
+    /// The sender is no member, and the kind is one that only members send.
+    #[error("node {from} is not a member and sent {kind}")]
+    NotAMember {
+        /// The sender.
+        from: NodeId,
+        /// What it sent.
+        kind: MessageKind,
+    },
+    /// The kind needs a term and carries none.
+    #[error("{0} without a term")]
+    TermMissing(MessageKind),
+    /// The kind belongs to no term and carries one.
+    #[error("{0} with a term")]
+    TermForbidden(MessageKind),
+    /// A term, index or log position is outside the possible range, or contradicts the message's term.
+    #[error("{kind} with an impossible {field}")]
+    OutOfRange {
+        /// The message.
+        kind: MessageKind,
+        /// The field.
+        field: &'static str,
+    },
+    /// The entries do not follow `prev_log` and each other.
+    #[error("the entries after {prev_log} have gaps or impossible terms")]
+    MalformedEntries {
+        /// The entry they should follow.
+        prev_log: LogId,
+    },
+    /// A leader contradicts an entry that is committed here: two clusters are mixed up, or a node
+    /// has lost its log.
+    #[error("entry {entry} contradicts an entry that is committed here (up to {commit_index})")]
+    ConflictsWithCommitted {
+        /// The leader's entry.
+        entry: LogId,
+        /// The commit index here.
+        commit_index: LogIndex,
+    },
+    /// The leader says that entries are committed which this log does not reach: the node has lost
+    /// the end of its log. Send `reply`, and the leader starts over from what is left.
+    #[error(
+        "the leader says that {leader_commit} is committed, but this log ends at {last_log}: \
+         its end was lost"
+    )]
+    CommitBeyondLog {
+        /// What the leader says.
+        leader_commit: LogIndex,
+        /// The last entry here.
+        last_log: LogId,
+        /// A rejection for the leader.
+        reply: Box<Message>,
+    },
+    /// A snapshot with an inconsistent membership.
+    #[error("the snapshot's membership is inconsistent: {0}")]
+    SnapshotMembership(MembershipError),
+    /// A snapshot of a cluster that this node does not belong to.
+    #[error("the snapshot's membership does not contain this node")]
+    SnapshotWithoutThisNode,
+    /// A peer acknowledges what this leader never had.
+    #[error("the peer acknowledges {index}, but the log ends at {last_index}")]
+    AckBeyondLog {
+        /// What it acknowledges.
+        index: LogIndex,
+        /// The last index here.
+        last_index: LogIndex,
+    },
+    /// Another node claims to lead the term that this node leads.
+    #[error("node {from} claims to lead term {term}, which this node leads")]
+    SecondLeader {
+        /// The other node.
+        from: NodeId,
+        /// The term.
+        term: Term,
+    },
+    /// Forwarded proposals without a proposal.
+    #[error("proposals without a proposal")]
+    NoProposals,
+    /// Forwarded proposals were refused.
+    #[error("the forwarded proposals are refused: {0}")]
+    Propose(ProposeError),
+    /// This version does not handle the kind.
+    #[error("{0} is not supported")]
+    Unsupported(MessageKind),
+}
+
+impl StepError {
+    /// An answer that the sender needs all the same; send it.
+    #[must_use]
+    pub fn into_reply(self) -> Option<Message> {
+        if let Self::CommitBeyondLog { reply, .. } = self {
+            Some(*reply)
+        } else {
+            None
+        }
+    }
+}
+
+/// Why a proposal was not taken. It is not in the log, and will not be.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// Only the leader takes proposals.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// The uncommitted proposals would exceed
+    /// [`Config::max_uncommitted_bytes`](crate::Config::max_uncommitted_bytes).
+    #[error("too many bytes are proposed and not committed; wait for some to commit")]
+    TooManyUncommitted,
+    /// An earlier membership change is not applied on this leader yet.
+    #[error("a membership change is in progress")]
+    ChangePending,
+    /// The change is impossible from the current membership.
+    #[error("the membership change is impossible: {0}")]
+    Membership(#[from] MembershipError),
+}
+
+/// Why the node does not campaign.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CampaignError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// It leads already.
+    #[error("this node leads already")]
+    AlreadyLeader,
+    /// It has no vote, or belongs to no cluster yet.
+    #[error("this node is no voter")]
+    NotAVoter,
+    /// It is busy installing a snapshot.
+    #[error("a snapshot is being installed")]
+    InstallingSnapshot,
+    /// A committed membership change has not been applied yet, so it does not know who votes.
+    #[error("a committed membership change has not been applied yet")]
+    UnappliedChange,
+    /// There is no later term.
+    #[error("there is no term after the current one")]
+    NoTermLeft,
+}
+
+/// Why an acknowledgement was refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// No `Ready` of this number has been handed out.
+    #[error("no ready of number {0} has been handed out")]
+    NoSuchReady(u64),
+    /// The index has not been handed out to be applied.
+    #[error("index {index} was not handed out to be applied; the last one was {handed_out}")]
+    NotHandedOut {
+        /// The index reported.
+        index: LogIndex,
+        /// The last one handed out.
+        handed_out: LogIndex,
+    },
+}
+
+/// Why a membership change was not applied. The membership is as it was.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// The change is impossible from the current membership.
+    #[error("the membership change is impossible: {0}")]
+    Membership(#[from] MembershipError),
+}

@@ -1,0 +1,461 @@
+//! The log seen whole: what `Storage` holds and, behind it, the tail in memory.
+//!
+//! Owns the log's bounds, the rules of log matching (Raft 5.3), commitment as an index, and what has
+//! been handed out to be persisted and applied. Knows nothing of roles, peers or messages; what is
+//! durable is told to it (`raft/durability.rs` keeps that).
+
+mod unpersisted;
+
+use alloc::vec::Vec;
+
+use self::unpersisted::Tail;
+use crate::error::StartError;
+use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
+use crate::types::{Entries, Entry, HardState, LogId, LogIndex, Payload, Snapshot, Term};
+
+/// A snapshot that took the log's place and is not persisted yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Incoming {
+    snapshot: Snapshot,
+    handed_out: bool,
+}
+
+/// What came of an attempt to read entries.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// Here they are, not empty.
+    Entries(Entries),
+    /// The first of them has been compacted away.
+    Compacted,
+    /// `Storage` wants to be asked again later.
+    NotYet,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Log<S> {
+    storage: S,
+    tail: Tail,
+    /// The entry before the first, as far as known; `Storage` may have compacted further.
+    before_first: LogId,
+    last: LogId,
+    incoming: Option<Incoming>,
+    commit_index: LogIndex,
+    /// The last index handed out to be persisted.
+    handed_out: LogIndex,
+    /// The last index handed out to be applied.
+    applying: LogIndex,
+    /// The last index that the embedder reported as applied (*lastApplied*).
+    last_applied: LogIndex,
+}
+
+impl<S: Storage> Log<S> {
+    /// Reads the bounds of the log.
+    ///
+    /// `applied` may be beyond the commit index, which need not have been persisted when the
+    /// state machine was.
+    pub(crate) fn open(
+        storage: S,
+        hard_state: &HardState,
+        applied: LogIndex,
+    ) -> Result<Self, StartError> {
+        let first_index = storage.first_index()?;
+        let last_index = storage.last_index()?;
+        if first_index.0 == 0 || last_index.next() < first_index || last_index > LogIndex::MAX {
+            return Err(StorageError::Contract("first_index and last_index are no bounds").into());
+        }
+        let id_at = |index| storage.term(index).map(|term| LogId { term, index });
+        let before_first = id_at(first_index.previous())?;
+        let last = id_at(last_index)?;
+        if !before_first.is_position() || !last.is_position() || last.term < before_first.term {
+            return Err(StorageError::Contract("the terms at the log's ends make no sense").into());
+        }
+        let commit_index = hard_state.commit_index;
+        if commit_index < before_first.index || commit_index > last_index {
+            return Err(StartError::CommitOutOfRange {
+                commit_index,
+                snapshot_index: before_first.index,
+                last_index,
+            });
+        }
+        if hard_state.current_term < last.term {
+            return Err(StartError::TermBehindLog {
+                current_term: hard_state.current_term,
+                last_log: last,
+            });
+        }
+        let applied = applied.max(before_first.index);
+        Ok(Self {
+            storage,
+            tail: Tail::starting_at(last_index.next()),
+            before_first,
+            last,
+            incoming: None,
+            commit_index,
+            handed_out: last_index,
+            applying: applied,
+            last_applied: applied,
+        })
+    }
+
+    pub(crate) const fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    pub(crate) const fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The last entry, persisted or not.
+    pub(crate) const fn last(&self) -> LogId {
+        self.last
+    }
+
+    pub(crate) const fn last_index(&self) -> LogIndex {
+        self.last.index
+    }
+
+    pub(crate) const fn commit_index(&self) -> LogIndex {
+        self.commit_index
+    }
+
+    pub(crate) const fn last_applied(&self) -> LogIndex {
+        self.last_applied
+    }
+
+    pub(crate) const fn applying(&self) -> LogIndex {
+        self.applying
+    }
+
+    /// Whether a snapshot is on its way to the disk.
+    pub(crate) const fn is_installing_snapshot(&self) -> bool {
+        self.incoming.is_some()
+    }
+
+    /// The term of the entry at `index`; `None` if the log does not reach there or no longer does.
+    pub(crate) fn term(&self, index: LogIndex) -> Result<Option<Term>, StorageError> {
+        if index == self.last.index {
+            return Ok(Some(self.last.term));
+        }
+        if index == self.before_first.index {
+            return Ok(Some(self.before_first.term));
+        }
+        if index > self.last.index || index < self.before_first.index {
+            return Ok(None);
+        }
+        if let Some(term) = self.tail.term(index) {
+            return Ok(Some(term));
+        }
+        match self.storage.term(index) {
+            Ok(term) if term > Term::ZERO && term <= self.last.term => Ok(Some(term)),
+            Ok(_) => Err(StorageError::Contract("an entry has an impossible term")),
+            Err(StorageError::Compacted) => Ok(None),
+            Err(StorageError::Unavailable | StorageError::TemporarilyUnavailable) => Err(
+                StorageError::Contract("the term of an entry inside the log is not there"),
+            ),
+            Err(error @ (StorageError::Contract(_) | StorageError::Other(_))) => Err(error),
+        }
+    }
+
+    /// Whether the log holds this very entry (Raft 5.3).
+    pub(crate) fn holds(&self, id: LogId) -> Result<bool, StorageError> {
+        Ok(self.term(id.index)? == Some(id.term))
+    }
+
+    /// The log id at `index`; zero if it is not there.
+    pub(crate) fn id_or_zero(&self, index: LogIndex) -> Result<LogId, StorageError> {
+        Ok(self
+            .term(index)?
+            .map_or(LogId::ZERO, |term| LogId { term, index }))
+    }
+
+    /// The first of `entries` that contradicts a committed entry, if one does. Such a message
+    /// cannot come from a correct leader (Leader Completeness, Raft 5.4.3).
+    pub(crate) fn conflict_with_committed(
+        &self,
+        entries: &Entries,
+    ) -> Result<Option<LogId>, StorageError> {
+        for entry in entries
+            .iter()
+            .take_while(|entry| entry.index() <= self.commit_index)
+        {
+            if self
+                .term(entry.index())?
+                .is_some_and(|term| term != entry.id.term)
+            {
+                return Ok(Some(entry.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The latest entry at or below `limit` whose term is not after `limit`'s: the two logs can
+    /// agree up to here at most. Used on both sides of a rejection, so that one probe settles a
+    /// whole term (end of Raft 5.3).
+    pub(crate) fn latest_not_after(&self, limit: LogId) -> Result<LogId, StorageError> {
+        let mut index = limit.index.min(self.last.index);
+        loop {
+            match self.term(index)? {
+                Some(term) if term <= limit.term => return Ok(LogId { term, index }),
+                Some(_) => index = index.previous(),
+                None => return Ok(LogId::ZERO),
+            }
+        }
+    }
+
+    /// Adds an entry at the end (the leader's side; it never overwrites, Leader Append-Only).
+    pub(crate) fn append_proposal(&mut self, entry: Entry) {
+        self.last = entry.id;
+        self.tail.push(entry);
+    }
+
+    /// Adds what is new of a leader's entries, whose predecessor this log holds. Entries that
+    /// differ from the leader's are removed with all that follow them; entries that are the same stay, however
+    /// old the message is. Returns the last index before the removed ones, if any were.
+    pub(crate) fn append_from_leader(
+        &mut self,
+        entries: &Entries,
+    ) -> Result<Option<LogIndex>, StorageError> {
+        let mut known = 0;
+        for entry in entries {
+            if !self.holds(entry.id)? {
+                break;
+            }
+            known += 1;
+        }
+        let new = entries.slice(known, entries.len());
+        let (Some(first), Some(last)) = (new.first_id(), new.last_id()) else {
+            return Ok(None);
+        };
+        assert!(
+            first.index > self.commit_index,
+            "a committed entry is never replaced"
+        );
+        let mut kept = None;
+        if first.index <= self.last.index {
+            self.tail.truncate_from(first.index);
+            self.handed_out = self.handed_out.min(first.index.previous());
+            kept = Some(first.index.previous());
+        }
+        self.tail.push_run(new);
+        self.last = last;
+        Ok(kept)
+    }
+
+    /// Puts a snapshot in place of the whole log.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+        let last = snapshot.last_included;
+        assert!(
+            last.index > self.commit_index,
+            "a snapshot never takes back what is committed"
+        );
+        self.tail.restart_at(last.index.next());
+        self.before_first = last;
+        self.last = last;
+        self.commit_index = last.index;
+        self.handed_out = last.index;
+        self.incoming = Some(Incoming {
+            snapshot,
+            handed_out: false,
+        });
+    }
+
+    /// Raises the commit index; it never falls.
+    pub(crate) fn commit_to(&mut self, index: LogIndex) {
+        if index > self.commit_index {
+            assert!(
+                index <= self.last.index,
+                "only entries of the log are committed"
+            );
+            self.commit_index = index;
+        }
+    }
+
+    /// Whether there is something to persist that has not been handed out.
+    pub(crate) fn has_unpersisted(&self) -> bool {
+        self.handed_out < self.last.index
+            || self
+                .incoming
+                .as_ref()
+                .is_some_and(|incoming| !incoming.handed_out)
+    }
+
+    /// Hands out the snapshot to be persisted and restored, once.
+    pub(crate) fn take_snapshot(&mut self) -> Option<Snapshot> {
+        let incoming = self
+            .incoming
+            .as_mut()
+            .filter(|incoming| !incoming.handed_out)?;
+        incoming.handed_out = true;
+        self.applying = incoming.snapshot.last_included.index;
+        Some(incoming.snapshot.clone())
+    }
+
+    /// Hands out the entries to be persisted, once.
+    pub(crate) fn take_unpersisted(&mut self, out: &mut Vec<Entries>) {
+        self.tail.seal();
+        if self.handed_out < self.last.index {
+            self.tail
+                .read(self.handed_out.next(), self.last.index, u64::MAX, out);
+            self.handed_out = self.last.index;
+        }
+    }
+
+    /// The last index that may be applied now: committed, and persisted here.
+    fn may_apply_to(&self, persisted: LogIndex) -> LogIndex {
+        if self.incoming.is_some() {
+            LogIndex::ZERO
+        } else {
+            self.commit_index.min(persisted)
+        }
+    }
+
+    pub(crate) fn has_unapplied(&self, persisted: LogIndex) -> bool {
+        self.applying < self.may_apply_to(persisted)
+    }
+
+    /// Hands out entries to be applied, once, up to about `max_bytes`.
+    pub(crate) fn take_unapplied(
+        &mut self,
+        persisted: LogIndex,
+        max_bytes: u64,
+        out: &mut Vec<Entries>,
+    ) -> Result<(), StorageError> {
+        self.tail.seal();
+        let last = self.may_apply_to(persisted);
+        let first = self.applying.next();
+        if first > last {
+            return Ok(());
+        }
+        if first >= self.tail.first() {
+            self.applying = self.tail.read(first, last, max_bytes, out);
+            return Ok(());
+        }
+        match self.fetch_from_storage(first, last, max_bytes, Purpose::Apply)? {
+            Fetched::Entries(entries) => {
+                self.applying = entries.last_id().map_or(self.applying, |id| id.index);
+                out.push(entries);
+                Ok(())
+            }
+            Fetched::NotYet => Ok(()),
+            Fetched::Compacted => Err(StorageError::Contract(
+                "entries were compacted before they were applied",
+            )),
+        }
+    }
+
+    /// The snapshot has reached the disk.
+    pub(crate) fn snapshot_persisted(&mut self, index: LogIndex) {
+        self.incoming
+            .take_if(|incoming| incoming.snapshot.last_included.index <= index);
+    }
+
+    pub(crate) fn applied_to(&mut self, index: LogIndex) {
+        self.last_applied = self.last_applied.max(index);
+    }
+
+    /// Lets go of entries in memory that are persisted, and that nobody needs (`needed_from` is
+    /// the first that somebody does) or for which there is no room.
+    pub(crate) fn release(
+        &mut self,
+        persisted: LogIndex,
+        needed_from: LogIndex,
+        max_tail_bytes: u64,
+    ) {
+        if self.incoming.is_some() {
+            return;
+        }
+        let unneeded = needed_from.previous().min(self.last_applied);
+        self.tail.release_through(persisted.min(unneeded));
+        if self.tail.bytes() > max_tail_bytes {
+            self.tail.release_through(persisted);
+        }
+    }
+
+    /// Entries for a peer, from `first` on, as one run of at most `max_bytes`.
+    pub(crate) fn fetch(
+        &mut self,
+        first: LogIndex,
+        max_bytes: u64,
+        purpose: Purpose,
+    ) -> Result<Fetched, StorageError> {
+        self.tail.seal();
+        if first <= self.before_first.index {
+            return Ok(Fetched::Compacted);
+        }
+        if first >= self.tail.first() {
+            return Ok(Fetched::Entries(self.tail.read_one_run(first, max_bytes)));
+        }
+        let last = self.tail.first().previous();
+        self.fetch_from_storage(first, last, max_bytes, purpose)
+    }
+
+    fn fetch_from_storage(
+        &self,
+        first: LogIndex,
+        last: LogIndex,
+        max_bytes: u64,
+        purpose: Purpose,
+    ) -> Result<Fetched, StorageError> {
+        // What the tail holds may not be in `Storage` yet, or be something older there.
+        let last = last.min(self.tail.first().previous());
+        let request = EntriesRequest::new(first, last, max_bytes, purpose);
+        let entries = match self.storage.entries(&request) {
+            Ok(entries) => entries,
+            Err(StorageError::Compacted) => return Ok(Fetched::Compacted),
+            Err(StorageError::TemporarilyUnavailable) => return Ok(Fetched::NotYet),
+            Err(StorageError::Unavailable) => {
+                return Err(StorageError::Contract(
+                    "entries inside the log are not there",
+                ));
+            }
+            Err(error @ (StorageError::Contract(_) | StorageError::Other(_))) => return Err(error),
+        };
+        let before = LogId {
+            term: entries.first_id().map_or(Term::ZERO, |id| id.term),
+            index: first.previous(),
+        };
+        let ends = entries.last_id().is_some_and(|id| id.index <= last);
+        if !ends || !entries.follow(before) {
+            return Err(StorageError::Contract(
+                "entries() did not return the entries asked for",
+            ));
+        }
+        Ok(Fetched::Entries(entries.prefix_within(max_bytes)))
+    }
+
+    /// The last index that has been compacted away, as `Storage` knows it now.
+    pub(crate) fn compacted_through(&self) -> Result<LogIndex, StorageError> {
+        Ok(self
+            .storage
+            .first_index()?
+            .previous()
+            .max(self.before_first.index))
+    }
+
+    /// Whether a committed membership change waits to be applied. A node that does not know the
+    /// latest committed membership must not campaign. If it cannot be told now, one may.
+    pub(crate) fn has_unapplied_change(&mut self) -> Result<bool, StorageError> {
+        /// How much is looked at in one go, in bytes.
+        const STRIDE_BYTES: u64 = 1 << 20;
+        let mut index = self.last_applied.next();
+        while index <= self.commit_index {
+            match self.fetch(index, STRIDE_BYTES, Purpose::Scan)? {
+                Fetched::Entries(entries) => {
+                    let committed = entries
+                        .iter()
+                        .take_while(|entry| entry.index() <= self.commit_index);
+                    if committed.into_iter().any(is_change) {
+                        return Ok(true);
+                    }
+                    index = entries.last_id().map_or(index, |id| id.index).next();
+                }
+                Fetched::Compacted | Fetched::NotYet => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn is_change(entry: &Entry) -> bool {
+    matches!(entry.payload, Payload::Change(_))
+}

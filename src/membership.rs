@@ -1,0 +1,410 @@
+//! Who belongs to the cluster, and how that changes (Raft 6, Thesis 4).
+//!
+//! Owns [`Membership`], a configuration that is always consistent, its plain form [`ConfState`], and
+//! the arithmetic of changes, joint ones included. Pure: knows nothing of logs, terms or roles. When a
+//! change may be proposed and when it takes effect is decided in `raft/reconfigure.rs`.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::quorum::{self, Tally, VoteResult};
+use crate::types::{LogIndex, NodeId};
+
+/// A membership as it is stored and sent: plain lists that nobody has checked yet.
+///
+/// [`Membership::try_from`] checks it. The core itself always emits the lists in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ConfState {
+    /// The voters; in a joint configuration those of the incoming half.
+    pub voters: Vec<NodeId>,
+    /// The members that receive the log and do not vote.
+    pub learners: Vec<NodeId>,
+    /// The voters of the outgoing half; empty unless the configuration is joint.
+    pub voters_outgoing: Vec<NodeId>,
+    /// Outgoing voters that become learners when the joint configuration is left.
+    pub learners_next: Vec<NodeId>,
+    /// Whether the leader leaves the joint configuration by itself.
+    pub auto_leave: bool,
+}
+
+impl ConfState {
+    /// The configuration of these voters and no learners.
+    #[must_use]
+    pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
+        Self {
+            voters: sorted(voters),
+            ..Self::default()
+        }
+    }
+}
+
+/// One member's part in a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MemberChange {
+    /// The node becomes a voter; a learner is promoted.
+    AddVoter(NodeId),
+    /// The node becomes a learner; a voter is demoted.
+    AddLearner(NodeId),
+    /// The node leaves.
+    Remove(NodeId),
+}
+
+/// Whether a change goes through a joint configuration, and who leaves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transition {
+    /// One step if that is safe, else as [`Transition::Implicit`].
+    #[default]
+    Auto,
+    /// Joint; the leader leaves it as soon as it is in force.
+    Implicit,
+    /// Joint, until somebody proposes [`MembershipChange::leave_joint`].
+    Explicit,
+}
+
+/// Which of raft-rs's two encodings a change was read from or goes into. Without influence on the
+/// protocol; kept so that a log can be written back as it was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChangeForm {
+    /// `ConfChange`: one member at a time, with an id chosen by the application.
+    V1 {
+        /// The application's id.
+        id: u64,
+    },
+    /// `ConfChangeV2`.
+    #[default]
+    V2,
+}
+
+/// A change of membership as a log entry carries it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MembershipChange {
+    /// What happens to whom. None: leave the joint configuration.
+    pub changes: Vec<MemberChange>,
+    /// By which way.
+    pub transition: Transition,
+    /// Whatever the proposer wants to see again; the core never reads it.
+    pub context: Bytes,
+    /// The encoding it belongs to.
+    pub form: ChangeForm,
+}
+
+impl MembershipChange {
+    /// These changes, in one step if there is only one, else through a joint configuration that
+    /// the leader leaves by itself.
+    #[must_use]
+    pub fn of(changes: impl IntoIterator<Item = MemberChange>) -> Self {
+        Self {
+            changes: changes.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The change that leaves a joint configuration.
+    #[must_use]
+    pub fn leave_joint() -> Self {
+        Self::default()
+    }
+
+    /// Whether this is [`MembershipChange::leave_joint`].
+    #[must_use]
+    pub fn is_leave_joint(&self) -> bool {
+        self.changes.is_empty() && self.transition == Transition::Auto
+    }
+
+    /// What the change counts for in limits, in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.changes.len() as u64 * 16 + self.context.len() as u64
+    }
+
+    /// For a joint change whether the leader is to leave by itself; `None` for a change in one step.
+    fn joint_auto_leave(&self) -> Option<bool> {
+        match self.transition {
+            Transition::Auto => (self.changes.len() > 1).then_some(true),
+            Transition::Implicit => Some(true),
+            Transition::Explicit => Some(false),
+        }
+    }
+}
+
+/// Why a configuration or a change of it is refused.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// A configuration needs a voter.
+    #[error("the configuration has members but no voter")]
+    NoVoters,
+    /// A node stands twice in one list, or in two that exclude each other.
+    #[error("node {0} has two parts in the configuration that exclude each other")]
+    Conflict(NodeId),
+    /// A node is to become a learner on leaving a joint configuration, but is no outgoing voter.
+    #[error("node {0} is in learners_next without being an outgoing voter")]
+    NotOutgoing(NodeId),
+    /// `auto_leave` is set, but there is nothing to leave.
+    #[error("auto_leave is set on a configuration that is not joint")]
+    NothingToLeave,
+    /// A change was asked for while the configuration is joint.
+    #[error("the configuration is joint; leave it before the next change")]
+    AlreadyJoint,
+    /// Leaving was asked for, but the configuration is not joint.
+    #[error("the configuration is not joint, so it cannot be left")]
+    NotJoint,
+    /// A change in one step may change one voter at most (Thesis 4.1).
+    #[error("more than one voter would change in one step; use a joint change")]
+    NeedsJoint,
+}
+
+/// A consistent configuration: every voter list sorted and free of repetition, learners apart
+/// from voters. Empty only on a node that has not been told yet whom it belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Membership {
+    incoming: Vec<NodeId>,
+    outgoing: Vec<NodeId>,
+    learners: Vec<NodeId>,
+    learners_next: Vec<NodeId>,
+    auto_leave: bool,
+}
+
+impl Membership {
+    /// The voters; in a joint configuration those of the incoming half. Ascending.
+    #[must_use]
+    pub fn incoming(&self) -> &[NodeId] {
+        &self.incoming
+    }
+
+    /// The voters of the outgoing half, ascending; empty unless joint.
+    #[must_use]
+    pub fn outgoing(&self) -> &[NodeId] {
+        &self.outgoing
+    }
+
+    /// The learners, ascending.
+    #[must_use]
+    pub fn learners(&self) -> &[NodeId] {
+        &self.learners
+    }
+
+    /// Whether two majorities have to agree.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether the leader leaves the joint configuration by itself.
+    #[must_use]
+    pub fn auto_leave(&self) -> bool {
+        self.auto_leave
+    }
+
+    /// Whether nobody has told this node yet whom it belongs to.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.incoming.is_empty()
+    }
+
+    /// Whether the node votes, in either half.
+    #[must_use]
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        has(&self.incoming, id) || has(&self.outgoing, id)
+    }
+
+    /// Whether the node is a voter or a learner.
+    #[must_use]
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.is_voter(id) || has(&self.learners, id)
+    }
+
+    /// All members, ascending, each once.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeId> {
+        sorted(
+            [&self.incoming, &self.outgoing, &self.learners]
+                .into_iter()
+                .flatten()
+                .copied(),
+        )
+    }
+
+    /// The voters of both halves, ascending, each once.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        sorted(self.incoming.iter().chain(&self.outgoing).copied())
+    }
+
+    /// The highest index that a quorum has acknowledged; zero if there are no voters, because a
+    /// node without a configuration commits nothing.
+    #[must_use]
+    pub fn quorum_index(&self, acknowledged: impl Fn(NodeId) -> LogIndex) -> LogIndex {
+        quorum::joint_index(&self.incoming, &self.outgoing, acknowledged).unwrap_or_default()
+    }
+
+    /// How a vote stands.
+    #[must_use]
+    pub fn vote_result(&self, tally: &Tally) -> VoteResult {
+        quorum::joint_vote(&self.incoming, &self.outgoing, |voter| tally.vote(voter))
+    }
+
+    /// Whether the voters for which `active` holds are a quorum.
+    #[must_use]
+    pub fn has_quorum(&self, active: impl Fn(NodeId) -> bool) -> bool {
+        quorum::joint_vote(&self.incoming, &self.outgoing, |voter| Some(active(voter)))
+            == VoteResult::Won
+    }
+
+    /// The configuration after `change`.
+    ///
+    /// # Errors
+    ///
+    /// Why the change is impossible from here.
+    pub fn changed(&self, change: &MembershipChange) -> Result<Self, MembershipError> {
+        let mut next = self.clone();
+        if change.is_leave_joint() {
+            if !self.is_joint() {
+                return Err(MembershipError::NotJoint);
+            }
+            next.outgoing.clear();
+            for learner in core::mem::take(&mut next.learners_next) {
+                insert(&mut next.learners, learner);
+            }
+            next.auto_leave = false;
+            return Ok(next);
+        }
+        if self.is_joint() {
+            return Err(MembershipError::AlreadyJoint);
+        }
+        let joint = change.joint_auto_leave();
+        if let Some(auto_leave) = joint {
+            if self.is_empty() {
+                return Err(MembershipError::NoVoters);
+            }
+            next.outgoing.clone_from(&self.incoming);
+            next.auto_leave = auto_leave;
+        }
+        for &member in &change.changes {
+            next.change_member(member);
+        }
+        if next.incoming.is_empty() {
+            return Err(MembershipError::NoVoters);
+        }
+        if joint.is_none() && next.voters_changed_from(self) > 1 {
+            return Err(MembershipError::NeedsJoint);
+        }
+        Ok(next)
+    }
+
+    fn change_member(&mut self, change: MemberChange) {
+        let (MemberChange::AddVoter(id) | MemberChange::AddLearner(id) | MemberChange::Remove(id)) =
+            change;
+        remove(&mut self.learners, id);
+        remove(&mut self.learners_next, id);
+        remove(&mut self.incoming, id);
+        match change {
+            MemberChange::AddVoter(_) => insert(&mut self.incoming, id),
+            // An outgoing voter keeps its vote until the joint configuration is left.
+            MemberChange::AddLearner(_) if has(&self.outgoing, id) => {
+                insert(&mut self.learners_next, id);
+            }
+            MemberChange::AddLearner(_) => insert(&mut self.learners, id),
+            MemberChange::Remove(_) => {}
+        }
+    }
+
+    fn voters_changed_from(&self, before: &Self) -> usize {
+        let gone = before
+            .incoming
+            .iter()
+            .filter(|&&id| !has(&self.incoming, id))
+            .count();
+        let come = self
+            .incoming
+            .iter()
+            .filter(|&&id| !has(&before.incoming, id))
+            .count();
+        gone + come
+    }
+
+    /// The plain form, lists ascending.
+    #[must_use]
+    pub fn to_conf_state(&self) -> ConfState {
+        ConfState {
+            voters: self.incoming.clone(),
+            learners: self.learners.clone(),
+            voters_outgoing: self.outgoing.clone(),
+            learners_next: self.learners_next.clone(),
+            auto_leave: self.auto_leave,
+        }
+    }
+}
+
+impl TryFrom<&ConfState> for Membership {
+    type Error = MembershipError;
+
+    fn try_from(state: &ConfState) -> Result<Self, MembershipError> {
+        let membership = Self {
+            incoming: distinct(&state.voters)?,
+            outgoing: distinct(&state.voters_outgoing)?,
+            learners: distinct(&state.learners)?,
+            learners_next: distinct(&state.learners_next)?,
+            auto_leave: state.auto_leave,
+        };
+        let members = membership.members();
+        if membership.incoming.is_empty() && !members.is_empty() {
+            return Err(MembershipError::NoVoters);
+        }
+        if let Some(&both) = membership
+            .learners
+            .iter()
+            .find(|&&id| membership.is_voter(id))
+        {
+            return Err(MembershipError::Conflict(both));
+        }
+        for &id in &membership.learners_next {
+            if has(&membership.incoming, id) {
+                return Err(MembershipError::Conflict(id));
+            }
+            if !has(&membership.outgoing, id) {
+                return Err(MembershipError::NotOutgoing(id));
+            }
+        }
+        if membership.auto_leave && !membership.is_joint() {
+            return Err(MembershipError::NothingToLeave);
+        }
+        Ok(membership)
+    }
+}
+
+fn sorted(ids: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
+    let mut ids: Vec<NodeId> = ids.into_iter().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+fn distinct(ids: &[NodeId]) -> Result<Vec<NodeId>, MembershipError> {
+    let mut distinct = Vec::with_capacity(ids.len());
+    for &id in ids {
+        if has(&distinct, id) {
+            return Err(MembershipError::Conflict(id));
+        }
+        insert(&mut distinct, id);
+    }
+    Ok(distinct)
+}
+
+fn has(ids: &[NodeId], id: NodeId) -> bool {
+    ids.binary_search(&id).is_ok()
+}
+
+fn insert(ids: &mut Vec<NodeId>, id: NodeId) {
+    if let Err(position) = ids.binary_search(&id) {
+        ids.insert(position, id);
+    }
+}
+
+fn remove(ids: &mut Vec<NodeId>, id: NodeId) {
+    if let Ok(position) = ids.binary_search(&id) {
+        ids.remove(position);
+    }
+}

@@ -1,0 +1,210 @@
+//! What the leader knows of one peer's log, and what it may send there next.
+//!
+//! Owns *nextIndex* and *matchIndex* (Figure 2) and the three states of flow control. Knows nothing of
+//! the leader's log or of messages: it is told what was sent and answered. Always
+//! `match_index < next_index`.
+
+mod inflight;
+
+pub use self::inflight::Inflight;
+use crate::types::LogIndex;
+
+/// How entries flow to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProgressState {
+    /// Where the logs part is not known: one message at a time.
+    Probe {
+        /// A probe has left, and neither its answer nor a heartbeat's has come.
+        awaiting: bool,
+    },
+    /// The logs are known to agree: many messages at a time, within the window.
+    Replicate {
+        /// The messages on their way.
+        inflight: Inflight,
+        /// The window was full when a heartbeat was answered: one empty append is due, which
+        /// finds out whether messages were lost.
+        nudge: bool,
+    },
+    /// The peer needs a snapshot, which is on its way; no entries until it has arrived or failed.
+    Snapshot {
+        /// The last index that the snapshot covers.
+        pending: LogIndex,
+    },
+}
+
+/// The leader's view of one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Progress {
+    pub(crate) match_index: LogIndex,
+    pub(crate) next_index: LogIndex,
+    pub(crate) state: ProgressState,
+    /// Whether the peer has answered since the last quorum check.
+    pub(crate) recently_active: bool,
+    /// The highest commit index sent and not known to be lost.
+    pub(crate) commit_sent: LogIndex,
+}
+
+impl Progress {
+    /// A peer of whose log nothing is known; the first probe starts at `next_index`.
+    pub(crate) const fn new(next_index: LogIndex) -> Self {
+        Self {
+            match_index: LogIndex::ZERO,
+            next_index,
+            state: ProgressState::Probe { awaiting: false },
+            recently_active: false,
+            commit_sent: LogIndex::ZERO,
+        }
+    }
+
+    /// *matchIndex*: up to here the peer's log is known to be the leader's, durably.
+    #[must_use]
+    pub const fn match_index(&self) -> LogIndex {
+        self.match_index
+    }
+
+    /// *nextIndex*: the next entry to be sent.
+    #[must_use]
+    pub const fn next_index(&self) -> LogIndex {
+        self.next_index
+    }
+
+    /// The state of flow control.
+    #[must_use]
+    pub const fn state(&self) -> &ProgressState {
+        &self.state
+    }
+
+    /// Whether the peer has answered since the last quorum check.
+    #[must_use]
+    pub const fn recently_active(&self) -> bool {
+        self.recently_active
+    }
+
+    pub(crate) fn become_probe(&mut self, next_index: LogIndex) {
+        self.next_index = next_index.max(self.match_index.next());
+        self.state = ProgressState::Probe { awaiting: false };
+    }
+
+    fn become_replicate(&mut self) {
+        self.next_index = self.match_index.next();
+        self.state = ProgressState::Replicate {
+            inflight: Inflight::default(),
+            nudge: false,
+        };
+    }
+
+    pub(crate) fn become_snapshot(&mut self, pending: LogIndex) {
+        self.next_index = pending.max(self.match_index).next();
+        self.state = ProgressState::Snapshot { pending };
+    }
+
+    /// Notes an append that ends at `last` and carries `bytes` of entries (zero: none).
+    pub(crate) fn sent(&mut self, last: LogIndex, bytes: u64) {
+        match &mut self.state {
+            ProgressState::Probe { awaiting } => *awaiting = true,
+            ProgressState::Replicate { inflight, nudge } => {
+                *nudge = false;
+                if last >= self.next_index {
+                    inflight.add(last, bytes);
+                    self.next_index = last.next();
+                }
+            }
+            ProgressState::Snapshot { .. } => {}
+        }
+    }
+
+    /// The peer's log is the leader's up to `index`. `log_reaches` tells whether the leader's log can go on
+    /// from there.
+    pub(crate) fn accepted(&mut self, index: LogIndex, log_reaches: bool) {
+        let news = index > self.match_index;
+        self.match_index = self.match_index.max(index);
+        self.next_index = self.next_index.max(self.match_index.next());
+        match &mut self.state {
+            // Any answer that reaches what is known shows that the logs agree there; it may be
+            // the answer to a probe that was sent too low and raises nothing.
+            ProgressState::Probe { .. } if index >= self.match_index => self.become_replicate(),
+            ProgressState::Replicate { inflight, .. } => inflight.free_through(index),
+            ProgressState::Snapshot { .. } if news && log_reaches => self.become_replicate(),
+            ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {}
+        }
+    }
+
+    /// The peer has no entry like the leader's at `prev_index`; the logs agree at most up to
+    /// `agree_at_most`, in the leader's log. Returns whether that is news.
+    ///
+    /// An answer that was delayed or repeated must not set the peer back. But a peer that denies
+    /// the very entry it acknowledged has lost it, and is believed when it says so in answer to the
+    /// probe that asks for this entry: then `match_index` falls too (Deviation D4).
+    pub(crate) fn rejected(&mut self, prev_index: LogIndex, agree_at_most: LogIndex) -> bool {
+        match self.state {
+            ProgressState::Probe { .. } => {
+                if prev_index.next() != self.next_index {
+                    return false;
+                }
+                let agree = agree_at_most.min(prev_index.previous());
+                if prev_index == self.match_index {
+                    self.match_index = agree;
+                }
+                self.become_probe(agree.next());
+                true
+            }
+            ProgressState::Replicate { .. } => {
+                if prev_index < self.match_index {
+                    return false;
+                }
+                self.become_probe(self.match_index.next());
+                true
+            }
+            ProgressState::Snapshot { .. } => false,
+        }
+    }
+
+    /// A heartbeat was answered by a peer that has committed up to `commit_index`: it is there, so
+    /// whatever is paused may try again.
+    pub(crate) fn heartbeat_answered(
+        &mut self,
+        commit_index: LogIndex,
+        max_messages: usize,
+        max_bytes: u64,
+    ) {
+        match &mut self.state {
+            ProgressState::Probe { awaiting } => *awaiting = false,
+            ProgressState::Replicate { inflight, nudge } => {
+                *nudge = inflight.is_full(max_messages, max_bytes);
+            }
+            // The snapshot has arrived, and its acknowledgement was lost: a probe gets another.
+            ProgressState::Snapshot { pending } if commit_index >= *pending => {
+                let next_index = pending.next();
+                self.become_probe(next_index);
+            }
+            ProgressState::Snapshot { .. } => {}
+        }
+    }
+
+    /// The transport could not reach the peer: what is on its way is probably lost.
+    pub(crate) fn unreachable(&mut self) {
+        if matches!(self.state, ProgressState::Replicate { .. }) {
+            self.become_probe(self.match_index.next());
+        }
+    }
+
+    /// The transport has delivered the snapshot, or given it up. The next probe waits for the
+    /// peer's answer, or a heartbeat's.
+    pub(crate) fn snapshot_reported(&mut self, delivered: bool) {
+        if let ProgressState::Snapshot { pending } = self.state {
+            let from = if delivered { pending } else { self.match_index };
+            self.become_probe(from.next());
+            self.state = ProgressState::Probe { awaiting: true };
+        }
+    }
+
+    /// Whether nothing with entries may be sent now.
+    #[must_use]
+    pub fn is_paused(&self, max_messages: usize, max_bytes: u64) -> bool {
+        match &self.state {
+            ProgressState::Probe { awaiting } => *awaiting,
+            ProgressState::Replicate { inflight, .. } => inflight.is_full(max_messages, max_bytes),
+            ProgressState::Snapshot { .. } => true,
+        }
+    }
+}

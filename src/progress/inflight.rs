@@ -1,0 +1,52 @@
+//! The window of append messages on their way to one peer.
+//!
+//! Owns the bound by messages and by bytes. Knows nothing else.
+
+use alloc::collections::VecDeque;
+
+use crate::types::LogIndex;
+
+/// The messages that carried entries and have not been acknowledged, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Inflight {
+    /// Each message's last index and bytes of entries.
+    messages: VecDeque<(LogIndex, u64)>,
+    bytes: u64,
+}
+
+impl Inflight {
+    /// How many messages are on their way.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// How many bytes of entries they carry.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the next message has to wait.
+    #[must_use]
+    pub fn is_full(&self, max_messages: usize, max_bytes: u64) -> bool {
+        self.messages.len() >= max_messages || self.bytes >= max_bytes
+    }
+
+    /// Adds a message that ends at `last`.
+    pub(crate) fn add(&mut self, last: LogIndex, bytes: u64) {
+        self.messages.push_back((last, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Removes the messages that end at or before `index`.
+    pub(crate) fn free_through(&mut self, index: LogIndex) {
+        while let Some(&(last, bytes)) = self.messages.front() {
+            if last > index {
+                break;
+            }
+            self.messages.pop_front();
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Majorities and joint majorities: pure arithmetic.
+//!
+//! Owns two questions: up to which index has a quorum acknowledged, and is a vote won, lost or
+//! open. Knows nothing of nodes, roles, logs or membership changes; voters are given as slices of ids.
+//!
+//! In a joint configuration (Thesis 4.3) both halves must agree. An empty half agrees to anything,
+//! which makes a simple configuration the joint one whose outgoing half is empty.
+
+use alloc::vec::Vec;
+
+use crate::types::{LogIndex, NodeId};
+
+/// How many of `voters` make a majority.
+#[must_use]
+pub const fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// How a vote stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VoteResult {
+    /// A quorum said yes.
+    Won,
+    /// A quorum can no longer say yes.
+    Lost,
+    /// Neither.
+    Pending,
+}
+
+/// Up to this many voters, acknowledged indexes are sorted on the stack.
+const ON_STACK: usize = 16;
+
+/// The highest index that a majority of `voters` has acknowledged, each given by `acknowledged`;
+/// `None` if there are no voters, who would agree to any index.
+#[must_use]
+pub fn majority_index(
+    voters: &[NodeId],
+    acknowledged: impl Fn(NodeId) -> LogIndex,
+) -> Option<LogIndex> {
+    let mut on_stack = [LogIndex::ZERO; ON_STACK];
+    let mut on_heap;
+    let indexes = match on_stack.get_mut(..voters.len()) {
+        Some(indexes) => indexes,
+        None => {
+            on_heap = alloc::vec![LogIndex::ZERO; voters.len()];
+            on_heap.as_mut_slice()
+        }
+    };
+    for (index, &voter) in indexes.iter_mut().zip(voters) {
+        *index = acknowledged(voter);
+    }
+    // The k-th largest of n values is acknowledged by k voters at least; k is the majority.
+    let position = voters.len().checked_sub(majority(voters.len()))?;
+    let (_, &mut index, _) = indexes.select_nth_unstable(position);
+    Some(index)
+}
+
+/// The highest index acknowledged by a majority of `incoming` and by a majority of `outgoing`.
+/// `None` if both are empty.
+#[must_use]
+pub fn joint_index(
+    incoming: &[NodeId],
+    outgoing: &[NodeId],
+    acknowledged: impl Fn(NodeId) -> LogIndex,
+) -> Option<LogIndex> {
+    let first = majority_index(incoming, &acknowledged);
+    let second = majority_index(outgoing, &acknowledged);
+    match (first, second) {
+        (Some(first), Some(second)) => Some(first.min(second)),
+        (index, None) | (None, index) => index,
+    }
+}
+
+/// How the vote among `voters` stands, where `vote` tells what a voter said, if anything.
+/// With no voters the vote is won.
+#[must_use]
+pub fn majority_vote(voters: &[NodeId], vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
+    if voters.is_empty() {
+        return VoteResult::Won;
+    }
+    let needed = majority(voters.len());
+    let votes: (usize, usize) = voters
+        .iter()
+        .fold((0, 0), |(yes, no), &voter| match vote(voter) {
+            Some(true) => (yes + 1, no),
+            Some(false) => (yes, no + 1),
+            None => (yes, no),
+        });
+    let (yes, no) = votes;
+    if yes >= needed {
+        VoteResult::Won
+    } else if voters.len() - no < needed {
+        VoteResult::Lost
+    } else {
+        VoteResult::Pending
+    }
+}
+
+/// How a vote stands that both halves have to win.
+#[must_use]
+pub fn joint_vote(
+    incoming: &[NodeId],
+    outgoing: &[NodeId],
+    vote: impl Fn(NodeId) -> Option<bool>,
+) -> VoteResult {
+    match (
+        majority_vote(incoming, &vote),
+        majority_vote(outgoing, &vote),
+    ) {
+        (VoteResult::Lost, _) | (_, VoteResult::Lost) => VoteResult::Lost,
+        (VoteResult::Won, VoteResult::Won) => VoteResult::Won,
+        (VoteResult::Pending, _) | (_, VoteResult::Pending) => VoteResult::Pending,
+    }
+}
+
+/// Who voted how in one election: a small list sorted by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tally {
+    votes: Vec<(NodeId, bool)>,
+}
+
+impl Tally {
+    /// Notes a vote. Only a voter's first word counts, so a duplicate changes nothing.
+    pub fn record(&mut self, voter: NodeId, granted: bool) {
+        if let Err(position) = self.votes.binary_search_by_key(&voter, |&(id, _)| id) {
+            self.votes.insert(position, (voter, granted));
+        }
+    }
+
+    /// What this voter said, if anything.
+    #[must_use]
+    pub fn vote(&self, voter: NodeId) -> Option<bool> {
+        let position = self
+            .votes
+            .binary_search_by_key(&voter, |&(id, _)| id)
+            .ok()?;
+        self.votes.get(position).map(|&(_, granted)| granted)
+    }
+}

@@ -1,0 +1,459 @@
+//! The protocol: one node's common state and its role, and the only place where the role changes.
+//!
+//! Owns the order of things: the door, the comparison of terms (Raft 5.1), the role's answer, the change of
+//! role. What a role does with a message stands in that role's file, in one match.
+
+mod candidate;
+mod core;
+mod door;
+mod durability;
+mod follower;
+mod invariants;
+mod leader;
+mod reconfigure;
+mod replication;
+
+use ::core::cmp::Ordering;
+
+pub(crate) use self::candidate::{Candidate, PreCandidate};
+pub(crate) use self::core::Core;
+pub(crate) use self::follower::Follower;
+pub(crate) use self::leader::Leader;
+use crate::config::Config;
+use crate::error::{
+    AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
+};
+use crate::membership::MembershipChange;
+use crate::message::{AppendEntriesResponse, Body, Message, Proposal, VoteResponse};
+use crate::ready::Ready;
+use crate::storage::{Storage, StorageError};
+use crate::types::{LogId, LogIndex, NodeId, Term};
+
+/// A node, without the outer form of its API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Raft<S> {
+    pub(crate) core: Core<S>,
+    pub(crate) role: Role,
+}
+
+/// The role and all that belongs to it; stepping down drops it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    Follower(Follower),
+    PreCandidate(PreCandidate),
+    Candidate(Candidate),
+    Leader(Leader),
+}
+
+/// What a role wants to happen next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Next {
+    Stay,
+    /// Follow this leader of the current term, and hand it this message.
+    Follow {
+        leader: NodeId,
+        body: Body,
+    },
+    /// Become a follower without a leader, in the same term.
+    StepDown,
+    /// The election timeout has passed.
+    Campaign,
+    /// The pre-votes are won.
+    StandForElection,
+    /// The election is won.
+    Lead,
+}
+
+impl<S: Storage> Raft<S> {
+    pub(crate) fn open(config: Config, storage: S) -> Result<Self, StartError> {
+        let core = Core::open(config, storage)?;
+        Ok(Self {
+            core,
+            role: Role::Follower(Follower { leader: None }),
+        })
+    }
+
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.core.id()),
+        }
+    }
+
+    // --- Inputs ---
+
+    pub(crate) fn tick(&mut self) -> Result<(), Halted> {
+        self.core.check_running()?;
+        let next = match &mut self.role {
+            Role::Follower(follower) => follower.tick(&mut self.core),
+            Role::PreCandidate(pre_candidate) => pre_candidate.tick(&mut self.core),
+            Role::Candidate(candidate) => candidate.tick(&mut self.core),
+            Role::Leader(leader) => leader.tick(&mut self.core),
+        };
+        let result = self.go(next);
+        self.finish(result)
+    }
+
+    pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
+        self.core.check_running()?;
+        let result = door::check(&self.core, &message).and_then(|()| self.receive(message));
+        if let Err(StepError::Halted(halted)) = &result {
+            self.core.halt(halted.error.clone());
+        }
+        self.check_invariants();
+        result
+    }
+
+    /// A message that has passed the door: compares terms (Raft 5.1), then asks the role.
+    fn receive(&mut self, message: Message) -> Result<(), StepError> {
+        let Message {
+            from, term, body, ..
+        } = message;
+        if term == Term::ZERO {
+            return self.dispatch(from, body);
+        }
+        match term.cmp(&self.core.current_term) {
+            Ordering::Less => Ok(self.answer_outdated(from, &body)?),
+            Ordering::Equal => self.dispatch(from, body),
+            Ordering::Greater => self.receive_later_term(from, term, body),
+        }
+    }
+
+    fn receive_later_term(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        body: Body,
+    ) -> Result<(), StepError> {
+        match &body {
+            // Leader stickiness: who hears from a live leader takes no part (Thesis 4.2.3).
+            Body::RequestVote(request) | Body::PreVote(request)
+                if !request.leadership_transfer && self.stands_by_a_leader() =>
+            {
+                Ok(())
+            }
+            // Asking does not begin the term.
+            Body::PreVote(request) => {
+                let leader = self.leader();
+                Ok(self.core.on_pre_vote(from, term, request, leader)?)
+            }
+            // The answer to a pre-vote carries the term that was asked for.
+            Body::PreVoteResponse(VoteResponse::Granted) => {
+                let asked = matches!(self.role, Role::PreCandidate(_))
+                    && term == self.core.current_term.next();
+                if asked {
+                    self.dispatch(from, body)
+                } else {
+                    Ok(())
+                }
+            }
+            Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
+                self.become_follower(term, Some(from));
+                self.dispatch(from, body)
+            }
+            Body::RequestVote(_)
+            | Body::RequestVoteResponse(_)
+            | Body::PreVoteResponse(VoteResponse::Refused { .. })
+            | Body::AppendEntriesResponse(_)
+            | Body::HeartbeatResponse(_)
+            | Body::TimeoutNow
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::ReadIndexResponse(_)
+            | Body::TransferLeader { .. } => {
+                self.become_follower(term, None);
+                self.dispatch(from, body)
+            }
+        }
+    }
+
+    /// Whether this node has heard from a leader within the election timeout, or is one that
+    /// checks its quorum.
+    fn stands_by_a_leader(&self) -> bool {
+        let Config {
+            pre_vote,
+            check_quorum,
+            election_timeout_ticks,
+            ..
+        } = self.core.config;
+        match &self.role {
+            Role::Follower(follower) => {
+                (pre_vote || check_quorum)
+                    && follower.leader.is_some()
+                    && self.core.election_elapsed < election_timeout_ticks
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+            Role::Leader(_) => check_quorum,
+        }
+    }
+
+    /// A request from an earlier term is answered with the current one, so that its sender does
+    /// not stay behind (Raft 5.1). Answers from an earlier term say nothing.
+    fn answer_outdated(&mut self, from: NodeId, body: &Body) -> Result<(), StorageError> {
+        match body {
+            Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
+                let outdated = AppendEntriesResponse::TermOutdated;
+                self.core.send(from, Body::AppendEntriesResponse(outdated));
+                Ok(())
+            }
+            Body::RequestVote(_) => self.core.refuse_vote(from, Body::RequestVoteResponse),
+            Body::PreVote(_) => self.core.refuse_vote(from, Body::PreVoteResponse),
+            Body::RequestVoteResponse(_)
+            | Body::PreVoteResponse(_)
+            | Body::AppendEntriesResponse(_)
+            | Body::HeartbeatResponse(_)
+            | Body::TimeoutNow
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::ReadIndexResponse(_)
+            | Body::TransferLeader { .. } => Ok(()),
+        }
+    }
+
+    fn dispatch(&mut self, from: NodeId, body: Body) -> Result<(), StepError> {
+        let next = match &mut self.role {
+            Role::Follower(follower) => follower.step(&mut self.core, from, body)?,
+            Role::PreCandidate(candidate) => candidate.step(&mut self.core, from, body)?,
+            Role::Candidate(candidate) => candidate.step(&mut self.core, from, body)?,
+            Role::Leader(leader) => leader.step(&mut self.core, from, body)?,
+        };
+        if let Next::Follow { leader, body } = next {
+            self.become_follower(self.core.current_term, Some(leader));
+            return self.dispatch(leader, body);
+        }
+        Ok(self.go(next)?)
+    }
+
+    pub(crate) fn propose(&mut self, proposal: Proposal) -> Result<LogId, ProposeError> {
+        self.core.check_running()?;
+        let leader = self.leader();
+        let Role::Leader(role) = &mut self.role else {
+            return Err(ProposeError::NotLeader { leader });
+        };
+        role.propose(&mut self.core, [proposal])
+    }
+
+    pub(crate) fn campaign(&mut self) -> Result<(), CampaignError> {
+        self.core.check_running()?;
+        let result = self.try_campaign();
+        if let Err(CampaignError::Halted(halted)) = &result {
+            self.core.halt(halted.error.clone());
+        }
+        result
+    }
+
+    /// The snapshot that was sent to this peer has arrived, or has not.
+    pub(crate) fn report_snapshot(&mut self, peer: NodeId, delivered: bool) {
+        if let Role::Leader(leader) = &mut self.role {
+            if let Some(progress) = leader.progress_mut(peer) {
+                progress.snapshot_reported(delivered);
+            }
+        }
+    }
+
+    pub(crate) fn report_unreachable(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role {
+            if let Some(progress) = leader.progress_mut(peer) {
+                progress.unreachable();
+            }
+        }
+    }
+
+    pub(crate) fn apply_change(&mut self, change: &MembershipChange) -> Result<(), ChangeError> {
+        self.core.check_running()?;
+        self.core.membership = self.core.membership.changed(change)?;
+        if let Role::Leader(leader) = &mut self.role {
+            if self.core.membership.is_voter(self.core.id()) {
+                leader.sync_peers(&self.core, true);
+                leader.commit(&mut self.core);
+            } else {
+                // A leader that has no vote any more must not go on (Thesis 4.2.2).
+                self.become_follower(self.core.current_term, None);
+            }
+        }
+        self.check_invariants();
+        Ok(())
+    }
+
+    // --- Acknowledgements ---
+
+    /// All writes up to the `Ready` of this number are durable.
+    pub(crate) fn persisted(&mut self, number: u64) -> Result<(), AckError> {
+        self.core.check_running()?;
+        let acknowledged = self
+            .core
+            .durability
+            .acknowledge(number)
+            .ok_or(AckError::NoSuchReady(number))?;
+        if let Some(snapshot) = acknowledged.snapshot {
+            self.core.log.snapshot_persisted(snapshot);
+        }
+        let next = match &mut self.role {
+            Role::Candidate(candidate) => candidate.outcome(&self.core),
+            Role::Leader(leader) => {
+                leader.commit(&mut self.core);
+                Next::Stay
+            }
+            Role::Follower(_) | Role::PreCandidate(_) => Next::Stay,
+        };
+        let result = self.go(next);
+        Ok(self.finish(result)?)
+    }
+
+    /// The state machine contains everything up to this index.
+    pub(crate) fn applied(&mut self, index: LogIndex) -> Result<(), AckError> {
+        self.core.check_running()?;
+        let handed_out = self.core.log.applying();
+        if index > handed_out {
+            return Err(AckError::NotHandedOut { index, handed_out });
+        }
+        self.core.log.applied_to(index);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.leave_joint_if_due(&mut self.core);
+        }
+        self.release_memory();
+        self.check_invariants();
+        Ok(())
+    }
+
+    // --- Output ---
+
+    pub(crate) fn has_ready(&self) -> bool {
+        let core = &self.core;
+        let has_something_due =
+            matches!(&self.role, Role::Leader(leader) if leader.has_something_due(core));
+        core.has_output() || has_something_due
+    }
+
+    pub(crate) fn ready(&mut self) -> Result<Option<Ready>, Halted> {
+        self.core.check_running()?;
+        let result = self.make_ready();
+        self.finish(result)
+    }
+
+    fn make_ready(&mut self) -> Result<Option<Ready>, StorageError> {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.replicate(&mut self.core)?;
+        }
+        if !self.core.has_output() {
+            return Ok(None);
+        }
+        let ready = self.core.take_output()?;
+        self.release_memory();
+        Ok(Some(ready))
+    }
+
+    fn release_memory(&mut self) {
+        let needed_from = match &self.role {
+            Role::Leader(leader) => leader.needed_from(&self.core),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.log.last_index().next()
+            }
+        };
+        let persisted = self.core.durability.log();
+        self.core
+            .log
+            .release(persisted, needed_from, self.core.config.max_tail_bytes);
+    }
+
+    /// Stops the node if its storage failed.
+    fn finish<T>(&mut self, result: Result<T, StorageError>) -> Result<T, Halted> {
+        let result = result.map_err(|error| self.core.halt(error));
+        self.check_invariants();
+        result
+    }
+
+    // --- Changes of role ---
+
+    fn go(&mut self, next: Next) -> Result<(), StorageError> {
+        match next {
+            Next::Stay => Ok(()),
+            Next::Follow { leader, .. } => {
+                self.become_follower(self.core.current_term, Some(leader));
+                Ok(())
+            }
+            Next::StepDown => {
+                self.become_follower(self.core.current_term, None);
+                Ok(())
+            }
+            Next::Campaign => match self.try_campaign() {
+                Ok(()) => Ok(()),
+                Err(CampaignError::Halted(halted)) => Err(halted.error),
+                // Not now; ask again after another timeout.
+                Err(_) => {
+                    self.core.restart_election_clock();
+                    Ok(())
+                }
+            },
+            Next::StandForElection => self.become_candidate(),
+            Next::Lead => {
+                self.become_leader();
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins an election, if this node may (Raft 5.2; the guard on membership changes is that of
+    /// Thesis 4.1: only who has applied the committed configuration knows who votes).
+    fn try_campaign(&mut self) -> Result<(), CampaignError> {
+        if matches!(self.role, Role::Leader(_)) {
+            return Err(CampaignError::AlreadyLeader);
+        }
+        if !self.core.membership.is_voter(self.core.id()) {
+            return Err(CampaignError::NotAVoter);
+        }
+        if self.core.log.is_installing_snapshot() {
+            return Err(CampaignError::InstallingSnapshot);
+        }
+        if self.core.current_term >= Term::MAX {
+            return Err(CampaignError::NoTermLeft);
+        }
+        let halted = |error: StorageError| CampaignError::Halted(Halted { error });
+        if self.core.log.has_unapplied_change().map_err(halted)? {
+            return Err(CampaignError::UnappliedChange);
+        }
+        let result = if self.core.config.pre_vote {
+            self.become_pre_candidate()
+        } else {
+            self.become_candidate()
+        };
+        result.map_err(halted)
+    }
+
+    /// A vote is for a term, so it outlives a change of role within the term (Raft 5.2).
+    fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        assert!(term >= self.core.current_term, "terms never go back");
+        if term > self.core.current_term {
+            self.core.current_term = term;
+            self.core.voted_for = None;
+        }
+        self.core.restart_election_clock();
+        self.role = Role::Follower(Follower { leader });
+    }
+
+    fn become_pre_candidate(&mut self) -> Result<(), StorageError> {
+        self.core.restart_election_clock();
+        let pre_candidate = PreCandidate::start(&mut self.core)?;
+        let next = pre_candidate.outcome(&self.core);
+        self.role = Role::PreCandidate(pre_candidate);
+        self.go(next)
+    }
+
+    fn become_candidate(&mut self) -> Result<(), StorageError> {
+        self.core.current_term = self.core.current_term.next();
+        self.core.voted_for = Some(self.core.id());
+        self.core.restart_election_clock();
+        self.role = Role::Candidate(Candidate::start(&mut self.core)?);
+        Ok(())
+    }
+
+    fn become_leader(&mut self) {
+        assert!(
+            self.core.vote_is_durable(),
+            "nobody leads on a vote that a crash could undo"
+        );
+        self.core.heard_from_leader();
+        self.role = Role::Leader(Leader::start(&mut self.core));
+    }
+}

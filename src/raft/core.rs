@@ -1,0 +1,358 @@
+//! What every role has in common: the state of Figure 2 and the rules that cut across roles.
+//!
+//! Owns the term and vote, the log, the membership, the outbox and the election clock; the vote rule
+//! (Raft 5.4.1, Thesis 9.6), the receiver's side of AppendEntries, Heartbeat and InstallSnapshot
+//! (Raft 5.3, 7), and the decision whether a message waits for the disk. Never changes the role; that is
+//! `raft.rs` alone.
+
+use alloc::vec::Vec;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
+
+use super::durability::{Durability, Vote};
+use crate::config::Config;
+use crate::error::{Halted, StartError};
+use crate::log::Log;
+use crate::membership::Membership;
+use crate::message::{
+    AppendEntries, AppendEntriesResponse, Body, Heartbeat, HeartbeatResponse, Message, RequestVote,
+    VoteResponse,
+};
+use crate::ready::Buffers;
+use crate::storage::{Storage, StorageError};
+use crate::types::{HardState, LogIndex, NodeId, Snapshot, Term};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Core<S> {
+    pub(crate) config: Config,
+    pub(crate) log: Log<S>,
+    pub(crate) membership: Membership,
+    pub(crate) current_term: Term,
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) durability: Durability,
+    /// The hard state of the last `Ready` that carried one.
+    pub(crate) handed_out: HardState,
+    /// Messages that may leave at once.
+    pub(crate) outbox: Vec<Message>,
+    /// Messages that speak for something that is not durable yet.
+    pub(crate) outbox_after_persist: Vec<Message>,
+    /// Ticks since a leader was heard, a vote was given, or an election was begun.
+    pub(crate) election_elapsed: u32,
+    /// When the next election is due, in ticks.
+    pub(crate) randomized_election_timeout: u32,
+    /// Elections that ran out since a leader was last heard; new ones get new timeouts.
+    pub(crate) failed_rounds: u64,
+    pub(crate) halted: Option<Halted>,
+    pub(crate) buffers: Buffers,
+}
+
+impl<S: Storage> Core<S> {
+    pub(crate) fn open(config: Config, storage: S) -> Result<Self, StartError> {
+        let initial = storage.initial_state()?;
+        let hard_state = initial.hard_state;
+        if hard_state.current_term > Term::MAX {
+            return Err(StorageError::Contract("the hard state's term is out of range").into());
+        }
+        let membership = Membership::try_from(&initial.conf_state)?;
+        let log = Log::open(storage, &hard_state, config.applied)?;
+        let vote = (hard_state.current_term, hard_state.voted_for);
+        let durability = Durability::at_start(log.last_index(), vote);
+        let mut core = Self {
+            config,
+            log,
+            membership,
+            current_term: hard_state.current_term,
+            voted_for: hard_state.voted_for,
+            durability,
+            handed_out: hard_state,
+            outbox: Vec::new(),
+            outbox_after_persist: Vec::new(),
+            election_elapsed: 0,
+            randomized_election_timeout: 0,
+            failed_rounds: 0,
+            halted: None,
+            buffers: Buffers::default(),
+        };
+        core.restart_election_clock();
+        Ok(core)
+    }
+
+    pub(crate) const fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    pub(crate) const fn hard_state(&self) -> HardState {
+        HardState {
+            current_term: self.current_term,
+            voted_for: self.voted_for,
+            commit_index: self.log.commit_index(),
+        }
+    }
+
+    pub(crate) const fn vote(&self) -> Vote {
+        (self.current_term, self.voted_for)
+    }
+
+    /// Whether the current term, and the vote in it, are on disk.
+    pub(crate) fn vote_is_durable(&self) -> bool {
+        self.durability.vote() == self.vote()
+    }
+
+    /// Stops the node.
+    pub(crate) fn halt(&mut self, error: StorageError) -> Halted {
+        let halted = Halted { error };
+        self.halted.get_or_insert(halted).clone()
+    }
+
+    pub(crate) fn check_running(&self) -> Result<(), Halted> {
+        self.halted.clone().map_or(Ok(()), Err)
+    }
+
+    // --- The election clock (Raft 5.2) ---
+
+    /// Begins a new wait. The timeout follows from the seed, the node, the term and the number of
+    /// failed rounds alone, so that equal states have equal futures.
+    pub(crate) fn restart_election_clock(&mut self) {
+        self.election_elapsed = 0;
+        let Config {
+            election_timeout_ticks: low,
+            max_election_timeout_ticks: high,
+            ..
+        } = self.config;
+        let draw = [
+            self.config.id.get(),
+            self.current_term.0,
+            self.failed_rounds,
+        ]
+        .iter()
+        .fold(self.config.seed, |seed, part| {
+            Xoshiro256PlusPlus::seed_from_u64(seed ^ part).next_u64()
+        });
+        let extra = draw % u64::from(high - low);
+        self.randomized_election_timeout = low.saturating_add(u32::try_from(extra).unwrap_or(0));
+    }
+
+    pub(crate) const fn election_is_due(&self) -> bool {
+        self.election_elapsed >= self.randomized_election_timeout
+    }
+
+    /// A leader was heard.
+    pub(crate) const fn heard_from_leader(&mut self) {
+        self.election_elapsed = 0;
+        self.failed_rounds = 0;
+    }
+
+    // --- Sending ---
+
+    /// Queues a message that may leave before anything is written.
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        let message = Message {
+            to,
+            from: self.id(),
+            term: self.current_term,
+            body,
+        };
+        self.outbox.push(message);
+    }
+
+    /// Queues a message that speaks for the current term and vote, and for the log up to
+    /// `log_through`: it leaves once these are durable.
+    fn send_once_durable(&mut self, to: NodeId, term: Term, body: Body, log_through: LogIndex) {
+        let message = Message {
+            to,
+            from: self.id(),
+            term,
+            body,
+        };
+        if self.vote_is_durable() && log_through <= self.durability.log() {
+            self.outbox.push(message);
+        } else {
+            self.outbox_after_persist.push(message);
+        }
+    }
+
+    // --- Votes ---
+
+    /// RequestVote in the current term (Figure 2).
+    pub(crate) fn on_request_vote(
+        &mut self,
+        from: NodeId,
+        request: &RequestVote,
+        leader: Option<NodeId>,
+    ) -> Result<(), StorageError> {
+        let free = self.voted_for == Some(from) || (self.voted_for.is_none() && leader.is_none());
+        // Raft 5.4.1: the candidate's log is at least as up-to-date as this one.
+        let granted = free && request.last_log >= self.log.last();
+        if granted {
+            self.voted_for = Some(from);
+            self.election_elapsed = 0;
+        }
+        let answer = self.vote_response(granted)?;
+        let term = self.current_term;
+        self.send_once_durable(
+            from,
+            term,
+            Body::RequestVoteResponse(answer),
+            LogIndex::ZERO,
+        );
+        Ok(())
+    }
+
+    /// PreVote for a term that is not before the current one (Thesis 9.6). Changes nothing here, so the election
+    /// clock goes on: a node that only asks must not keep others from asking.
+    pub(crate) fn on_pre_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        request: &RequestVote,
+        leader: Option<NodeId>,
+    ) -> Result<(), StorageError> {
+        let free = term > self.current_term
+            || self.voted_for == Some(from)
+            || (self.voted_for.is_none() && leader.is_none());
+        let granted = free && request.last_log >= self.log.last();
+        let answer = self.vote_response(granted)?;
+        // A grant carries the term that was asked for, a refusal the voter's.
+        let term = if granted { term } else { self.current_term };
+        self.send_once_durable(from, term, Body::PreVoteResponse(answer), LogIndex::ZERO);
+        Ok(())
+    }
+
+    fn vote_response(&self, granted: bool) -> Result<VoteResponse, StorageError> {
+        if granted {
+            return Ok(VoteResponse::Granted);
+        }
+        let commit = self.log.id_or_zero(self.log.commit_index())?;
+        Ok(VoteResponse::Refused { commit })
+    }
+
+    /// Answers a vote request of an earlier term, so that its sender learns the current one.
+    pub(crate) fn refuse_vote(
+        &mut self,
+        to: NodeId,
+        body: fn(VoteResponse) -> Body,
+    ) -> Result<(), StorageError> {
+        let answer = self.vote_response(false)?;
+        self.send_once_durable(to, self.current_term, body(answer), LogIndex::ZERO);
+        Ok(())
+    }
+
+    /// The vote request of this node's own candidacy.
+    pub(crate) fn vote_request(&self) -> Result<RequestVote, StorageError> {
+        Ok(RequestVote {
+            last_log: self.log.last(),
+            commit: self.log.id_or_zero(self.log.commit_index())?,
+            priority: 0,
+            leadership_transfer: false,
+        })
+    }
+
+    /// Asks every other voter.
+    pub(crate) fn broadcast_to_voters(&mut self, term: Term, body: &Body) {
+        for to in self.membership.voters() {
+            if to != self.id() {
+                self.outbox.push(Message {
+                    to,
+                    from: self.id(),
+                    term,
+                    body: body.clone(),
+                });
+            }
+        }
+    }
+
+    // --- The receiver's side of replication ---
+
+    /// AppendEntries of the current term's leader (Figure 2). The door has made sure that the
+    /// entries are well-formed and do not contradict what is committed.
+    pub(crate) fn on_append_entries(
+        &mut self,
+        leader: NodeId,
+        append: &AppendEntries,
+    ) -> Result<(), StorageError> {
+        let mut prev = append.prev_log;
+        let last_new = append.entries.last_id().unwrap_or(prev);
+        let mut entries = append.entries.clone();
+        let commit = self.log.commit_index();
+        if prev.index < commit {
+            if last_new.index <= commit {
+                // An old message. All of it is committed here, and the leader has all of that.
+                self.accept(leader, commit);
+                return Ok(());
+            }
+            // What is committed is known to match; begin behind it.
+            let committed = usize::try_from(commit.since(prev.index)).unwrap_or(usize::MAX);
+            entries = entries.slice(committed, entries.len());
+            prev = self.log.id_or_zero(commit)?;
+        }
+        if !self.log.holds(prev)? {
+            let hint = self.log.latest_not_after(prev)?;
+            let commit_index = self.log.commit_index();
+            let prev_index = prev.index;
+            let rejected = AppendEntriesResponse::Rejected {
+                prev_index,
+                hint,
+                commit_index,
+            };
+            self.send(leader, Body::AppendEntriesResponse(rejected));
+            return Ok(());
+        }
+        if let Some(kept) = self.log.append_from_leader(&entries)? {
+            self.durability.truncated_to(kept);
+        }
+        // Only up to the last new entry: what lies behind it may not be the leader's (Figure 2).
+        self.log.commit_to(append.leader_commit.min(last_new.index));
+        self.accept(leader, last_new.index);
+        Ok(())
+    }
+
+    /// Heartbeat of the current term's leader. The door has made sure that the log reaches the
+    /// commit index, which the leader knows to be the same on both sides.
+    pub(crate) fn on_heartbeat(&mut self, leader: NodeId, heartbeat: Heartbeat) {
+        self.log.commit_to(heartbeat.leader_commit);
+        let commit_index = self.log.commit_index();
+        let context = heartbeat.context;
+        self.send(
+            leader,
+            Body::HeartbeatResponse(HeartbeatResponse {
+                commit_index,
+                context,
+            }),
+        );
+    }
+
+    /// InstallSnapshot of the current term's leader (Raft 7).
+    pub(crate) fn on_install_snapshot(
+        &mut self,
+        leader: NodeId,
+        snapshot: Snapshot,
+        membership: Membership,
+    ) -> Result<(), StorageError> {
+        let last = snapshot.last_included;
+        let commit = self.log.commit_index();
+        if last.index <= commit {
+            self.accept(leader, commit);
+        } else if self.log.holds(last)? {
+            // The log has it all: nothing to install, and what follows is kept (Raft 7).
+            self.log.commit_to(last.index);
+            self.accept(leader, last.index);
+        } else {
+            self.durability.truncated_to(commit);
+            self.log.restore(snapshot);
+            self.membership = membership;
+            self.accept(leader, last.index);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, leader: NodeId, match_index: LogIndex) {
+        let commit_index = self.log.commit_index();
+        let accepted = AppendEntriesResponse::Accepted {
+            match_index,
+            commit_index,
+        };
+        let body = Body::AppendEntriesResponse(accepted);
+        self.send_once_durable(leader, self.current_term, body, match_index);
+    }
+}

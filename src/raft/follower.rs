@@ -1,0 +1,84 @@
+//! A follower: answers leaders and candidates, and campaigns when it hears from neither (Raft 5.2).
+//!
+//! Owns what a follower knows beyond the common state: its leader. Must not know how an election or
+//! replication is led.
+
+use super::core::Core;
+use super::{Next, door};
+use crate::error::{ProposeError, StepError};
+use crate::message::Body;
+use crate::storage::Storage;
+use crate::types::NodeId;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Follower {
+    /// The leader of the current term, once it was heard.
+    pub(crate) leader: Option<NodeId>,
+}
+
+impl Follower {
+    pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
+        core.election_elapsed = core.election_elapsed.saturating_add(1);
+        if !core.election_is_due() {
+            return Next::Stay;
+        }
+        Next::Campaign
+    }
+
+    /// A message of the current term.
+    pub(super) fn step<S: Storage>(
+        &mut self,
+        core: &mut Core<S>,
+        from: NodeId,
+        body: Body,
+    ) -> Result<Next, StepError> {
+        match body {
+            Body::AppendEntries(append) => {
+                self.hear(core, from)?;
+                core.on_append_entries(from, &append)?;
+            }
+            Body::Heartbeat(heartbeat) => {
+                self.hear(core, from)?;
+                core.on_heartbeat(from, heartbeat);
+            }
+            Body::InstallSnapshot(snapshot) => {
+                let membership = door::check_snapshot(core, core.current_term, &snapshot)?;
+                self.hear(core, from)?;
+                core.on_install_snapshot(from, snapshot, membership)?;
+            }
+            Body::RequestVote(request) => core.on_request_vote(from, &request, self.leader)?,
+            Body::PreVote(request) => {
+                core.on_pre_vote(from, core.current_term, &request, self.leader)?;
+            }
+            Body::Propose(_) => {
+                return Err(StepError::Propose(ProposeError::NotLeader { leader: self.leader }));
+            }
+            // Answers to what this node asked in a role that it has left.
+            Body::RequestVoteResponse(_)
+            | Body::PreVoteResponse(_)
+            | Body::AppendEntriesResponse(_)
+            | Body::HeartbeatResponse(_)
+            // Refused at the door.
+            | Body::TimeoutNow
+            | Body::ReadIndex(_)
+            | Body::ReadIndexResponse(_)
+            | Body::TransferLeader { .. } => {}
+        }
+        Ok(Next::Stay)
+    }
+
+    /// There is one leader in a term (Election Safety, Raft 5.2).
+    fn hear<S: Storage>(&mut self, core: &mut Core<S>, from: NodeId) -> Result<(), StepError> {
+        match self.leader {
+            Some(leader) if leader != from => Err(StepError::SecondLeader {
+                from,
+                term: core.current_term,
+            }),
+            Some(_) | None => {
+                self.leader = Some(from);
+                core.heard_from_leader();
+                Ok(())
+            }
+        }
+    }
+}

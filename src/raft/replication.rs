@@ -1,0 +1,226 @@
+//! What a leader sends: appends, snapshots, heartbeats.
+//!
+//! Owns the decision what is due to which peer, and the making of it. Called when a `Ready` is made, so
+//! everything proposed since the last one leaves in as few messages as the limits allow. Peers are
+//! visited in the order of their ids.
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::leader::Leader;
+use crate::config::Config;
+use crate::log::Fetched;
+use crate::membership::Membership;
+use crate::message::{AppendEntries, Body, Heartbeat};
+use crate::progress::{Progress, ProgressState};
+use crate::storage::{Purpose, Storage, StorageError};
+use crate::types::{Entries, LogId, LogIndex, NodeId};
+
+/// What a peer is to be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// An append with as many entries as fit into this many bytes, or with none.
+    Append {
+        max_bytes: u64,
+    },
+    /// An append without entries, which tells the commit index or finds out about losses.
+    EmptyAppend,
+}
+
+impl Leader {
+    /// Whether any peer is to be sent something.
+    pub(super) fn has_something_due<S: Storage>(&self, core: &Core<S>) -> bool {
+        self.peers
+            .iter()
+            .any(|(_, progress)| due(progress, core) != Due::Nothing)
+    }
+
+    /// Makes all messages that are due.
+    pub(super) fn replicate<S: Storage>(&mut self, core: &mut Core<S>) -> Result<(), StorageError> {
+        for (peer, progress) in &mut self.peers {
+            loop {
+                match due(progress, core) {
+                    Due::Nothing => break,
+                    Due::Append { max_bytes } => send_append(core, *peer, progress, max_bytes)?,
+                    Due::EmptyAppend => send_empty_append(core, *peer, progress)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn broadcast_heartbeat<S: Storage>(&mut self, core: &mut Core<S>) {
+        let commit = core.log.commit_index();
+        for (peer, progress) in &self.peers {
+            // No further than what the peer is known to hold: its log may differ behind that.
+            let leader_commit = commit.min(progress.match_index);
+            core.send(
+                *peer,
+                Body::Heartbeat(Heartbeat {
+                    leader_commit,
+                    context: Bytes::new(),
+                }),
+            );
+        }
+    }
+
+    /// The first entry that some peer in the steady state has not been sent.
+    pub(super) fn needed_from<S: Storage>(&self, core: &Core<S>) -> LogIndex {
+        self.peers
+            .iter()
+            .filter(|(_, progress)| matches!(progress.state, ProgressState::Replicate { .. }))
+            .map(|(_, progress)| progress.next_index)
+            .fold(core.log.last_index().next(), LogIndex::min)
+    }
+}
+
+fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
+    let Config {
+        max_message_bytes,
+        max_inflight_messages,
+        max_inflight_bytes,
+        ..
+    } = core.config;
+    match &progress.state {
+        ProgressState::Probe { awaiting: false } => Due::Append {
+            max_bytes: max_message_bytes,
+        },
+        ProgressState::Probe { awaiting: true } | ProgressState::Snapshot { .. } => Due::Nothing,
+        ProgressState::Replicate { nudge: true, .. } => Due::EmptyAppend,
+        ProgressState::Replicate {
+            inflight,
+            nudge: false,
+        } => {
+            if inflight.is_full(max_inflight_messages, max_inflight_bytes) {
+                Due::Nothing
+            } else if progress.next_index <= core.log.last_index() {
+                let room = max_inflight_bytes - inflight.bytes();
+                Due::Append {
+                    max_bytes: max_message_bytes.min(room),
+                }
+            } else if progress.commit_sent < core.log.commit_index() {
+                Due::EmptyAppend
+            } else {
+                Due::Nothing
+            }
+        }
+    }
+}
+
+fn send_append<S: Storage>(
+    core: &mut Core<S>,
+    peer: NodeId,
+    progress: &mut Progress,
+    max_bytes: u64,
+) -> Result<(), StorageError> {
+    let index = progress.next_index.previous();
+    let Some(term) = core.log.term(index)? else {
+        return send_snapshot(core, peer, progress);
+    };
+    let prev_log = LogId { term, index };
+    if index == core.log.last_index() {
+        send_entries(core, peer, progress, prev_log, Entries::empty());
+        return Ok(());
+    }
+    match core
+        .log
+        .fetch(progress.next_index, max_bytes, Purpose::Send(peer))?
+    {
+        Fetched::Entries(entries) => {
+            send_entries(core, peer, progress, prev_log, entries);
+            Ok(())
+        }
+        Fetched::Compacted => send_snapshot(core, peer, progress),
+        Fetched::NotYet => {
+            wait_for_heartbeat(progress);
+            Ok(())
+        }
+    }
+}
+
+fn send_empty_append<S: Storage>(
+    core: &mut Core<S>,
+    peer: NodeId,
+    progress: &mut Progress,
+) -> Result<(), StorageError> {
+    let index = progress.next_index.previous();
+    let Some(term) = core.log.term(index)? else {
+        return send_snapshot(core, peer, progress);
+    };
+    send_entries(
+        core,
+        peer,
+        progress,
+        LogId { term, index },
+        Entries::empty(),
+    );
+    Ok(())
+}
+
+fn send_entries<S: Storage>(
+    core: &mut Core<S>,
+    peer: NodeId,
+    progress: &mut Progress,
+    prev_log: LogId,
+    entries: Entries,
+) {
+    let last = entries.last_id().unwrap_or(prev_log).index;
+    let leader_commit = core.log.commit_index();
+    progress.sent(last, entries.size_bytes());
+    // The peer goes no further than the last entry of the message; with nothing left to send
+    // behind it, that is all there is to tell.
+    progress.commit_sent = progress.commit_sent.max(leader_commit.min(last));
+    let append = AppendEntries {
+        prev_log,
+        leader_commit,
+        entries,
+    };
+    core.send(peer, Body::AppendEntries(append));
+}
+
+/// The log does not reach back to where the peer is (Raft 7).
+fn send_snapshot<S: Storage>(
+    core: &mut Core<S>,
+    peer: NodeId,
+    progress: &mut Progress,
+) -> Result<(), StorageError> {
+    // A peer that is not there would only waste it.
+    if !progress.recently_active {
+        wait_for_heartbeat(progress);
+        return Ok(());
+    }
+    let request_index = core.log.compacted_through()?;
+    let snapshot = match core.log.storage().snapshot(request_index, peer) {
+        Ok(snapshot) => snapshot,
+        Err(StorageError::TemporarilyUnavailable) => {
+            wait_for_heartbeat(progress);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let last = snapshot.last_included;
+    if last.index < request_index || last == LogId::ZERO || !core.log.holds(last)? {
+        return Err(StorageError::Contract(
+            "the snapshot is not of this log, or too old",
+        ));
+    }
+    let Ok(membership) = Membership::try_from(&snapshot.conf_state) else {
+        return Err(StorageError::Contract(
+            "the snapshot's membership is inconsistent",
+        ));
+    };
+    if !membership.contains(peer) || last.index <= progress.match_index {
+        // Made before the peer was added; a later one will do.
+        wait_for_heartbeat(progress);
+        return Ok(());
+    }
+    progress.become_snapshot(last.index);
+    core.send(peer, Body::InstallSnapshot(snapshot));
+    Ok(())
+}
+
+/// Nothing can be sent now; an answered heartbeat is the sign to try again.
+fn wait_for_heartbeat(progress: &mut Progress) {
+    progress.state = ProgressState::Probe { awaiting: true };
+}
