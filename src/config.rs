@@ -37,8 +37,8 @@ pub struct Config {
     pub(crate) max_message_bytes: u64,
     /// The most append messages on their way to one peer. Default 256.
     pub(crate) max_inflight_messages: usize,
-    /// The most bytes of entries on their way to one peer; a single message always fits.
-    /// Default 16 MiB.
+    /// A peer is sent no more entries while this many bytes of them are on their way. The last
+    /// message may go beyond it by part of one entry. Default 16 MiB.
     pub(crate) max_inflight_bytes: u64,
     /// A leader takes no proposal that would bring the uncommitted ones of its term over this many
     /// bytes; one proposal always fits. Default 64 MiB.

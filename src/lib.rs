@@ -1,4 +1,83 @@
-//! almadia: an embeddable Raft consensus module. TODO guide
+//! An embeddable Raft consensus module: pure, deterministic, free of I/O, safe against its peers.
+//!
+//! A [`RawNode`] is one node of one Raft group. Messages and ticks go in; [`Ready`] batches come
+//! out: entries to persist, messages to send, committed entries to apply. The embedder brings the log (read by
+//! the node through [`Storage`]), the state machine and the transport.
+//!
+//! # The run loop
+//!
+//! ```
+//! use almadia::{Config, MemStorage, Message, NodeId, RawNode};
+//!
+//! # fn send(_: Message) {}
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let id = NodeId::new(1).ok_or("node ids start at 1")?;
+//! let mut node = RawNode::new(Config::new(id), MemStorage::with_voters([id]))?;
+//! # let mut proposed = false;
+//! # let mut done = false;
+//! # while !done {
+//! // Inputs: node.tick()?, node.step(message)?, node.propose(context, data)?
+//! node.tick()?;
+//! # if node.role() == almadia::RoleKind::Leader && !proposed {
+//! #     node.propose("", "hello")?;
+//! #     proposed = true;
+//! # }
+//! while let Some(mut ready) = node.ready()? {
+//!     // Send before, or while, the disk works.
+//!     ready.messages.drain(..).for_each(send);
+//!     // Persist: one write, one fsync if `ready.must_sync`.
+//!     if let Some(snapshot) = ready.snapshot.take() {
+//!         node.storage_mut().install_snapshot(snapshot)?;
+//!     }
+//!     for run in &ready.entries {
+//!         node.storage_mut().append(run)?;
+//!     }
+//!     if let Some(hard_state) = ready.hard_state {
+//!         node.storage_mut().set_hard_state(hard_state);
+//!     }
+//!     // Send what speaks for what is durable now.
+//!     ready.messages_after_persist.drain(..).for_each(send);
+//!     // Apply.
+//!     for entry in ready.committed_entries.iter().flatten() {
+//!         // state_machine.apply(entry), node.apply_conf_change(change)
+//! #       done |= entry.payload == almadia::Payload::Data("hello".into());
+//!     }
+//!     node.advance(ready)?;
+//! }
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `single_mem_node` is this loop with nothing left out; `five_mem_node` is a cluster.
+//!
+//! # Durability
+//!
+//! | before this | this is durable on the node's own disk |
+//! |---|---|
+//! | a vote or pre-vote answer, an append or snapshot acknowledgement leaves | the term, vote, entries or snapshot it speaks for |
+//! | a candidate acts as leader | its own term and its own vote |
+//! | the leader counts itself for an entry | that entry |
+//! | an entry is applied | that entry |
+//!
+//! The node takes care of all of them, provided that the embedder fulfils [`Ready`] in its order and
+//! acknowledges nothing that is not so. One rule is the embedder's alone: a log may be compacted
+//! only up to a snapshot that is durable.
+//!
+//! The same output serves synchronous and asynchronous disks. With an asynchronous one, do not call
+//! [`RawNode::advance`]: keep calling [`RawNode::ready`], and report [`RawNode::persisted`] and
+//! [`RawNode::applied`] when it is so.
+//!
+//! # Errors
+//!
+//! By who is to blame. A peer or the network: [`StepError`]; the node is exactly as it was. The
+//! embedder: [`ProposeError`], [`CampaignError`], [`AckError`], [`ChangeError`], [`ConfigError`]. The
+//! embedder's storage: [`StartError`], [`Halted`]. A bug of this crate: an assertion, in release builds too.
+//!
+//! # Time and chance
+//!
+//! Time is ticks, as long as the embedder likes (100 ms is usual with the defaults). Chance is
+//! [`Config::seed`]: equal nodes given equal calls stay equal, so every run can be repeated.
 #![no_std]
 #![deny(
     clippy::unwrap_used,
@@ -11,6 +90,11 @@
 )]
 
 extern crate alloc;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod config;
 mod error;

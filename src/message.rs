@@ -133,7 +133,7 @@ pub enum AppendEntriesResponse {
     TermOutdated,
 }
 
-/// Heartbeat: an AppendEntries without a log position.
+/// Heartbeat: an AppendEntries without a log position (Deviation D2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// The leader's commit index, at most what the receiver has acknowledged.

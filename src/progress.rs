@@ -21,8 +21,8 @@ pub enum ProgressState {
     Replicate {
         /// The messages on their way.
         inflight: Inflight,
-        /// The window was full when a heartbeat was answered: one empty append is due, which
-        /// finds out whether messages were lost.
+        /// A heartbeat was answered and something is not acknowledged: one append is due, an
+        /// empty one if need be, which finds out whether messages were lost.
         nudge: bool,
     },
     /// The peer needs a snapshot, which is on its way; no entries until it has arrived or failed.
@@ -160,18 +160,13 @@ impl Progress {
     }
 
     /// A heartbeat was answered by a peer that has committed up to `commit_index`: it is there, so
-    /// whatever is paused may try again.
-    pub(crate) fn heartbeat_answered(
-        &mut self,
-        commit_index: LogIndex,
-        max_messages: usize,
-        max_bytes: u64,
-    ) {
+    /// whatever is paused may try again, as long as it lacks anything up to `last_index`.
+    pub(crate) fn heartbeat_answered(&mut self, commit_index: LogIndex, last_index: LogIndex) {
+        // What was said of the commit index since has been lost, or is on its way: say it again.
+        self.commit_sent = self.commit_sent.min(commit_index);
         match &mut self.state {
             ProgressState::Probe { awaiting } => *awaiting = false,
-            ProgressState::Replicate { inflight, nudge } => {
-                *nudge = inflight.is_full(max_messages, max_bytes);
-            }
+            ProgressState::Replicate { nudge, .. } => *nudge = self.match_index < last_index,
             // The snapshot has arrived, and its acknowledgement was lost: a probe gets another.
             ProgressState::Snapshot { pending } if commit_index >= *pending => {
                 let next_index = pending.next();

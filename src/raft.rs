@@ -268,7 +268,7 @@ impl<S: Storage> Raft<S> {
                 leader.sync_peers(&self.core, true);
                 leader.commit(&mut self.core);
             } else {
-                // A leader that has no vote any more must not go on (Thesis 4.2.2).
+                // A leader that has no vote any more must not go on (Thesis 4.2.2, Deviation D6).
                 self.become_follower(self.core.current_term, None);
             }
         }

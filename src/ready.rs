@@ -26,6 +26,8 @@ use crate::types::{Entries, HardState, LogIndex, Snapshot};
 ///    among them to [`RawNode::apply_conf_change`](crate::RawNode::apply_conf_change);
 /// 5. hand the `Ready` back with [`RawNode::advance`](crate::RawNode::advance).
 ///
+/// Writes must reach the disk in the order of their numbers.
+///
 /// With an asynchronous disk, go on calling [`RawNode::ready`](crate::RawNode::ready) meanwhile, and in
 /// place of `advance` report [`RawNode::persisted`](crate::RawNode::persisted) and
 /// [`RawNode::applied`](crate::RawNode::applied) when it is so.

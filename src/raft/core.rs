@@ -277,7 +277,8 @@ impl<S: Storage> Core<S> {
         let commit = self.log.commit_index();
         if prev.index < commit {
             if last_new.index <= commit {
-                // An old message. All of it is committed here, and the leader has all of that.
+                // An old message. All of it is committed here, and the leader has all of that
+                // (Deviation D3).
                 self.accept(leader, commit);
                 return Ok(());
             }

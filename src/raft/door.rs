@@ -204,7 +204,7 @@ fn check_response(term: Term, response: &AppendEntriesResponse) -> Result<(), St
 }
 
 /// A heartbeat tells of nothing that this node has not acknowledged. If its log does not reach
-/// there, it has lost its end: no reason to stop, every reason to tell both sides.
+/// there, it has lost its end: no reason to stop, every reason to tell both sides (Deviation D5).
 fn check_reaches<S: Storage>(
     core: &Core<S>,
     message: &Message,

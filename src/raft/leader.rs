@@ -15,7 +15,7 @@ use crate::error::{ProposeError, StepError};
 use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal};
 use crate::progress::Progress;
 use crate::storage::{Storage, StorageError};
-use crate::types::{Entry, LogId, LogIndex, NodeId, Payload};
+use crate::types::{Entry, LogId, LogIndex, NodeId, Payload, Term};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
@@ -161,8 +161,13 @@ impl Leader {
                 commit_index,
             } => {
                 check_ack(core, prev_index.max(hint.index).max(commit_index))?;
-                // The peer's last word on where the logs may agree, and this log's.
-                let agree_at_most = core.log.latest_not_after(hint)?.index;
+                // The peer's word on where the logs can agree at best, then this log's. A peer
+                // without such an entry names no term.
+                let agree_at_most = if hint.term == Term::ZERO {
+                    hint.index
+                } else {
+                    core.log.latest_not_after(hint)?.index
+                };
                 let Some(progress) = self.progress_mut(from) else {
                     return Ok(());
                 };
@@ -187,13 +192,7 @@ impl Leader {
             return Ok(());
         };
         progress.recently_active = true;
-        progress.heartbeat_answered(
-            response.commit_index,
-            core.config.max_inflight_messages,
-            core.config.max_inflight_bytes,
-        );
-        // What was said of the commit index since has been lost, or is on its way: say it again.
-        progress.commit_sent = progress.commit_sent.min(response.commit_index);
+        progress.heartbeat_answered(response.commit_index, core.log.last_index());
         Ok(())
     }
 

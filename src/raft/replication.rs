@@ -87,19 +87,14 @@ fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
             max_bytes: max_message_bytes,
         },
         ProgressState::Probe { awaiting: true } | ProgressState::Snapshot { .. } => Due::Nothing,
-        ProgressState::Replicate { nudge: true, .. } => Due::EmptyAppend,
-        ProgressState::Replicate {
-            inflight,
-            nudge: false,
-        } => {
-            if inflight.is_full(max_inflight_messages, max_inflight_bytes) {
-                Due::Nothing
-            } else if progress.next_index <= core.log.last_index() {
+        ProgressState::Replicate { inflight, nudge } => {
+            let is_full = inflight.is_full(max_inflight_messages, max_inflight_bytes);
+            if !is_full && progress.next_index <= core.log.last_index() {
                 let room = max_inflight_bytes - inflight.bytes();
                 Due::Append {
                     max_bytes: max_message_bytes.min(room),
                 }
-            } else if progress.commit_sent < core.log.commit_index() {
+            } else if *nudge || (!is_full && progress.commit_sent < core.log.commit_index()) {
                 Due::EmptyAppend
             } else {
                 Due::Nothing
