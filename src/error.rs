@@ -165,6 +165,12 @@ pub enum StepError {
     Unsupported(MessageKind),
 }
 
+impl From<StorageError> for StepError {
+    fn from(error: StorageError) -> Self {
+        Self::Halted(Halted { error })
+    }
+}
+
 impl StepError {
     /// An answer that the sender needs all the same; send it.
     #[must_use]

@@ -97,6 +97,7 @@ extern crate alloc;
 struct Readme;
 
 mod config;
+mod entry;
 mod error;
 mod log;
 pub mod membership;
@@ -113,6 +114,7 @@ mod types;
 pub use bytes::Bytes;
 
 pub use crate::config::{Config, ConfigBuilder, ConfigError};
+pub use crate::entry::{Entries, Entry, Payload, Snapshot};
 pub use crate::error::{
     AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
 };
@@ -130,6 +132,4 @@ pub use crate::status::{RoleKind, Status};
 pub use crate::storage::{
     EntriesRequest, InitialState, MemStorage, MemStorageError, Purpose, Storage, StorageError,
 };
-pub use crate::types::{
-    Entries, Entry, HardState, LogId, LogIndex, NodeId, Payload, Snapshot, Term,
-};
+pub use crate::types::{HardState, LogId, LogIndex, NodeId, Term};

@@ -9,9 +9,10 @@ mod unpersisted;
 use alloc::vec::Vec;
 
 use self::unpersisted::Tail;
+use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
-use crate::types::{Entries, Entry, HardState, LogId, LogIndex, Payload, Snapshot, Term};
+use crate::types::{HardState, LogId, LogIndex, Term};
 
 /// A snapshot that took the log's place and is not persisted yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -11,7 +11,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::types::{Entries, Entry, LogId, LogIndex, NodeId, Payload, Snapshot, Term};
+use crate::entry::{Entries, Entry, Payload, Snapshot};
+use crate::types::{LogId, LogIndex, NodeId, Term};
 
 /// A message from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ mod durability;
 mod follower;
 mod invariants;
 mod leader;
+mod output;
 mod reconfigure;
 mod replication;
 

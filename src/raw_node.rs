@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::config::Config;
+use crate::entry::Payload;
 use crate::error::{
     AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
 };
@@ -20,7 +21,7 @@ use crate::raft::{Raft, Role};
 use crate::ready::Ready;
 use crate::status::{RoleKind, Status};
 use crate::storage::Storage;
-use crate::types::{HardState, LogId, LogIndex, NodeId, Payload, Term};
+use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 
 /// One node of a Raft group: messages and ticks go in, [`Ready`] batches come out.
 ///

@@ -1,15 +1,13 @@
 //! What a node wants done: messages to send, state to persist, entries to apply.
 //!
-//! Owns [`Ready`] and its obligations, and the making of one from the common state. Must not know roles.
+//! Owns [`Ready`] and its obligations. One is made in `raft/output.rs`.
 
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
-use core::mem;
 
+use crate::entry::{Entries, Snapshot};
 use crate::message::Message;
-use crate::raft::Core;
-use crate::storage::{Storage, StorageError};
-use crate::types::{Entries, HardState, LogIndex, Snapshot};
+use crate::types::{HardState, LogIndex};
 
 /// One batch of obligations. Exhaustive on purpose: ignoring one loses data.
 ///
@@ -53,7 +51,7 @@ pub struct Ready {
     /// To be applied, run by run. Never together with a `snapshot`.
     pub committed_entries: Vec<Entries>,
     /// What is applied once `committed_entries` or the `snapshot` are.
-    applies_to: Option<LogIndex>,
+    pub(crate) applies_to: Option<LogIndex>,
 }
 
 impl Ready {
@@ -68,10 +66,10 @@ impl Ready {
 /// The memory of a `Ready` that has come back, for the next one. No part of a node's identity.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    messages: Vec<Message>,
-    messages_after_persist: Vec<Message>,
-    entries: Vec<Entries>,
-    committed_entries: Vec<Entries>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) messages_after_persist: Vec<Message>,
+    pub(crate) entries: Vec<Entries>,
+    pub(crate) committed_entries: Vec<Entries>,
 }
 
 impl Buffers {
@@ -107,70 +105,4 @@ impl Eq for Buffers {}
 
 impl Hash for Buffers {
     fn hash<H: Hasher>(&self, _: &mut H) {}
-}
-
-impl<S: Storage> Core<S> {
-    pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty()
-            || !self.outbox_after_persist.is_empty()
-            || self.hard_state() != self.handed_out
-            || self.log.has_unpersisted()
-            || self.log.has_unapplied(self.durability.log())
-    }
-
-    /// Hands everything out that waits to be.
-    pub(crate) fn take_output(&mut self) -> Result<Ready, StorageError> {
-        let Buffers {
-            messages,
-            messages_after_persist,
-            mut entries,
-            mut committed_entries,
-        } = mem::take(&mut self.buffers);
-        let snapshot = self.log.take_snapshot();
-        if snapshot.is_none() {
-            let max_bytes = self.config.max_committed_bytes_per_ready;
-            self.log
-                .take_unapplied(self.durability.log(), max_bytes, &mut committed_entries)?;
-        }
-        self.log.take_unpersisted(&mut entries);
-
-        let hard_state = self.hard_state();
-        let vote_changed = (self.handed_out.current_term, self.handed_out.voted_for) != self.vote();
-        let must_sync = vote_changed || snapshot.is_some() || !entries.is_empty();
-        let changed = hard_state != self.handed_out;
-        self.handed_out = hard_state;
-
-        let number = self.durability.next_number();
-        let snapshot_index = snapshot
-            .as_ref()
-            .map(|snapshot| snapshot.last_included.index);
-        if must_sync {
-            let log_through = entries.last().and_then(Entries::last_id).map(|id| id.index);
-            let log_through = log_through.max(snapshot_index).unwrap_or_default();
-            self.durability
-                .writing(number, log_through, snapshot_index, self.vote());
-        }
-
-        let mut messages = mem::replace(&mut self.outbox, messages);
-        let mut after = mem::replace(&mut self.outbox_after_persist, messages_after_persist);
-        if !self.durability.is_writing() {
-            // What they waited for has become durable meanwhile.
-            messages.append(&mut after);
-        }
-        let applied = committed_entries
-            .last()
-            .and_then(Entries::last_id)
-            .map(|id| id.index);
-        Ok(Ready {
-            number,
-            messages,
-            snapshot,
-            entries,
-            hard_state: changed.then_some(hard_state),
-            must_sync,
-            messages_after_persist: after,
-            committed_entries,
-            applies_to: applied.or(snapshot_index),
-        })
-    }
 }

@@ -13,8 +13,9 @@ use core::hash::{Hash, Hasher};
 use thiserror::Error;
 
 pub use self::memory::{MemStorage, MemStorageError};
+use crate::entry::{Entries, Snapshot};
 use crate::membership::ConfState;
-use crate::types::{Entries, HardState, LogIndex, NodeId, Snapshot, Term};
+use crate::types::{HardState, LogIndex, NodeId, Term};
 
 /// What a node finds when it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -7,7 +7,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::types::{Entries, Entry, LogIndex, Term};
+use crate::entry::{Entries, Entry};
+use crate::types::{LogIndex, Term};
 
 /// A gapless run of runs. Every index from `first` on is here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

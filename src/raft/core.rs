@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::durability::{Durability, Vote};
 use crate::config::Config;
+use crate::entry::Snapshot;
 use crate::error::{Halted, StartError};
 use crate::log::Log;
 use crate::membership::Membership;
@@ -21,7 +22,7 @@ use crate::message::{
 };
 use crate::ready::Buffers;
 use crate::storage::{Storage, StorageError};
-use crate::types::{HardState, LogIndex, NodeId, Snapshot, Term};
+use crate::types::{HardState, LogIndex, NodeId, Term};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Core<S> {

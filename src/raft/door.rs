@@ -7,13 +7,14 @@
 use alloc::boxed::Box;
 
 use super::core::Core;
+use crate::entry::Snapshot;
 use crate::error::StepError;
 use crate::membership::Membership;
 use crate::message::{
     AppendEntries, AppendEntriesResponse, Body, Message, MessageKind, VoteResponse,
 };
 use crate::storage::Storage;
-use crate::types::{LogId, LogIndex, Snapshot, Term};
+use crate::types::{LogId, LogIndex, Term};
 
 pub(super) fn check<S: Storage>(core: &Core<S>, message: &Message) -> Result<(), StepError> {
     check_envelope(core, message)?;

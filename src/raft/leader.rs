@@ -11,11 +11,12 @@ use bytes::Bytes;
 
 use super::Next;
 use super::core::Core;
+use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
 use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal};
 use crate::progress::Progress;
-use crate::storage::{Storage, StorageError};
-use crate::types::{Entry, LogId, LogIndex, NodeId, Payload, Term};
+use crate::storage::Storage;
+use crate::types::{LogId, LogIndex, NodeId, Term};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
@@ -291,11 +292,5 @@ fn check_ack<S: Storage>(core: &Core<S>, index: LogIndex) -> Result<(), StepErro
         Err(StepError::AckBeyondLog { index, last_index })
     } else {
         Ok(())
-    }
-}
-
-impl From<StorageError> for StepError {
-    fn from(error: StorageError) -> Self {
-        Self::Halted(crate::error::Halted { error })
     }
 }

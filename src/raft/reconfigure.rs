@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::leader::{Leader, append};
+use crate::entry::Payload;
 use crate::error::ProposeError;
 use crate::membership::MembershipChange;
 use crate::message::Proposal;
 use crate::progress::Progress;
 use crate::storage::Storage;
-use crate::types::Payload;
 
 impl Leader {
     /// One change at a time: an earlier one, also of an earlier term, must have been applied here

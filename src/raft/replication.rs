@@ -9,12 +9,13 @@ use bytes::Bytes;
 use super::core::Core;
 use super::leader::Leader;
 use crate::config::Config;
+use crate::entry::Entries;
 use crate::log::Fetched;
 use crate::membership::Membership;
 use crate::message::{AppendEntries, Body, Heartbeat};
 use crate::progress::{Progress, ProgressState};
 use crate::storage::{Purpose, Storage, StorageError};
-use crate::types::{Entries, LogId, LogIndex, NodeId};
+use crate::types::{LogId, LogIndex, NodeId};
 
 /// What a peer is to be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

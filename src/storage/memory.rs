@@ -8,8 +8,9 @@ use alloc::collections::VecDeque;
 use thiserror::Error;
 
 use super::{EntriesRequest, InitialState, Storage, StorageError};
+use crate::entry::{Entries, Entry, Snapshot};
 use crate::membership::ConfState;
-use crate::types::{Entries, Entry, HardState, LogId, LogIndex, NodeId, Snapshot, Term};
+use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 
 /// A log, hard state and snapshot in memory.
 ///

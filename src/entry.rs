@@ -1,0 +1,223 @@
+//! What the log is made of: entries, shared runs of them, and the snapshots that take their place.
+//!
+//! Owns these values and what they count for in limits. Knows nothing of roles, messages or storage.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Deref;
+
+use bytes::Bytes;
+
+use crate::membership::{ConfState, MembershipChange};
+use crate::types::{LogId, LogIndex};
+
+/// What an entry asks of the node that applies it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Payload {
+    /// A command for the state machine. Empty for the entry with which a leader opens its term
+    /// (Raft 8): there is nothing to apply then.
+    Data(Bytes),
+    /// A change of the membership, to be passed to
+    /// [`RawNode::apply_conf_change`](crate::RawNode::apply_conf_change) when it is applied.
+    Change(Arc<MembershipChange>),
+}
+
+impl Payload {
+    /// What the payload counts for in limits, in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Data(data) => data.len() as u64,
+            Self::Change(change) => change.size_bytes(),
+        }
+    }
+}
+
+/// One entry of the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// Its term and index.
+    pub id: LogId,
+    /// What it carries.
+    pub payload: Payload,
+    /// Whatever the proposer wanted to see again when the entry is applied; the core never reads it.
+    pub context: Bytes,
+}
+
+impl Entry {
+    /// What every entry is charged beside its payload, in bytes, in all limits that count bytes.
+    pub const OVERHEAD_BYTES: u64 = 24;
+
+    /// The index of the entry.
+    #[must_use]
+    pub const fn index(&self) -> LogIndex {
+        self.id.index
+    }
+
+    /// What the entry counts for in limits, in bytes: payload, context and a fixed overhead.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        Self::OVERHEAD_BYTES + self.payload.size_bytes() + self.context.len() as u64
+    }
+}
+
+/// An immutable run of entries with consecutive indexes, cheap to clone.
+///
+/// One batch of proposals is shared by the log, every follower's message, the
+/// [`Ready`](crate::Ready) and the apply, without copying. Reads like a slice.
+#[derive(Clone, Default)]
+pub struct Entries {
+    /// `None` for an empty run, which therefore costs no allocation.
+    batch: Option<Arc<[Entry]>>,
+    start: usize,
+    end: usize,
+}
+
+impl Entries {
+    /// A run of no entries.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            batch: None,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// The entries from `start` to before `end`, counted within this run; shares the memory.
+    /// Positions past the end of the run are taken as its end.
+    #[must_use]
+    pub fn slice(&self, start: usize, end: usize) -> Self {
+        let end = end.min(self.len());
+        let start = start.min(end);
+        if start == end {
+            return Self::empty();
+        }
+        Self {
+            batch: self.batch.clone(),
+            start: self.start + start,
+            end: self.start + end,
+        }
+    }
+
+    /// The longest prefix whose [`Entry::size_bytes`] add up to at most `max_bytes`, but never
+    /// less than one entry: an entry larger than the limit still travels, alone.
+    #[must_use]
+    pub fn prefix_within(&self, max_bytes: u64) -> Self {
+        let mut bytes = 0_u64;
+        let count = self
+            .iter()
+            .take_while(|entry| {
+                bytes = bytes.saturating_add(entry.size_bytes());
+                bytes <= max_bytes
+            })
+            .count();
+        self.slice(0, count.max(1))
+    }
+
+    /// The sum of [`Entry::size_bytes`] over the run.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.iter()
+            .map(Entry::size_bytes)
+            .fold(0, u64::saturating_add)
+    }
+
+    /// The log id of the first entry, or `None` for an empty run.
+    #[must_use]
+    pub fn first_id(&self) -> Option<LogId> {
+        self.first().map(|entry| entry.id)
+    }
+
+    /// The log id of the last entry, or `None` for an empty run.
+    #[must_use]
+    pub fn last_id(&self) -> Option<LogId> {
+        self.last().map(|entry| entry.id)
+    }
+
+    /// Whether the entries follow `previous` as entries of one log do: consecutive indexes, and
+    /// terms that are above zero and never fall.
+    #[must_use]
+    pub fn follow(&self, previous: LogId) -> bool {
+        let mut last = previous;
+        self.iter().all(|entry| {
+            let follows = entry.id.is_position()
+                && entry.id.index == last.index.next()
+                && entry.id.term >= last.term;
+            last = entry.id;
+            follows
+        })
+    }
+}
+
+impl Deref for Entries {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        self.batch
+            .as_deref()
+            .and_then(|batch| batch.get(self.start..self.end))
+            .unwrap_or_default()
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = &'a Entry;
+    type IntoIter = core::slice::Iter<'a, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<Vec<Entry>> for Entries {
+    fn from(entries: Vec<Entry>) -> Self {
+        if entries.is_empty() {
+            return Self::empty();
+        }
+        let end = entries.len();
+        Self {
+            batch: Some(entries.into()),
+            start: 0,
+            end,
+        }
+    }
+}
+
+impl FromIterator<Entry> for Entries {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        entries.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Entries {}
+
+impl core::hash::Hash for Entries {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// A state machine's content in place of the log up to `last_included` (Raft 7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// The last entry whose effect the snapshot contains.
+    pub last_included: LogId,
+    /// The membership as of that entry.
+    pub conf_state: ConfState,
+    /// The state machine's content, in a form that is the embedder's business.
+    pub data: Bytes,
+}
