@@ -6,6 +6,7 @@
 
 mod unpersisted;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use self::unpersisted::Tail;
@@ -39,7 +40,7 @@ pub(crate) struct Log<S> {
     /// The entry before the first, as far as known; `Storage` may have compacted further.
     before_first: LogId,
     last: LogId,
-    incoming: Option<Incoming>,
+    incoming: Option<Box<Incoming>>,
     commit_index: LogIndex,
     /// The last index handed out to be persisted.
     handed_out: LogIndex,
@@ -254,10 +255,10 @@ impl<S: Storage> Log<S> {
         self.last = last;
         self.commit_index = last.index;
         self.handed_out = last.index;
-        self.incoming = Some(Incoming {
+        self.incoming = Some(Box::new(Incoming {
             snapshot,
             handed_out: false,
-        });
+        }));
     }
 
     /// Raises the commit index; it never falls.

@@ -6,6 +6,7 @@
 //! Things that happen on the node itself (a campaign, an unreachable peer, the outcome of a
 //! snapshot) are methods of [`RawNode`](crate::RawNode) and not messages, so no peer can send one.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -48,8 +49,9 @@ pub enum Body {
     Heartbeat(Heartbeat),
     /// The answer to [`Body::Heartbeat`].
     HeartbeatResponse(HeartbeatResponse),
-    /// The leader replaces a log that reaches back too far (Raft 7).
-    InstallSnapshot(Snapshot),
+    /// The leader replaces a log that reaches back too far (Raft 7). Boxed, so that the rare and large
+    /// kind does not make every message large.
+    InstallSnapshot(Box<Snapshot>),
     /// The leader asks the receiver to campaign at once (Thesis 3.10).
     TimeoutNow,
     /// Proposals forwarded to the leader; at least one.

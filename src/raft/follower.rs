@@ -44,7 +44,7 @@ impl Follower {
             Body::InstallSnapshot(snapshot) => {
                 let membership = door::check_snapshot(core, core.current_term, &snapshot)?;
                 self.hear(core, from)?;
-                core.on_install_snapshot(from, snapshot, membership)?;
+                core.on_install_snapshot(from, *snapshot, membership)?;
             }
             Body::RequestVote(request) => core.on_request_vote(from, &request, self.leader)?,
             Body::PreVote(request) => {

@@ -4,6 +4,8 @@
 //! everything proposed since the last one leaves in as few messages as the limits allow. Peers are
 //! visited in the order of their ids.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use super::core::Core;
@@ -212,7 +214,7 @@ fn send_snapshot<S: Storage>(
         return Ok(());
     }
     progress.become_snapshot(last.index);
-    core.send(peer, Body::InstallSnapshot(snapshot));
+    core.send(peer, Body::InstallSnapshot(Box::new(snapshot)));
     Ok(())
 }
 
