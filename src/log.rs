@@ -107,6 +107,10 @@ impl<S: Storage> Log<S> {
         &mut self.storage
     }
 
+    pub(crate) fn into_storage(self) -> S {
+        self.storage
+    }
+
     /// The last entry, persisted or not.
     pub(crate) const fn last(&self) -> LogId {
         self.last

@@ -139,7 +139,8 @@ impl<S: Storage> RawNode<S> {
         self.raft.campaign()
     }
 
-    /// The transport could not deliver to this peer: what is on its way is probably lost.
+    /// The transport could not deliver to this peer: what is on its way is probably lost. A lost
+    /// snapshot is reported by [`report_snapshot`](Self::report_snapshot) besides.
     pub fn report_unreachable(&mut self, peer: NodeId) {
         self.raft.report_unreachable(peer);
     }
@@ -316,5 +317,11 @@ impl<S: Storage> RawNode<S> {
     /// The storage, to write what a [`Ready`] asks for, and to compact.
     pub fn storage_mut(&mut self) -> &mut S {
         self.raft.core.log.storage_mut()
+    }
+
+    /// Ends the node, and gives back its storage. What the node had in memory alone is lost.
+    #[must_use]
+    pub fn into_storage(self) -> S {
+        self.raft.core.log.into_storage()
     }
 }

@@ -92,9 +92,17 @@ impl MemStorage {
         self.hard_state = hard_state;
     }
 
-    /// Notes the membership as of the applied state, for the next start.
+    /// Notes the membership for the next start. It must be the one as of
+    /// [`Config::applied`](crate::Config::applied) then, so it belongs with the state machine: note it when the applied state
+    /// is saved, and take it from the saved snapshot where the state machine starts from that.
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
         self.conf_state = conf_state;
+    }
+
+    /// The snapshot that was saved or installed last, if any.
+    #[must_use]
+    pub const fn saved_snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
     }
 
     /// Writes entries, which take the place of those at and after the first of them.

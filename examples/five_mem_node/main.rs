@@ -1,0 +1,198 @@
+//! A replicated key-value store of five nodes in one process: threads for machines, channels for
+//! the network, memory for disks.
+//!
+//! While a client works, the leader is killed and restarted, the logs are compacted, and a node
+//! that has missed too much is brought back by a snapshot. At the end all five must agree.
+//!
+//! Read `node.rs` for the run loop of a node, `machine.rs` and `client.rs` for how every command
+//! counts exactly once, and `show.rs` for what happens when. This file owns the command line and
+//! the verdict.
+
+mod client;
+mod cluster;
+mod command;
+mod machine;
+mod node;
+mod show;
+mod watchdog;
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::client::Client;
+use crate::command::{Command, built_in_workload, read_commands};
+use crate::machine::StateMachine;
+use crate::node::{AnyError, Report};
+use crate::show::Show;
+use crate::watchdog::Watchdog;
+
+const USAGE: &str = "\
+Replicates a key-value store on five nodes in memory, kills and restarts nodes meanwhile, and
+checks that all five agree.
+
+Usage: five_mem_node [--input FILE]
+
+Options:
+  --input FILE  Read commands from FILE, one a line; `-` is standard input.
+                Without it, 10000 built-in commands run, and their answers are only checked.
+  --help        Print this text.
+
+Commands:
+  put KEY VALUE   Set KEY. VALUE is the rest of the line, and may contain spaces.
+  del KEY         Remove KEY.
+  get KEY         Print `KEY = VALUE` or `KEY is not set`.
+Blank lines and lines that start with # are skipped.
+
+Answers, the table and the verdict go to standard output, everything else to standard error.
+Exit status: 0 if all nodes agree, 1 if not, 2 if the command line or the input is no good.
+";
+
+/// How many commands the built-in workload has.
+const BUILT_IN_COMMANDS: u64 = 10_000;
+
+/// What the command line asks for.
+enum Request {
+    Help,
+    Run { input: Option<PathBuf> },
+}
+
+fn main() -> ExitCode {
+    let commands = match parse_arguments() {
+        Ok(Request::Help) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Request::Run { input: None }) => Ok((built_in_workload(BUILT_IN_COMMANDS), false)),
+        Ok(Request::Run { input: Some(path) }) => {
+            read_input(&path).map(|commands| (commands, true))
+        }
+        Err(problem) => Err(format!("{problem}\n\n{USAGE}")),
+    };
+    let (commands, prints_answers) = match commands {
+        Ok(commands) => commands,
+        Err(problem) => {
+            eprintln!("error: {}", problem.trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    match run(commands, prints_answers) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse_arguments() -> Result<Request, String> {
+    let mut arguments = std::env::args_os().skip(1);
+    let mut input = None;
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--help" | "-h") => return Ok(Request::Help),
+            Some("--input") => {
+                let path = arguments.next();
+                input = Some(path.ok_or("`--input` needs a file, or `-` for standard input")?);
+            }
+            _ => return Err(format!("unknown option `{}`", argument.to_string_lossy())),
+        }
+    }
+    Ok(Request::Run {
+        input: input.map(PathBuf::from),
+    })
+}
+
+fn read_input(path: &Path) -> Result<Vec<Command>, String> {
+    let commands = if path == Path::new("-") {
+        read_commands(io::stdin().lock())
+    } else {
+        File::open(path).and_then(|file| read_commands(BufReader::new(file)))
+    };
+    commands.map_err(|error| {
+        format!(
+            "cannot read {}: {error}\n\
+             Give the path of a file with one command per line, or `--input -` for standard input.",
+            path.display()
+        )
+    })
+}
+
+/// Plays the show, and judges what the nodes have come to.
+fn run(commands: Vec<Command>, prints_answers: bool) -> Result<(), AnyError> {
+    let client = Client::new(commands, prints_answers);
+    let mut show = Show::new(client, Watchdog::start());
+    let reports = show.play()?;
+
+    let mut output = io::stdout().lock();
+    writeln!(
+        output,
+        "node  role           term    commit   applied  state hash"
+    )?;
+    for report in &reports {
+        writeln!(
+            output,
+            "{:<4}  {:<13}  {:>4}  {:>8}  {:>8}  {}",
+            report.node.to_string(),
+            report.role,
+            report.term.to_string(),
+            report.commit_index.to_string(),
+            report.applied.to_string(),
+            hash(report),
+        )?;
+    }
+    let differences = differences(&reports, show.client().model());
+    for difference in &differences {
+        writeln!(output, "{difference}")?;
+    }
+    match (reports.first(), differences.as_slice()) {
+        (Some(first), []) => {
+            let (nodes, entries) = (reports.len(), first.applied);
+            writeln!(output, "ok: {nodes} nodes agree on {entries} entries")?;
+            Ok(())
+        }
+        _ => Err("the nodes do not agree".into()),
+    }
+}
+
+fn hash(report: &Report) -> String {
+    match &report.state {
+        Some(state) => format!("{:016x}", state.hash()),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// In what the nodes differ from each other, and from what the commands alone lead to.
+fn differences(reports: &[Report], expected: &StateMachine) -> Vec<String> {
+    let mut found = Vec::new();
+    let present = reports.len() as u64;
+    if present < cluster::NODES {
+        found.push(format!(
+            "only {present} of {} nodes have reported",
+            cluster::NODES
+        ));
+    }
+    let furthest = reports.iter().map(|report| report.applied).max();
+    for report in reports {
+        let node = report.node;
+        if Some(report.applied) < furthest {
+            found.push(format!(
+                "node {node} has applied entries up to {} only",
+                report.applied
+            ));
+        }
+        let difference = report
+            .state
+            .as_ref()
+            .map(|state| state.first_difference(expected));
+        match difference {
+            None => found.push(format!("node {node} has not told its state")),
+            Some(None) => {}
+            Some(Some((actual, expected))) => found.push(format!(
+                "node {node} differs first at `{actual}`, which should be `{expected}`"
+            )),
+        }
+    }
+    found
+}

@@ -1,0 +1,344 @@
+//! One node on its thread: the run loop, the transport over channels, the disk and the snapshots.
+//!
+//! Owns everything that an embedder writes around a `RawNode`. Shares nothing with other threads;
+//! all that goes in or out is an [`Input`] or an [`Event`]. Read first: `single_mem_node.rs`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use almadia::{
+    Body, Bytes, Config, Entry, LogId, LogIndex, MemStorage, Message, NodeId, Payload, RawNode,
+    Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Term,
+};
+
+use crate::command::Command;
+use crate::machine::{Outcome, StateMachine};
+
+/// An error that can leave its thread.
+pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
+
+/// The length of a tick.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The most inputs taken before the node is asked what it wants done.
+const MAX_INPUTS_AT_ONCE: usize = 8;
+
+/// What a node is told.
+pub(crate) enum Input {
+    /// A message of a peer.
+    Message(Message),
+    /// Commands of the client, in order.
+    Propose(Vec<Request>),
+    /// An entry that carries nothing, to take the log one step further.
+    ProposeNothing,
+    /// The inbox of a peer that has started.
+    Connect { peer: NodeId, inbox: Sender<Input> },
+    /// Save a snapshot and forget the log before it.
+    Compact,
+    /// Tell how it is going.
+    Report { with_state: bool },
+    /// Power off.
+    Stop,
+}
+
+/// A numbered command in its text form.
+pub(crate) struct Request {
+    pub(crate) sequence: u64,
+    pub(crate) command: Bytes,
+}
+
+/// What a node tells the main thread.
+pub(crate) enum Event {
+    Leading { node: NodeId, term: Term },
+    Answers { node: NodeId, answers: Vec<Answer> },
+    Refused { node: NodeId },
+    SnapshotInstalled { node: NodeId, index: LogIndex },
+    Compacted { node: NodeId, through: LogIndex },
+    Report(Report),
+}
+
+/// A command has been applied.
+pub(crate) struct Answer {
+    pub(crate) sequence: u64,
+    pub(crate) text: Option<String>,
+}
+
+/// How a node is doing.
+pub(crate) struct Report {
+    pub(crate) node: NodeId,
+    pub(crate) role: RoleKind,
+    pub(crate) term: Term,
+    pub(crate) commit_index: LogIndex,
+    pub(crate) applied: LogIndex,
+    /// The state machine, if it was asked for.
+    pub(crate) state: Option<StateMachine>,
+}
+
+/// Everything that a node has in memory. All of it but the storage is lost when it stops.
+pub(crate) struct Node {
+    raft: RawNode<MemStorage>,
+    machine: StateMachine,
+    applied: LogId,
+    inbox: Receiver<Input>,
+    peers: BTreeMap<NodeId, Sender<Input>>,
+    events: Sender<Event>,
+    /// The term whose leadership has been announced.
+    announced: Option<Term>,
+    /// The answers that have not left yet.
+    answers: Vec<Answer>,
+}
+
+impl Node {
+    /// Starts a node from its disk: the state machine is the last snapshot, and the log goes on
+    /// from there.
+    pub(crate) fn start(
+        id: NodeId,
+        mut storage: MemStorage,
+        inbox: Receiver<Input>,
+        peers: BTreeMap<NodeId, Sender<Input>>,
+        events: Sender<Event>,
+    ) -> Result<Self, AnyError> {
+        let mut machine = StateMachine::default();
+        let mut applied = LogId::ZERO;
+        if let Some(snapshot) = storage.saved_snapshot().cloned() {
+            machine = StateMachine::from_snapshot(&snapshot.data)?;
+            applied = snapshot.last_included;
+            // The membership that the node starts with is the one as of `applied`.
+            storage.set_conf_state(snapshot.conf_state);
+        }
+        let config = Config::builder(id)
+            .heartbeat_interval_ticks(2)
+            .election_timeout_ticks(20)
+            .max_election_timeout_ticks(40)
+            .applied(applied.index)
+            .seed(42)
+            .build()?;
+        Ok(Self {
+            raft: RawNode::new(config, storage)?,
+            machine,
+            applied,
+            inbox,
+            peers,
+            events,
+            announced: None,
+            answers: Vec::new(),
+        })
+    }
+
+    /// Runs until told to stop, and returns the disk. What was not written by then is lost.
+    pub(crate) fn run(mut self) -> Result<MemStorage, AnyError> {
+        let mut next_tick = Instant::now() + TICK;
+        while self.take_inputs(next_tick)? {
+            if Instant::now() >= next_tick {
+                self.raft.tick()?;
+                // A thread that was kept from running does not make up for lost ticks.
+                next_tick = Instant::now() + TICK;
+            }
+            while let Some(ready) = self.raft.ready()? {
+                self.handle_ready(ready)?;
+            }
+            self.tell_client();
+        }
+        Ok(self.raft.into_storage())
+    }
+
+    /// Waits for inputs until `deadline`, and takes those that are there. Returns whether to go on.
+    fn take_inputs(&mut self, deadline: Instant) -> Result<bool, AnyError> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let first = match self.inbox.recv_timeout(patience) {
+            Ok(input) => input,
+            Err(RecvTimeoutError::Timeout) => return Ok(true),
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+        };
+        if !self.take_input(first)? {
+            return Ok(false);
+        }
+        for _ in 1..MAX_INPUTS_AT_ONCE {
+            let Ok(input) = self.inbox.try_recv() else {
+                break;
+            };
+            if !self.take_input(input)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_input(&mut self, input: Input) -> Result<bool, AnyError> {
+        match input {
+            Input::Message(message) => self.step(message)?,
+            Input::Propose(requests) => self.propose(requests),
+            // If it is refused, whoever wanted it will see that the log has not moved.
+            Input::ProposeNothing => drop(self.raft.propose("", "")),
+            Input::Connect { peer, inbox } => {
+                self.peers.insert(peer, inbox);
+            }
+            Input::Compact => self.compact()?,
+            Input::Report { with_state } => self.report(with_state),
+            Input::Stop => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Hands a peer's message to the node. A bad message is worth a line, and nothing more.
+    fn step(&mut self, message: Message) -> Result<(), AnyError> {
+        match self.raft.step(message) {
+            Ok(()) => Ok(()),
+            Err(StepError::Halted(halted)) => Err(halted.into()),
+            Err(error) => {
+                eprintln!("node {} refused a message: {error}", self.raft.id());
+                if let Some(reply) = error.into_reply() {
+                    self.send(reply);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the client's commands into the log, up to the first that is not taken.
+    fn propose(&mut self, requests: Vec<Request>) {
+        for Request { sequence, command } in requests {
+            let context = sequence.to_be_bytes().to_vec();
+            if self.raft.propose(context, command).is_err() {
+                let node = self.raft.id();
+                self.tell(Event::Refused { node });
+                return;
+            }
+        }
+    }
+
+    /// Fulfils one `Ready`, in the order that its documentation gives.
+    fn handle_ready(&mut self, mut ready: Ready) -> Result<(), AnyError> {
+        for message in ready.messages.drain(..) {
+            self.send(message);
+        }
+        if let Some(snapshot) = ready.snapshot.take() {
+            self.install(snapshot)?;
+        }
+        let storage = self.raft.storage_mut();
+        for run in &ready.entries {
+            storage.append(run)?;
+        }
+        if let Some(hard_state) = ready.hard_state {
+            storage.set_hard_state(hard_state);
+        }
+        for message in ready.messages_after_persist.drain(..) {
+            self.send(message);
+        }
+        for entry in ready.committed_entries.iter().flatten() {
+            self.apply(entry)?;
+        }
+        self.raft.advance(ready)?;
+        Ok(())
+    }
+
+    /// Sends a message, and tells the node what became of it as far as the transport knows. A
+    /// peer that has stopped has dropped its end of the channel.
+    fn send(&mut self, message: Message) {
+        let to = message.to;
+        let is_snapshot = matches!(message.body, Body::InstallSnapshot(_));
+        let is_sent = self
+            .peers
+            .get(&to)
+            .is_some_and(|inbox| inbox.send(Input::Message(message)).is_ok());
+        if !is_sent {
+            self.peers.remove(&to);
+            self.raft.report_unreachable(to);
+        }
+        if is_snapshot {
+            let status = if is_sent {
+                SnapshotStatus::Delivered
+            } else {
+                SnapshotStatus::Failed
+            };
+            self.raft.report_snapshot(to, status);
+        }
+    }
+
+    /// Replaces the log and the state machine by the leader's snapshot.
+    fn install(&mut self, snapshot: Snapshot) -> Result<(), AnyError> {
+        self.machine = StateMachine::from_snapshot(&snapshot.data)?;
+        self.applied = snapshot.last_included;
+        self.raft.storage_mut().install_snapshot(snapshot)?;
+        self.tell(Event::SnapshotInstalled {
+            node: self.raft.id(),
+            index: self.applied.index,
+        });
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), AnyError> {
+        match &entry.payload {
+            // A leader's opening entry, or one that was to carry nothing.
+            Payload::Data(data) if data.is_empty() => {}
+            Payload::Data(data) => {
+                let sequence = u64::from_be_bytes(entry.context.as_ref().try_into()?);
+                let command = Command::parse(std::str::from_utf8(data)?)?;
+                let outcome = self.machine.apply(sequence, command);
+                // The leader answers. If it falls before it has, the client asks its successor.
+                if let (Outcome::Done { answer }, RoleKind::Leader) = (outcome, self.raft.role()) {
+                    self.answers.push(Answer {
+                        sequence,
+                        text: answer,
+                    });
+                }
+            }
+            // Nobody changes the membership here. The snapshot stores it with the applied state.
+            Payload::Change(change) => drop(self.raft.apply_conf_change(change)?),
+        }
+        self.applied = entry.id;
+        Ok(())
+    }
+
+    /// Saves the state machine as a snapshot, then forgets the log that it covers.
+    fn compact(&mut self) -> Result<(), AnyError> {
+        let through = self.applied.index;
+        if through > LogIndex::ZERO {
+            let conf_state = self.raft.membership().to_conf_state();
+            let snapshot = Snapshot {
+                last_included: self.applied,
+                conf_state,
+                data: self.machine.to_snapshot().into(),
+            };
+            let storage = self.raft.storage_mut();
+            storage.save_snapshot(snapshot)?;
+            storage.compact(through)?;
+        }
+        let node = self.raft.id();
+        self.tell(Event::Compacted { node, through });
+        Ok(())
+    }
+
+    fn report(&self, with_state: bool) {
+        self.tell(Event::Report(Report {
+            node: self.raft.id(),
+            role: self.raft.role(),
+            term: self.raft.current_term(),
+            commit_index: self.raft.commit_index(),
+            applied: self.applied.index,
+            state: with_state.then(|| self.machine.clone()),
+        }));
+    }
+
+    /// Announces a new leadership first, so that the client knows whom the answers come from.
+    fn tell_client(&mut self) {
+        let term = self.raft.current_term();
+        if self.raft.role() == RoleKind::Leader && self.announced != Some(term) {
+            self.announced = Some(term);
+            let node = self.raft.id();
+            self.tell(Event::Leading { node, term });
+        }
+        if !self.answers.is_empty() {
+            let answers = std::mem::take(&mut self.answers);
+            let node = self.raft.id();
+            self.tell(Event::Answers { node, answers });
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // If the main thread has ended, there is nobody left to tell.
+        let _ = self.events.send(event);
+    }
+}

@@ -1,0 +1,330 @@
+//! The show: what happens to the cluster while the client works, act by act.
+//!
+//! Owns the script and the comparison at the end. Every wait goes through [`Show::wait_until`],
+//! which keeps the client going and can be interrupted by the watchdog.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use almadia::{LogIndex, NodeId, RoleKind};
+
+use crate::client::Client;
+use crate::cluster::{Cluster, NODES};
+use crate::node::{AnyError, Event, Input, Report};
+use crate::watchdog::Watchdog;
+
+/// How long to wait for one event.
+const EVENT_PATIENCE: Duration = Duration::from_millis(5);
+
+/// How often nodes are asked for reports while something is waited for.
+const REPORT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often the number of answered commands is shown.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the nodes may take to agree once all commands are answered.
+const AGREEMENT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Everything on stage.
+pub(crate) struct Show {
+    cluster: Cluster,
+    client: Client,
+    watchdog: Watchdog,
+    begin: Instant,
+    /// The last report of each running node.
+    reports: BTreeMap<NodeId, Report>,
+    /// How far each running node has compacted its log in this act.
+    compacted: BTreeMap<NodeId, LogIndex>,
+    /// The nodes that have installed a snapshot in this act.
+    installed: BTreeSet<NodeId>,
+    /// Whether reports are to contain the state.
+    wants_state: bool,
+    next_report: Instant,
+    next_progress: Instant,
+}
+
+impl Show {
+    pub(crate) fn new(client: Client, watchdog: Watchdog) -> Self {
+        let now = Instant::now();
+        Self {
+            cluster: Cluster::new(),
+            client,
+            watchdog,
+            begin: now,
+            reports: BTreeMap::new(),
+            compacted: BTreeMap::new(),
+            installed: BTreeSet::new(),
+            wants_state: false,
+            next_report: now,
+            next_progress: now + PROGRESS_INTERVAL,
+        }
+    }
+
+    /// Plays all acts. Returns the last report of every node, which includes its state.
+    pub(crate) fn play(&mut self) -> Result<Vec<Report>, AnyError> {
+        self.tell(format!(
+            "five nodes start; {} commands are to be replicated",
+            self.client.count()
+        ));
+        for id in self.cluster.stopped() {
+            self.cluster.start(id)?;
+        }
+        self.answer_eighths(1, 1)?;
+        self.compact("all nodes")?;
+
+        self.answer_eighths(2, 4)?;
+        let old_leader = self.kill_leader()?;
+        self.answer_eighths(4, 5)?;
+        self.restart_and_catch_up(old_leader)?;
+
+        self.answer_eighths(5, 7)?;
+        let (absent, last) = self.stop_a_follower()?;
+        self.answer_eighths(7, 7)?;
+        self.bring_back_by_snapshot(absent, last)?;
+
+        self.answer_eighths(8, 8)?;
+        self.wait_for_agreement()
+    }
+
+    /// The client, which knows what the commands should have led to.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    // --- The acts ---
+
+    /// Goes on until this share of the commands is answered. In a tiny input that may be none.
+    /// What is allowed beyond it is in flight when the next act begins.
+    fn answer_eighths(&mut self, target: u64, allowed: u64) -> Result<(), AnyError> {
+        let count = self.client.count();
+        self.client.allow(count * allowed / 8);
+        self.wait_until("a leader and its answers", |show| {
+            show.client.leader().is_some() && show.client.answered() >= count * target / 8
+        })?;
+        self.tell_progress();
+        Ok(())
+    }
+
+    /// The nodes that run save a snapshot of their state, and forget the log before it.
+    fn compact(&mut self, who: &str) -> Result<LogIndex, AnyError> {
+        self.wait_until("something to compact", |show| {
+            let running = show.cluster.running();
+            running.iter().all(|id| show.applied(*id) > LogIndex::ZERO)
+        })?;
+        self.compacted.clear();
+        for id in self.cluster.running() {
+            self.cluster.send(id, Input::Compact);
+        }
+        self.wait_until("compaction", |show| {
+            let running = show.cluster.running();
+            running.iter().all(|id| show.compacted.contains_key(id))
+        })?;
+        let through = self.compacted.values().copied().min().unwrap_or_default();
+        self.tell(format!(
+            "{who} have compacted their logs, at least up to entry {through}"
+        ));
+        Ok(through)
+    }
+
+    /// Power goes off at the leader. Some of the commands in flight are lost with it, some not.
+    fn kill_leader(&mut self) -> Result<NodeId, AnyError> {
+        let leader = self.leader()?;
+        let in_flight = self.client.in_flight();
+        let last = self.kill(leader)?;
+        self.tell(format!(
+            "node {leader}, the leader, is killed with {in_flight} commands in flight; \
+             its disk ends at entry {last}"
+        ));
+        self.wait_until("a new leader", |show| show.client.leader().is_some())?;
+        Ok(leader)
+    }
+
+    /// A killed node starts from its disk, and learns what it has missed.
+    fn restart_and_catch_up(&mut self, id: NodeId) -> Result<(), AnyError> {
+        self.reports.clear();
+        self.wait_until("reports", |show| {
+            show.reports.len() == show.cluster.running().len()
+        })?;
+        self.cluster.start(id)?;
+        self.tell(format!("node {id} restarts from its disk"));
+        let target = self.reports.values().map(|report| report.commit_index);
+        let target = target.max().unwrap_or_default();
+        self.wait_until("the restarted node to catch up", |show| {
+            show.applied(id) >= target
+        })?;
+        let applied = self.applied(id);
+        self.tell(format!(
+            "node {id} has caught up: applied up to entry {applied}"
+        ));
+        Ok(())
+    }
+
+    fn stop_a_follower(&mut self) -> Result<(NodeId, LogIndex), AnyError> {
+        let leader = self.leader()?;
+        let running = self.cluster.running();
+        let follower = running.into_iter().find(|id| *id != leader);
+        let follower = follower.ok_or("there is no follower to stop")?;
+        let last = self.kill(follower)?;
+        self.tell(format!(
+            "node {follower}, a follower, is stopped; its disk ends at entry {last}"
+        ));
+        Ok((follower, last))
+    }
+
+    /// The others forget what the stopped node needs. So it gets a snapshot when it is back.
+    fn bring_back_by_snapshot(&mut self, id: NodeId, last: LogIndex) -> Result<(), AnyError> {
+        // The commands may all be done, so that nothing takes the log further by itself. If there
+        // is no leader now, the entry with which the next one opens its term does.
+        if let Some(leader) = self.client.leader() {
+            self.cluster.send(leader, Input::ProposeNothing);
+        }
+        self.wait_until("the others to go further than the stopped node", |show| {
+            let running = show.cluster.running();
+            running.iter().all(|id| show.applied(*id) > last)
+        })?;
+        let through = self.compact("the four others")?;
+        if through <= last {
+            return Err(format!("the logs still reach back to entry {last}").into());
+        }
+        self.installed.clear();
+        self.cluster.start(id)?;
+        self.tell(format!(
+            "node {id} restarts; the others have forgotten what follows entry {last}"
+        ));
+        self.wait_until("a snapshot to be installed", |show| {
+            show.installed.contains(&id)
+        })
+    }
+
+    /// Waits until all nodes have applied the same entries, or have had time enough.
+    fn wait_for_agreement(&mut self) -> Result<Vec<Report>, AnyError> {
+        let deadline = Instant::now() + AGREEMENT_PATIENCE;
+        self.reports.clear();
+        self.wants_state = true;
+        self.wait_until("all nodes to apply the same entries", |show| {
+            let reports = || show.reports.values();
+            let ends = reports().flat_map(|report| [report.commit_index, report.applied]);
+            let complete = reports().filter(|report| report.state.is_some()).count();
+            let is_agreed = complete as u64 == NODES
+                && ends.clone().min() == ends.max()
+                && reports().any(|report| report.role == RoleKind::Leader);
+            is_agreed || Instant::now() > deadline
+        })?;
+        let reports = std::mem::take(&mut self.reports).into_values().collect();
+        for id in self.cluster.running() {
+            self.cluster.kill(id)?;
+        }
+        Ok(reports)
+    }
+
+    // --- What the acts are made of ---
+
+    /// Lets cluster and client go on until the condition holds.
+    fn wait_until(
+        &mut self,
+        purpose: &'static str,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Result<(), AnyError> {
+        self.watchdog.all_is_well(purpose);
+        loop {
+            self.client.send(&self.cluster);
+            if condition(self) {
+                return Ok(());
+            }
+            let answered = self.client.answered();
+            self.take_events(EVENT_PATIENCE)?;
+            self.ask_for_reports()?;
+            if self.client.answered() > answered {
+                self.watchdog.all_is_well(purpose);
+            }
+        }
+    }
+
+    fn ask_for_reports(&mut self) -> Result<(), AnyError> {
+        let now = Instant::now();
+        if now >= self.next_report {
+            self.next_report = now + REPORT_INTERVAL;
+            self.cluster.check_threads()?;
+            let with_state = self.wants_state;
+            for id in self.cluster.running() {
+                self.cluster.send(id, Input::Report { with_state });
+            }
+        }
+        if now >= self.next_progress {
+            self.tell_progress();
+        }
+        Ok(())
+    }
+
+    /// Takes the events that are there, and waits for one if there is none.
+    fn take_events(&mut self, patience: Duration) -> Result<(), AnyError> {
+        let mut next = self.cluster.next_event(patience);
+        while let Some(event) = next {
+            self.take_event(event)?;
+            next = self.cluster.next_event(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: Event) -> Result<(), AnyError> {
+        match event {
+            Event::Leading { node, term } => {
+                self.tell(format!("node {node} leads term {term}"));
+                self.client.on_leading(node, term);
+            }
+            // Answers that a killed node had not delivered are lost with it.
+            Event::Answers { node, .. } if !self.cluster.is_running(node) => {}
+            Event::Answers { answers, .. } => self.client.on_answers(answers)?,
+            Event::Refused { node } => self.client.on_refused(node),
+            Event::SnapshotInstalled { node, index } => {
+                self.tell(format!(
+                    "node {node} has installed a snapshot up to entry {index}"
+                ));
+                self.installed.insert(node);
+            }
+            Event::Compacted { node, through } => {
+                self.compacted.insert(node, through);
+            }
+            Event::Report(report) => {
+                self.reports.insert(report.node, report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a node at once. Returns where its log on disk ends.
+    fn kill(&mut self, id: NodeId) -> Result<LogIndex, AnyError> {
+        let last = self.cluster.kill(id)?;
+        // What it said before must not be taken for what it says after a restart.
+        self.take_events(Duration::ZERO)?;
+        self.reports.remove(&id);
+        if self.client.leader() == Some(id) {
+            self.client.on_leader_lost();
+        }
+        Ok(last)
+    }
+
+    fn leader(&mut self) -> Result<NodeId, AnyError> {
+        self.wait_until("a leader", |show| show.client.leader().is_some())?;
+        let leader = self.client.leader();
+        leader.ok_or_else(|| "there is no leader".into())
+    }
+
+    /// How far a node had applied the log when it last reported.
+    fn applied(&self, id: NodeId) -> LogIndex {
+        let report = self.reports.get(&id);
+        report.map_or(LogIndex::ZERO, |report| report.applied)
+    }
+
+    fn tell_progress(&mut self) {
+        self.next_progress = Instant::now() + PROGRESS_INTERVAL;
+        let (answered, count) = (self.client.answered(), self.client.count());
+        self.tell(format!("{answered} of {count} commands are answered"));
+    }
+
+    /// Progress goes to standard error, so that standard output has answers and results alone.
+    fn tell(&self, line: impl Display) {
+        eprintln!("[{:7.3} s] {line}", self.begin.elapsed().as_secs_f64());
+    }
+}

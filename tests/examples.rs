@@ -1,0 +1,188 @@
+//! Runs the example programs from end to end, as a reader of the examples would.
+//!
+//! Owns what they print and how they exit. `cargo test` builds the examples before it runs this.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// The built example of this name, in the profile of this test.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test knows where it is");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("tests run in PROFILE/deps below the target directory");
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let path = profile.join("examples").join(file);
+    assert!(
+        path.is_file(),
+        "{} is missing; `cargo build --examples` makes it, and `cargo test` without `--test` too",
+        path.display()
+    );
+    path
+}
+
+/// Runs an example with these arguments and this standard input.
+fn run(name: &str, arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(example(name))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example starts");
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    // A program that does not want its input may have ended before it has it all.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("the example ends")
+}
+
+/// Replicates these commands on five nodes. Returns the answers to the `get`s and the text on
+/// standard error, after checking that the nodes agree.
+fn replicate(input: &[u8]) -> (Vec<String>, String) {
+    let output = run("five_mem_node", &["--input", "-"], input);
+    let (stdout, stderr) = texts(&output);
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(
+        lines
+            .last()
+            .is_some_and(|line| line.starts_with("ok: 5 nodes agree on ")),
+        "{stdout}{stderr}"
+    );
+    assert_all_acts(&stderr);
+    let table = lines
+        .iter()
+        .position(|line| line.starts_with("node "))
+        .expect("there is a table");
+    assert_eq!(lines.len() - table, 7, "a head, five nodes, the verdict");
+    let answers = lines.iter().take(table).map(|line| (*line).to_owned());
+    (answers.collect(), stderr)
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn assert_all_acts(stderr: &str) {
+    for act in [
+        "leads term 1",
+        "the leader, is killed",
+        "restarts from its disk",
+        "has caught up",
+        "the four others have compacted their logs",
+        "has installed a snapshot",
+    ] {
+        assert!(stderr.contains(act), "`{act}` is missing in:\n{stderr}");
+    }
+}
+
+/// Runs the example with arguments that it must refuse. Returns what it says.
+fn refused(arguments: &[&str]) -> String {
+    let output = run("five_mem_node", arguments, b"");
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{stdout}{stderr}");
+    assert_eq!(stdout, "");
+    stderr
+}
+
+#[test]
+fn a_malformed_line_is_named_and_the_rest_counts() {
+    let (answers, stderr) = replicate(b"put a 1\nput b 2\nbogus\nget a\n");
+    assert_eq!(answers, ["a = 1"]);
+    assert!(stderr.contains("line 3: "), "{stderr}");
+}
+
+#[test]
+fn every_kind_of_malformed_line_is_named() {
+    let (answers, stderr) =
+        replicate(b"put\nput a\nget\nget a b\ndel a b\n\xff\xfe\nPUT a 1\nget a");
+    assert_eq!(answers, ["a is not set"]);
+    for number in 1..=7 {
+        assert!(stderr.contains(&format!("line {number}: ")), "{stderr}");
+    }
+    assert!(!stderr.contains("line 8: "), "{stderr}");
+}
+
+#[test]
+fn each_get_sees_the_commands_before_it_and_no_later_one() {
+    let input = b"get a\nput a 1\nget a\nput a 2\nget a\ndel a\nget a\ndel a\nput a 3\nget a\n";
+    let (answers, _) = replicate(input);
+    let expected = ["a is not set", "a = 1", "a = 2", "a is not set", "a = 3"];
+    assert_eq!(answers, expected);
+}
+
+#[test]
+fn values_may_have_spaces_and_comments_do_not_count() {
+    let input =
+        "# a comment\n\n  # another\nput greeting  good  morning = ñandú \r\nget greeting\r\n";
+    let (answers, stderr) = replicate(input.as_bytes());
+    assert_eq!(answers, ["greeting = good  morning = ñandú"]);
+    assert!(!stderr.contains("line "), "{stderr}");
+}
+
+#[test]
+fn an_empty_input_still_shows_every_act() {
+    let (answers, _) = replicate(b"");
+    assert!(answers.is_empty());
+}
+
+#[test]
+fn many_commands_count_exactly_once_and_in_order() {
+    let mut input = String::new();
+    let mut expected = Vec::new();
+    for number in 0..3000 {
+        let key = number % 7;
+        input += &format!("put k{key} {number}\nget k{key}\n");
+        expected.push(format!("k{key} = {number}"));
+    }
+    let (answers, _) = replicate(input.as_bytes());
+    assert_eq!(answers, expected);
+}
+
+#[test]
+fn the_built_in_workload_ends_in_agreement() {
+    let output = run("five_mem_node", &[], b"");
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(
+        stderr.contains("10000 of 10000 commands are answered"),
+        "{stderr}"
+    );
+    assert_all_acts(&stderr);
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = run("five_mem_node", &["--help"], b"");
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout.contains("Usage: "), "{stdout}");
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn an_unknown_option_gets_the_usage_text() {
+    for arguments in [&["--bogus"][..], &["commands.txt"], &["--input"]] {
+        let stderr = refused(arguments);
+        assert!(stderr.contains("Usage: "), "{stderr}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_says_what_to_do() {
+    let stderr = refused(&["--input", "no/such/file"]);
+    assert!(stderr.contains("no/such/file"), "{stderr}");
+    assert!(stderr.contains("--input -"), "{stderr}");
+}
+
+#[test]
+fn single_mem_node_prints_its_sum() {
+    let output = run("single_mem_node", &[], b"");
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("sum 5050"), "{stdout}");
+}
