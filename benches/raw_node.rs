@@ -1,7 +1,7 @@
 //! What the node itself costs, without any disk or network.
 //!
-//! Owns the workloads of one node and of an in-memory cluster of three. The logs are compacted inside the loop, so nothing
-//! grows from one iteration to the next.
+//! Owns the workloads of one node and of an in-memory cluster of three. The logs are compacted
+//! inside the loop, so nothing grows from one iteration to the next.
 
 use std::hint::black_box;
 

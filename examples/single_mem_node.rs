@@ -48,7 +48,8 @@ fn handle(
 
     // 2. Persist. A real disk does this in one write, and one fsync if `ready.must_sync`.
     if let Some(snapshot) = ready.snapshot.take() {
-        // With a snapshot, the state machine's content is replaced as well: `counter` from `snapshot.data`.
+        // With a snapshot, the state machine's content is replaced as well: `counter` from
+        // `snapshot.data`.
         node.storage_mut().install_snapshot(snapshot)?;
     }
     for run in &ready.entries {

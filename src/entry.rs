@@ -1,6 +1,7 @@
 //! What the log is made of: entries, shared runs of them, and the snapshots that take their place.
 //!
-//! Owns these values and what they count for in limits. Knows nothing of roles, messages or storage.
+//! Owns these values and what they count for in limits. Knows nothing of roles, messages or
+//! storage.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -41,7 +42,8 @@ pub struct Entry {
     pub id: LogId,
     /// What it carries.
     pub payload: Payload,
-    /// Whatever the proposer wanted to see again when the entry is applied; the core never reads it.
+    /// Whatever the proposer wanted to see again when the entry is applied; the core never reads
+    /// it.
     pub context: Bytes,
 }
 

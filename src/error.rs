@@ -1,8 +1,9 @@
-//! Errors, by who is to blame: a peer or the network, the embedder's call, the embedder's `Storage`.
+//! Errors, by who is to blame: a peer or the network, the embedder's call, the embedder's
+//! `Storage`.
 //!
 //! Owns the error types of the public API, except those that belong to one module alone
-//! ([`ConfigError`](crate::ConfigError), [`StorageError`], [`MembershipError`]). What would be our own
-//! fault is no error: it is an assertion (see `raft/invariants.rs`).
+//! ([`ConfigError`](crate::ConfigError), [`StorageError`], [`MembershipError`]). What would be our
+//! own fault is no error: it is an assertion (see `raft/invariants.rs`).
 //!
 //! Every error but [`Halted`] leaves the node exactly as it was.
 
@@ -15,7 +16,8 @@ use crate::message::{Message, MessageKind};
 use crate::storage::StorageError;
 use crate::types::{LogId, LogIndex, NodeId, Term};
 
-/// The node has stopped for good, because its [`Storage`](crate::Storage) failed or broke its contract.
+/// The node has stopped for good, because its [`Storage`](crate::Storage) failed or broke its
+/// contract.
 ///
 /// What it has promised still stands. It does nothing more, neither for peers nor for the embedder;
 /// repair the storage and start a new node from it.
@@ -51,8 +53,8 @@ pub enum StartError {
         /// The log's last index.
         last_index: LogIndex,
     },
-    /// The log has an entry of a term that the hard state has not seen: the hard state was lost, and with it
-    /// the vote. Such a node could vote twice.
+    /// The log has an entry of a term that the hard state has not seen: the hard state was lost,
+    /// and with it the vote. Such a node could vote twice.
     #[error(
         "the log ends at {last_log}, but the hard state knows only term {current_term}; \
          the vote may be lost, restore the node from its peers"
@@ -95,7 +97,8 @@ pub enum StepError {
     /// The kind belongs to no term and carries one.
     #[error("{0} with a term")]
     TermForbidden(MessageKind),
-    /// A term, index or log position is outside the possible range, or contradicts the message's term.
+    /// A term, index or log position is outside the possible range, or contradicts the message's
+    /// term.
     #[error("{kind} with an impossible {field}")]
     OutOfRange {
         /// The message.

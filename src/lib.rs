@@ -1,8 +1,8 @@
 //! An embeddable Raft consensus module: pure, deterministic, free of I/O, safe against its peers.
 //!
 //! A [`RawNode`] is one node of one Raft group. Messages and ticks go in; [`Ready`] batches come
-//! out: entries to persist, messages to send, committed entries to apply. The embedder brings the log (read by
-//! the node through [`Storage`]), the state machine and the transport.
+//! out: entries to persist, messages to send, committed entries to apply. The embedder brings the
+//! log (read by the node through [`Storage`]), the state machine and the transport.
 //!
 //! # The run loop
 //!
@@ -59,10 +59,10 @@
 //! | a candidate acts as leader | its own term and its own vote |
 //! | the leader counts itself for an entry | that entry |
 //! | an entry is applied | that entry |
+//! | the log is compacted | the snapshot that covers it, and a hard state that has committed it |
 //!
-//! The node takes care of all of them, provided that the embedder fulfils [`Ready`] in its order and
-//! acknowledges nothing that is not so. One rule is the embedder's alone: a log may be compacted
-//! only up to a snapshot that is durable.
+//! The node takes care of all but the last, which is the embedder's alone, provided that the
+//! embedder fulfils [`Ready`] in its order and acknowledges nothing that is not so.
 //!
 //! The same output serves synchronous and asynchronous disks. With an asynchronous one, do not call
 //! [`RawNode::advance`]: keep calling [`RawNode::ready`], and report [`RawNode::persisted`] and
@@ -71,8 +71,9 @@
 //! # Errors
 //!
 //! By who is to blame. A peer or the network: [`StepError`]; the node is exactly as it was. The
-//! embedder: [`ProposeError`], [`CampaignError`], [`AckError`], [`ChangeError`], [`ConfigError`]. The
-//! embedder's storage: [`StartError`], [`Halted`]. A bug of this crate: an assertion, in release builds too.
+//! embedder: [`ProposeError`], [`CampaignError`], [`AckError`], [`ChangeError`], [`ConfigError`].
+//! The embedder's storage: [`StartError`], [`Halted`]. A bug of this crate: an assertion, in
+//! release builds too.
 //!
 //! # Time and chance
 //!

@@ -1,8 +1,8 @@
 //! The log seen whole: what `Storage` holds and, behind it, the tail in memory.
 //!
-//! Owns the log's bounds, the rules of log matching (Raft 5.3), commitment as an index, and what has
-//! been handed out to be persisted and applied. Knows nothing of roles, peers or messages; what is
-//! durable is told to it (`raft/durability.rs` keeps that).
+//! Owns the log's bounds, the rules of log matching (Raft 5.3), commitment as an index, and what
+//! has been handed out to be persisted and applied. Knows nothing of roles, peers or messages; what
+//! is durable is told to it (`raft/durability.rs` keeps that).
 
 mod unpersisted;
 
@@ -214,9 +214,15 @@ impl<S: Storage> Log<S> {
         self.tail.push(entry);
     }
 
+    /// Proposals end here: the leader has stepped down.
+    pub(crate) fn seal(&mut self) {
+        self.tail.seal();
+    }
+
     /// Adds what is new of a leader's entries, whose predecessor this log holds. Entries that
-    /// differ from the leader's are removed with all that follow them; entries that are the same stay, however
-    /// old the message is. Returns the last index before the removed ones, if any were.
+    /// differ from the leader's are removed with all that follow them; entries that are the same
+    /// stay, however old the message is. Returns the last index before the removed ones, if any
+    /// were.
     pub(crate) fn append_from_leader(
         &mut self,
         entries: &Entries,
@@ -276,6 +282,19 @@ impl<S: Storage> Log<S> {
         }
     }
 
+    /// What has been compacted was applied, hence committed. The commit index knows it already, but
+    /// for a node that has applied more than its hard state remembered when it started.
+    pub(crate) fn commit_compacted(&mut self) -> Result<(), StorageError> {
+        if self.last_applied > self.commit_index {
+            let compacted = self.compacted_through()?;
+            if compacted > self.last.index {
+                return Err(StorageError::Contract("the log begins behind its end"));
+            }
+            self.commit_to(compacted);
+        }
+        Ok(())
+    }
+
     /// Whether there is something to persist that has not been handed out.
     pub(crate) fn has_unpersisted(&self) -> bool {
         self.handed_out < self.last.index
@@ -293,6 +312,9 @@ impl<S: Storage> Log<S> {
             .filter(|incoming| !incoming.handed_out)?;
         incoming.handed_out = true;
         self.applying = incoming.snapshot.last_included.index;
+        // After a restart more may be applied than is known to be committed. The state machine
+        // goes back to the snapshot then, and on from there.
+        self.last_applied = self.last_applied.min(self.applying);
         Some(incoming.snapshot.clone())
     }
 

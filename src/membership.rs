@@ -1,8 +1,8 @@
 //! Who belongs to the cluster, and how that changes (Raft 6, Thesis 4).
 //!
-//! Owns [`Membership`], a configuration that is always consistent, its plain form [`ConfState`], and
-//! the arithmetic of changes, joint ones included. Pure: knows nothing of logs, terms or roles. When a
-//! change may be proposed and when it takes effect is decided in `raft/reconfigure.rs`.
+//! Owns [`Membership`], a configuration that is always consistent, its plain form [`ConfState`],
+//! and the arithmetic of changes, joint ones included. Pure: knows nothing of logs, terms or roles.
+//! When a change may be proposed and when it takes effect is decided in `raft/reconfigure.rs`.
 
 use alloc::vec::Vec;
 
@@ -119,7 +119,8 @@ impl MembershipChange {
         self.changes.len() as u64 * 16 + self.context.len() as u64
     }
 
-    /// For a joint change whether the leader is to leave by itself; `None` for a change in one step.
+    /// For a joint change whether the leader is to leave by itself; `None` for a change in one
+    /// step.
     fn joint_auto_leave(&self) -> Option<bool> {
         match self.transition {
             Transition::Auto => (self.changes.len() > 1).then_some(true),

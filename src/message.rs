@@ -49,8 +49,8 @@ pub enum Body {
     Heartbeat(Heartbeat),
     /// The answer to [`Body::Heartbeat`].
     HeartbeatResponse(HeartbeatResponse),
-    /// The leader replaces a log that reaches back too far (Raft 7). Boxed, so that the rare and large
-    /// kind does not make every message large.
+    /// The leader replaces a log that reaches back too far (Raft 7). Boxed, so that the rare and
+    /// large kind does not make every message large.
     InstallSnapshot(Box<Snapshot>),
     /// The leader asks the receiver to campaign at once (Thesis 3.10).
     TimeoutNow,

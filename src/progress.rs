@@ -1,8 +1,8 @@
 //! What the leader knows of one peer's log, and what it may send there next.
 //!
-//! Owns *nextIndex* and *matchIndex* (Figure 2) and the three states of flow control. Knows nothing of
-//! the leader's log or of messages: it is told what was sent and answered. Always
-//! `match_index < next_index`.
+//! Owns *nextIndex* and *matchIndex* (Figure 2) and the three states of flow control. Knows nothing
+//! of the leader's log or of messages: it is told what was sent and answered. Always `match_index <
+//! next_index`.
 
 mod inflight;
 
@@ -113,8 +113,8 @@ impl Progress {
         }
     }
 
-    /// The peer's log is the leader's up to `index`. `log_reaches` tells whether the leader's log can go on
-    /// from there.
+    /// The peer's log is the leader's up to `index`. `log_reaches` tells whether the leader's log
+    /// can go on from there.
     pub(crate) fn accepted(&mut self, index: LogIndex, log_reaches: bool) {
         let news = index > self.match_index;
         self.match_index = self.match_index.max(index);

@@ -1,7 +1,8 @@
 //! Majorities and joint majorities: pure arithmetic.
 //!
 //! Owns two questions: up to which index has a quorum acknowledged, and is a vote won, lost or
-//! open. Knows nothing of nodes, roles, logs or membership changes; voters are given as slices of ids.
+//! open. Knows nothing of nodes, roles, logs or membership changes; voters are given as slices of
+//! ids.
 //!
 //! In a joint configuration (Thesis 4.3) both halves must agree. An empty half agrees to anything,
 //! which makes a simple configuration the joint one whose outgoing half is empty.

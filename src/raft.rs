@@ -1,7 +1,7 @@
 //! The protocol: one node's common state and its role, and the only place where the role changes.
 //!
-//! Owns the order of things: the door, the comparison of terms (Raft 5.1), the role's answer, the change of
-//! role. What a role does with a message stands in that role's file, in one match.
+//! Owns the order of things: the door, the comparison of terms (Raft 5.1), the role's answer, the
+//! change of role. What a role does with a message stands in that role's file, in one match.
 
 mod candidate;
 mod core;
@@ -279,6 +279,19 @@ impl<S: Storage> Raft<S> {
 
     // --- Acknowledgements ---
 
+    /// Whether all that this `Ready` stands for was handed out here; nothing of it counts if not.
+    pub(crate) fn check_own(&self, ready: &Ready) -> Result<(), AckError> {
+        self.core.check_running()?;
+        if ready.from != self.core.id() {
+            return Err(AckError::NoSuchReady(ready.number));
+        }
+        let handed_out = self.core.log.applying();
+        match ready.applies_to {
+            Some(index) if index > handed_out => Err(AckError::NotHandedOut { index, handed_out }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// All writes up to the `Ready` of this number are durable.
     pub(crate) fn persisted(&mut self, number: u64) -> Result<(), AckError> {
         self.core.check_running()?;
@@ -429,6 +442,7 @@ impl<S: Storage> Raft<S> {
             self.core.current_term = term;
             self.core.voted_for = None;
         }
+        self.core.log.seal();
         self.core.restart_election_clock();
         self.role = Role::Follower(Follower { leader });
     }

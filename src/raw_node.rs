@@ -1,8 +1,8 @@
 //! The public API of a node.
 //!
 //! Owns the grammar of calls: inputs ([`RawNode::tick`], [`RawNode::step`]), commands
-//! ([`RawNode::propose`], [`RawNode::campaign`] and others), the output ([`RawNode::ready`]) and its acknowledgement. Decides nothing;
-//! that is `raft.rs` and below.
+//! ([`RawNode::propose`], [`RawNode::campaign`] and others), the output ([`RawNode::ready`]) and
+//! its acknowledgement. Decides nothing; that is `raft.rs` and below.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -77,11 +77,12 @@ impl<S: Storage> RawNode<S> {
 
     // --- Commands ---
 
-    /// Puts a command into the log, if this node leads. Returns the place that it has there: when an
-    /// entry of that index is applied, it is this command if the term is the same too, and
+    /// Puts a command into the log, if this node leads. Returns the place that it has there: when
+    /// an entry of that index is applied, it is this command if the term is the same too, and
     /// another one, proposed by another leader in its place, if not.
     ///
-    /// Nothing is sent before the next [`ready`](Self::ready), so proposals between two of them travel together.
+    /// Nothing is sent before the next [`ready`](Self::ready), so proposals between two of them
+    /// travel together.
     ///
     /// # Errors
     ///
@@ -98,8 +99,9 @@ impl<S: Storage> RawNode<S> {
         })
     }
 
-    /// Puts a change of membership into the log, if this node leads and no other change is in progress. It takes
-    /// effect when it is applied: see [`apply_conf_change`](Self::apply_conf_change).
+    /// Puts a change of membership into the log, if this node leads and no other change is in
+    /// progress. It takes effect when it is applied: see
+    /// [`apply_conf_change`](Self::apply_conf_change).
     ///
     /// # Errors
     ///
@@ -116,8 +118,9 @@ impl<S: Storage> RawNode<S> {
         })
     }
 
-    /// Puts a membership change into effect. To be called for every [`Payload::Change`] among the committed
-    /// entries, in order, before their application is reported. Returns the new membership, to be stored with the applied state.
+    /// Puts a membership change into effect. To be called for every [`Payload::Change`] among the
+    /// committed entries, in order, before their application is reported. Returns the new
+    /// membership, to be stored with the applied state.
     ///
     /// # Errors
     ///
@@ -176,6 +179,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
     pub fn advance(&mut self, ready: Ready) -> Result<(), AckError> {
+        self.raft.check_own(&ready)?;
         self.raft.persisted(ready.number)?;
         if let Some(index) = ready.applies_to() {
             self.raft.applied(index)?;
@@ -193,7 +197,8 @@ impl<S: Storage> RawNode<S> {
         self.raft.persisted(number)
     }
 
-    /// The state machine contains everything up to this index. An index reported before says nothing new.
+    /// The state machine contains everything up to this index. An index reported before says
+    /// nothing new.
     ///
     /// # Errors
     ///

@@ -7,16 +7,16 @@ use core::hash::{Hash, Hasher};
 
 use crate::entry::{Entries, Snapshot};
 use crate::message::Message;
-use crate::types::{HardState, LogIndex};
+use crate::types::{HardState, LogIndex, NodeId};
 
 /// One batch of obligations. Exhaustive on purpose: ignoring one loses data.
 ///
 /// In this order, or with the marked ones in parallel:
 ///
 /// 1. send [`messages`](Self::messages) (before, or while, the disk works);
-/// 2. persist [`snapshot`](Self::snapshot), then [`entries`](Self::entries), then
-///    [`hard_state`](Self::hard_state), or all at once; with an fsync if
-///    [`must_sync`](Self::must_sync);
+/// 2. persist [`snapshot`](Self::snapshot), [`entries`](Self::entries) and
+///    [`hard_state`](Self::hard_state) as one atomic write, of which a crash leaves all or
+///    nothing; with an fsync if [`must_sync`](Self::must_sync);
 /// 3. once that and everything of earlier `Ready`s is durable, send
 ///    [`messages_after_persist`](Self::messages_after_persist);
 /// 4. restore the state machine from `snapshot`, apply
@@ -24,10 +24,10 @@ use crate::types::{HardState, LogIndex};
 ///    among them to [`RawNode::apply_conf_change`](crate::RawNode::apply_conf_change);
 /// 5. hand the `Ready` back with [`RawNode::advance`](crate::RawNode::advance).
 ///
-/// Writes must reach the disk in the order of their numbers.
+/// Writes must reach the disk in the order of their numbers: a crash loses the last ones, if any.
 ///
-/// With an asynchronous disk, go on calling [`RawNode::ready`](crate::RawNode::ready) meanwhile, and in
-/// place of `advance` report [`RawNode::persisted`](crate::RawNode::persisted) and
+/// With an asynchronous disk, go on calling [`RawNode::ready`](crate::RawNode::ready) meanwhile,
+/// and in place of `advance` report [`RawNode::persisted`](crate::RawNode::persisted) and
 /// [`RawNode::applied`](crate::RawNode::applied) when it is so.
 #[derive(Debug)]
 #[must_use = "a Ready holds obligations; ignoring them loses data"]
@@ -39,7 +39,8 @@ pub struct Ready {
     pub messages: Vec<Message>,
     /// To take the place of the stored log and of the state machine.
     pub snapshot: Option<Snapshot>,
-    /// To be written to the log, run by run. They replace what the log holds from the first index on.
+    /// To be written to the log, run by run. They replace what the log holds from the first index
+    /// on.
     pub entries: Vec<Entries>,
     /// To be stored, if it has changed.
     pub hard_state: Option<HardState>,
@@ -52,6 +53,8 @@ pub struct Ready {
     pub committed_entries: Vec<Entries>,
     /// What is applied once `committed_entries` or the `snapshot` are.
     pub(crate) applies_to: Option<LogIndex>,
+    /// The node that made it.
+    pub(crate) from: NodeId,
 }
 
 impl Ready {

@@ -1,7 +1,7 @@
 //! The door to the embedder's disk: what the core reads of the log, and on which terms.
 //!
-//! Owns the [`Storage`] trait, its contract and its errors. Knows nothing of roles or messages. The core
-//! only reads; the embedder writes, when a [`Ready`](crate::Ready) asks for it.
+//! Owns the [`Storage`] trait, its contract and its errors. Knows nothing of roles or messages. The
+//! core only reads; the embedder writes, when a [`Ready`](crate::Ready) asks for it.
 
 mod memory;
 
@@ -22,8 +22,8 @@ use crate::types::{HardState, LogIndex, NodeId, Term};
 pub struct InitialState {
     /// The last hard state that was persisted; the default if there never was one.
     pub hard_state: HardState,
-    /// The membership as of [`Config::applied`](crate::Config::applied), or as of the snapshot where
-    /// that is later; empty if the node has not been told yet whom it belongs to.
+    /// The membership as of [`Config::applied`](crate::Config::applied), or as of the snapshot
+    /// where that is later; empty if the node has not been told yet whom it belongs to.
     pub conf_state: ConfState,
 }
 
@@ -80,8 +80,10 @@ impl EntriesRequest {
 /// * An answer reflects every write that was acknowledged through
 ///   [`RawNode::persisted`](crate::RawNode::persisted), and may reflect later ones.
 /// * Only the embedder changes it: it appends what a `Ready` carries (entries that are there
-///   already from the first new index on are replaced), installs its snapshot, and compacts what is
-///   applied and covered by a snapshot that is durable. Compaction needs no word to the node.
+///   already from the first new index on are replaced), installs its snapshot, and compacts.
+/// * A position may be compacted away once it is applied, covered by a snapshot that is durable,
+///   and covered by the commit index of a hard state that is durable. Compaction needs no word to
+///   the node.
 /// * Methods return errors; they do not panic.
 ///
 /// A node whose `Storage` fails or breaks this contract stops working and says why: see
@@ -101,8 +103,8 @@ pub trait Storage {
     /// # Errors
     ///
     /// [`StorageError::Compacted`] if `first` is below [`first_index`](Self::first_index),
-    /// [`StorageError::TemporarilyUnavailable`] if they have to be fetched first (the node asks again later),
-    /// anything else if they cannot be read.
+    /// [`StorageError::TemporarilyUnavailable`] if they have to be fetched first (the node asks
+    /// again later), anything else if they cannot be read.
     fn entries(&self, request: &EntriesRequest) -> Result<Entries, StorageError>;
 
     /// The term of the entry at `index`, which is between `first_index - 1` and `last_index`.
@@ -110,10 +112,12 @@ pub trait Storage {
     /// # Errors
     ///
     /// [`StorageError::Compacted`] for an index below `first_index - 1`,
-    /// [`StorageError::Unavailable`] for one beyond `last_index`, anything else if it cannot be read.
+    /// [`StorageError::Unavailable`] for one beyond `last_index`, anything else if it cannot be
+    /// read.
     fn term(&self, index: LogIndex) -> Result<Term, StorageError>;
 
-    /// The index of the first entry that is still there, or would be there if the log were not empty.
+    /// The index of the first entry that is still there, or would be there if the log were not
+    /// empty.
     ///
     /// # Errors
     ///

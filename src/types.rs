@@ -88,10 +88,10 @@ impl LogIndex {
     /// The largest index that a message may carry; see [`Term::MAX`].
     pub const MAX: Self = Self(u64::MAX >> 1);
 
-    /// The position after this one.
+    /// The position after this one; the largest number stays what it is.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// The position before this one; zero stays zero.

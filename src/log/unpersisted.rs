@@ -135,7 +135,8 @@ impl Tail {
     }
 
     /// Hands the entries from `first` to `last` to `take`, in pieces, until they would come to
-    /// more than `max_bytes`; at least one. Returns the index of the last one handed over. The tail is sealed and holds them.
+    /// more than `max_bytes`; at least one. Returns the index of the last one handed over. The tail
+    /// is sealed and holds them.
     pub(crate) fn read(
         &self,
         first: LogIndex,

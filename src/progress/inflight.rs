@@ -27,10 +27,11 @@ impl Inflight {
         self.bytes
     }
 
-    /// Whether the next message has to wait.
+    /// Whether the next message has to wait. A single one always fits.
     #[must_use]
     pub fn is_full(&self, max_messages: usize, max_bytes: u64) -> bool {
-        self.messages.len() >= max_messages || self.bytes >= max_bytes
+        !self.messages.is_empty()
+            && (self.messages.len() >= max_messages || self.bytes >= max_bytes)
     }
 
     /// Adds a message that ends at `last`.

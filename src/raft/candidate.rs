@@ -1,4 +1,5 @@
-//! Standing for election: first asking whether it makes sense (Thesis 9.6), then in earnest (Raft 5.2).
+//! Standing for election: first asking whether it makes sense (Thesis 9.6), then in earnest (Raft
+//! 5.2).
 //!
 //! Owns the count of pre-votes and votes. Must not know how to follow or to lead; the outcome is a
 //! [`Next`].
@@ -46,7 +47,8 @@ impl PreCandidate {
         }
     }
 
-    /// A message of the current term; a granted pre-vote, which carries the next term, counts as one.
+    /// A message of the current term; a granted pre-vote, which carries the next term, counts as
+    /// one.
     pub(super) fn step<S: Storage>(
         &mut self,
         core: &mut Core<S>,
@@ -78,8 +80,9 @@ impl Candidate {
 
     /// What the election has come to.
     ///
-    /// Deviation D1: nobody leads before its own term and vote are durable, whatever the others voted.
-    /// Else a crash could let this node forget that it led, and lead the same term again with another log.
+    /// Deviation D1: nobody leads before its own term and vote are durable, whatever the others
+    /// voted. Else a crash could let this node forget that it led, and lead the same term again
+    /// with another log.
     pub(super) fn outcome<S: Storage>(&self, core: &Core<S>) -> Next {
         match core.membership.vote_result(&self.tally) {
             VoteResult::Won if core.vote_is_durable() => Next::Lead,
@@ -118,7 +121,8 @@ fn tick<S: Storage>(core: &mut Core<S>) -> Next {
     Next::Campaign
 }
 
-/// What a node that stands for election does with a message of its term, other than the votes it asked for.
+/// What a node that stands for election does with a message of its term, other than the votes it
+/// asked for.
 fn step<S: Storage>(core: &mut Core<S>, from: NodeId, body: Body) -> Result<Next, StepError> {
     match body {
         // Somebody else has won this term (Raft 5.2).

@@ -1,9 +1,9 @@
 //! What every role has in common: the state of Figure 2 and the rules that cut across roles.
 //!
-//! Owns the term and vote, the log, the membership, the outbox and the election clock; the vote rule
-//! (Raft 5.4.1, Thesis 9.6), the receiver's side of AppendEntries, Heartbeat and InstallSnapshot
-//! (Raft 5.3, 7), and the decision whether a message waits for the disk. Never changes the role; that is
-//! `raft.rs` alone.
+//! Owns the term and vote, the log, the membership, the outbox and the election clock; the vote
+//! rule (Raft 5.4.1, Thesis 9.6), the receiver's side of AppendEntries, Heartbeat and
+//! InstallSnapshot (Raft 5.3, 7), and the decision whether a message waits for the disk. Never
+//! changes the role; that is `raft.rs` alone.
 
 use alloc::vec::Vec;
 
@@ -200,8 +200,8 @@ impl<S: Storage> Core<S> {
         Ok(())
     }
 
-    /// PreVote for a term that is not before the current one (Thesis 9.6). Changes nothing here, so the election
-    /// clock goes on: a node that only asks must not keep others from asking.
+    /// PreVote for a term that is not before the current one (Thesis 9.6). Changes nothing here, so
+    /// the election clock goes on: a node that only asks must not keep others from asking.
     pub(crate) fn on_pre_vote(
         &mut self,
         from: NodeId,
@@ -272,6 +272,7 @@ impl<S: Storage> Core<S> {
         leader: NodeId,
         append: &AppendEntries,
     ) -> Result<(), StorageError> {
+        self.log.commit_compacted()?;
         let mut prev = append.prev_log;
         let last_new = append.entries.last_id().unwrap_or(prev);
         let mut entries = append.entries.clone();
@@ -331,6 +332,7 @@ impl<S: Storage> Core<S> {
         snapshot: Snapshot,
         membership: Membership,
     ) -> Result<(), StorageError> {
+        self.log.commit_compacted()?;
         let last = snapshot.last_included;
         let commit = self.log.commit_index();
         if last.index <= commit {

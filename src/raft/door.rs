@@ -1,8 +1,8 @@
 //! The door: every message is looked at here before it can change anything.
 //!
-//! Owns the checks that a message makes sense by itself and against the log. Changes nothing, so a refused message
-//! leaves the node as it was. What is merely late, repeated or from an old term is no error; the
-//! roles deal with it.
+//! Owns the checks that a message makes sense by itself and against the log. Changes nothing, so a
+//! refused message leaves the node as it was. What is merely late, repeated or from an old term is
+//! no error; the roles deal with it.
 
 use alloc::boxed::Box;
 
@@ -38,7 +38,10 @@ pub(super) fn check<S: Storage>(core: &Core<S>, message: &Message) -> Result<(),
         Body::HeartbeatResponse(response) => {
             check_index(response.commit_index, kind, "commit_index")
         }
-        Body::InstallSnapshot(snapshot) => check_snapshot(core, *term, snapshot).map(drop),
+        Body::InstallSnapshot(snapshot) => {
+            check_snapshot(core, *term, snapshot)?;
+            check_agrees_with_committed(core, *term, snapshot.last_included)
+        }
         Body::Propose(proposals) if proposals.is_empty() => Err(StepError::NoProposals),
         Body::Propose(_) => Ok(()),
         Body::TimeoutNow
@@ -231,6 +234,34 @@ fn check_reaches<S: Storage>(
         last_log,
         reply,
     })
+}
+
+/// What is committed here is part of every snapshot of a correct leader that ends behind it, and of
+/// every log (Leader Completeness, Raft 5.4.3).
+fn check_agrees_with_committed<S: Storage>(
+    core: &Core<S>,
+    term: Term,
+    last_included: LogId,
+) -> Result<(), StepError> {
+    let commit_index = core.log.commit_index();
+    if term < core.current_term {
+        return Ok(());
+    }
+    let here = core.log.term(last_included.index.min(commit_index))?;
+    let contradicts = here.is_some_and(|here| {
+        if last_included.index <= commit_index {
+            last_included.term != here
+        } else {
+            last_included.term < here
+        }
+    });
+    if contradicts {
+        return Err(StepError::ConflictsWithCommitted {
+            entry: last_included,
+            commit_index,
+        });
+    }
+    Ok(())
 }
 
 /// Checks a snapshot, and returns its membership in the checked form.

@@ -1,7 +1,7 @@
 //! What of this node's state has reached its disk.
 //!
-//! Owns the writes that were handed out and not acknowledged, what each of them makes durable, and what is
-//! durable already. Knows nothing of what depends on it: that is the table in `lib.rs`.
+//! Owns the writes that were handed out and not acknowledged, what each of them makes durable, and
+//! what is durable already. Knows nothing of what depends on it: that is the table in `lib.rs`.
 //!
 //! Writes are acknowledged in order. What a write claims is cut back when the log is truncated
 //! under it, so an acknowledgement for entries that were overwritten meanwhile counts for nothing,
@@ -85,7 +85,8 @@ impl Durability {
         });
     }
 
-    /// The log was cut off behind `index`: nothing that any write carries beyond it is in the log now.
+    /// The log was cut off behind `index`: nothing that any write carries beyond it is in the log
+    /// now.
     pub(crate) fn truncated_to(&mut self, index: LogIndex) {
         self.log = self.log.min(index);
         for write in &mut self.writes {

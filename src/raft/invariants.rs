@@ -1,7 +1,8 @@
-//! What must be true of a node whatever it was told: our own promises, checked in release builds too.
+//! What must be true of a node whatever it was told: our own promises, checked in release builds
+//! too.
 //!
-//! Owns the assertions that span modules. A node that fails one has a bug, and must stop before it does
-//! harm; nothing that a peer, an embedder or a `Storage` does may lead here.
+//! Owns the assertions that span modules. A node that fails one has a bug, and must stop before it
+//! does harm; nothing that a peer, an embedder or a `Storage` does may lead here.
 
 use super::{Raft, Role};
 use crate::storage::Storage;

@@ -1,8 +1,9 @@
-//! A leader: takes proposals, counts acknowledgements, commits, and knows when it has lost its quorum.
+//! A leader: takes proposals, counts acknowledgements, commits, and knows when it has lost its
+//! quorum.
 //!
 //! Owns what only a leader has: every peer's progress and the bookkeeping of its proposals. What it
-//! sends is in `replication.rs`; membership changes are in `reconfigure.rs`. Dropped as a whole when the
-//! node steps down.
+//! sends is in `replication.rs`; membership changes are in `reconfigure.rs`. Dropped as a whole
+//! when the node steps down.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -25,8 +26,8 @@ pub(crate) struct Leader {
     pub(super) heartbeat_elapsed: u32,
     /// Ticks since the last quorum check.
     pub(super) quorum_elapsed: u32,
-    /// The index of the entry that opened the term. Only from here on does counting acknowledgements
-    /// commit anything (Raft 5.4.2).
+    /// The index of the entry that opened the term. Only from here on does counting
+    /// acknowledgements commit anything (Raft 5.4.2).
     pub(super) term_start: LogIndex,
     /// No membership change may be proposed before this index is applied (Raft 6).
     pub(super) pending_change: LogIndex,
@@ -221,7 +222,8 @@ impl Leader {
         }
     }
 
-    /// Appends proposals to the log (Figure 2): all of them or none. Returns the first one's log id.
+    /// Appends proposals to the log (Figure 2): all of them or none. Returns the first one's log
+    /// id.
     pub(super) fn propose<S: Storage>(
         &mut self,
         core: &mut Core<S>,

@@ -1,7 +1,7 @@
 //! Making a [`Ready`] out of what the common state has collected.
 //!
-//! Owns what goes into which part of it, and with that the durability rules on the way out: messages wait
-//! behind the write that they speak for. Must not know roles.
+//! Owns what goes into which part of it, and with that the durability rules on the way out:
+//! messages wait behind the write that they speak for. Must not know roles.
 
 use core::mem;
 
@@ -72,6 +72,7 @@ impl<S: Storage> Core<S> {
             messages_after_persist: after,
             committed_entries,
             applies_to: applied.or(snapshot_index),
+            from: self.id(),
         })
     }
 }

@@ -1,8 +1,8 @@
 //! What a leader sends: appends, snapshots, heartbeats.
 //!
-//! Owns the decision what is due to which peer, and the making of it. Called when a `Ready` is made, so
-//! everything proposed since the last one leaves in as few messages as the limits allow. Peers are
-//! visited in the order of their ids.
+//! Owns the decision what is due to which peer, and the making of it. Called when a `Ready` is
+//! made, so everything proposed since the last one leaves in as few messages as the limits allow.
+//! Peers are visited in the order of their ids.
 
 use alloc::boxed::Box;
 

@@ -1,7 +1,7 @@
 //! A [`Storage`] in memory, for tests, examples and as a model of how one behaves.
 //!
-//! Owns its log and the snapshot before it. Wrong calls are errors, never panics, and leave it as it
-//! was. It never pretends to have a snapshot that nobody gave it.
+//! Owns its log and the snapshot before it. Wrong calls are errors, never panics, and leave it as
+//! it was. It never pretends to have a snapshot that nobody gave it.
 
 use alloc::collections::VecDeque;
 
@@ -93,8 +93,9 @@ impl MemStorage {
     }
 
     /// Notes the membership for the next start. It must be the one as of
-    /// [`Config::applied`](crate::Config::applied) then, so it belongs with the state machine: note it when the applied state
-    /// is saved, and take it from the saved snapshot where the state machine starts from that.
+    /// [`Config::applied`](crate::Config::applied) then, so it belongs with the state machine: note
+    /// it when the applied state is saved, and take it from the saved snapshot where the state
+    /// machine starts from that.
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
         self.conf_state = conf_state;
     }
@@ -131,15 +132,16 @@ impl MemStorage {
         Ok(())
     }
 
-    /// Takes a snapshot in place of the log up to its last entry. Entries behind it stay only if the log holds
-    /// that very entry.
+    /// Takes a snapshot in place of the log up to its last entry. Entries behind it stay only if
+    /// the log holds that very entry.
     ///
     /// # Errors
     ///
     /// [`MemStorageError::SnapshotOutOfDate`] if the log begins behind it.
     pub fn install_snapshot(&mut self, snapshot: Snapshot) -> Result<(), MemStorageError> {
         let last = snapshot.last_included;
-        if last.index < self.before_first.index || !last.is_position() {
+        let is_entry = last.is_position() && last != LogId::ZERO;
+        if last.index < self.before_first.index || !is_entry {
             return Err(MemStorageError::SnapshotOutOfDate(last));
         }
         if self.term(last.index) == Ok(last.term) {
@@ -163,7 +165,7 @@ impl MemStorage {
     /// [`MemStorageError::NoSuchIndex`] if its last entry is not in the log.
     pub fn save_snapshot(&mut self, snapshot: Snapshot) -> Result<(), MemStorageError> {
         let last = snapshot.last_included;
-        if self.term(last.index) != Ok(last.term) {
+        if last == LogId::ZERO || self.term(last.index) != Ok(last.term) {
             return Err(MemStorageError::NoSuchIndex(last.index));
         }
         self.snapshot = Some(snapshot);
@@ -174,7 +176,8 @@ impl MemStorage {
     ///
     /// # Errors
     ///
-    /// [`MemStorageError::NoSuchIndex`] if the index is beyond the saved snapshot or not in the log.
+    /// [`MemStorageError::NoSuchIndex`] if the index is beyond the saved snapshot or not in the
+    /// log.
     pub fn compact(&mut self, index: LogIndex) -> Result<(), MemStorageError> {
         let covered = self
             .snapshot

@@ -1,0 +1,675 @@
+//! No bytes from a peer can take a node down: any message, into any node that a run can lead to.
+//!
+//! Owns the generator of messages (most of them plausible, because nonsense stops at the door) and
+//! the random runs that lead to the nodes. After every message: no panic; a refused one changed
+//! nothing; no node has stopped; and the cluster goes on without a panic, however it was lied to.
+
+#[path = "common/faults.rs"]
+mod faults;
+
+use almadia::{
+    AppendEntries, AppendEntriesResponse, Body, Bytes, ConfState, Entries, Entry, Heartbeat,
+    HeartbeatResponse, LogId, LogIndex, MemberChange, MembershipChange, Message, NodeId, Payload,
+    Proposal, ReadIndexResponse, Ready, RequestVote, Snapshot, SnapshotStatus, StepError, Storage,
+    Term, Transition, VoteResponse,
+};
+use faults::{Network, Node, compact, id, install, without_tail, write};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+// --- The run ---
+
+#[derive(Clone, Debug)]
+enum Step {
+    Tick(u64),
+    TickOften(u64),
+    Campaign(u64),
+    Propose(u64),
+    ProposeChange(u64, MembershipChange),
+    /// Does what the node asks for.
+    Settle(u64),
+    /// Takes a `Ready` and writes it; its acknowledgement waits.
+    Write(u64),
+    /// The acknowledgements that wait arrive.
+    Acknowledge(u64),
+    Deliver(Index),
+    Duplicate(Index),
+    Lose(Index),
+    /// Everything arrives and is answered, for some rounds.
+    Run(usize),
+    Compact(u64),
+    /// Whether the state machine survives, with all that it has applied.
+    Crash(u64, bool),
+    /// A crash that takes the end of the log along.
+    LoseTail(u64, u64, bool),
+    /// A crash that takes the last commit indexes along; nobody promised to sync these.
+    LoseCommit(u64, u64),
+    Unreachable(u64, u64),
+    SnapshotReport(u64, u64, bool),
+}
+
+fn node() -> impl Strategy<Value = u64> {
+    1..=3_u64
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    use Step::{
+        Acknowledge, Campaign, Compact, Crash, Deliver, Duplicate, Lose, LoseCommit, LoseTail,
+        Propose, ProposeChange, Run, Settle, SnapshotReport, Tick, TickOften, Unreachable, Write,
+    };
+    prop_oneof![
+        6 => node().prop_map(Tick),
+        3 => node().prop_map(TickOften),
+        3 => node().prop_map(Campaign),
+        8 => node().prop_map(Propose),
+        2 => (node(), change()).prop_map(|(node, change)| ProposeChange(node, change)),
+        8 => node().prop_map(Settle),
+        4 => node().prop_map(Write),
+        4 => node().prop_map(Acknowledge),
+        12 => any::<Index>().prop_map(Deliver),
+        3 => any::<Index>().prop_map(Duplicate),
+        3 => any::<Index>().prop_map(Lose),
+        6 => (1..6_usize).prop_map(Run),
+        3 => node().prop_map(Compact),
+        2 => (node(), any::<bool>()).prop_map(|(node, durable)| Crash(node, durable)),
+        1 => (node(), 0..8_u64, any::<bool>()).prop_map(|(node, kept, durable)| {
+            LoseTail(node, kept, durable)
+        }),
+        1 => (node(), 0..4_u64).prop_map(|(node, lost)| LoseCommit(node, lost)),
+        1 => (node(), node()).prop_map(|(node, peer)| Unreachable(node, peer)),
+        1 => (node(), node(), any::<bool>()).prop_map(|(node, peer, arrived)| {
+            SnapshotReport(node, peer, arrived)
+        }),
+    ]
+}
+
+/// The network, and what was handed out and not acknowledged.
+struct Run {
+    network: Network,
+    waiting: Vec<(u64, Ready)>,
+}
+
+impl Run {
+    fn new(pre_vote: bool, elect: bool, steps: &[Step]) -> Self {
+        let mut run = Self {
+            network: Network::of_three(pre_vote),
+            waiting: Vec::new(),
+        };
+        if elect {
+            run.network.elect(1);
+        }
+        for step in steps {
+            run.take(step);
+        }
+        run
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Tick(node) => self.tick(node, 1),
+            Step::TickOften(node) => self.tick(node, 25),
+            Step::Campaign(node) => drop(self.network.node(node).campaign()),
+            Step::Propose(node) => drop(self.network.node(node).propose("", "x")),
+            Step::ProposeChange(node, ref change) => {
+                let change = change.clone();
+                drop(self.network.node(node).propose_conf_change("", change));
+            }
+            Step::Settle(node) => self.settle(node),
+            Step::Write(node) => self.write(node),
+            Step::Acknowledge(node) => self.acknowledge(node),
+            Step::Deliver(index) => self.deliver(index, false),
+            Step::Duplicate(index) => self.deliver(index, true),
+            Step::Lose(index) => {
+                if !self.network.in_flight.is_empty() {
+                    let position = index.index(self.network.in_flight.len());
+                    self.network.in_flight.remove(position);
+                }
+            }
+            Step::Run(rounds) => self.run(rounds),
+            Step::Compact(node) => compact(self.network.node(node)),
+            Step::Crash(node, durable) => self.crash(node, u64::MAX, durable),
+            Step::LoseTail(node, kept, durable) => self.crash(node, kept, durable),
+            Step::LoseCommit(node, lost) => {
+                let disk = self.network.node(node).storage_mut();
+                let mut hard_state = disk.hard_state();
+                let kept = hard_state.commit_index.0.saturating_sub(lost);
+                hard_state.commit_index = LogIndex(kept);
+                disk.set_hard_state(hard_state);
+                self.crash(node, u64::MAX, true);
+            }
+            Step::Unreachable(node, peer) => self.network.node(node).report_unreachable(id(peer)),
+            Step::SnapshotReport(node, peer, arrived) => {
+                let status = if arrived {
+                    SnapshotStatus::Delivered
+                } else {
+                    SnapshotStatus::Failed
+                };
+                self.network.node(node).report_snapshot(id(peer), status);
+            }
+        }
+    }
+
+    fn tick(&mut self, node: u64, times: u32) {
+        for _ in 0..times {
+            let result = self.network.node(node).tick();
+            result.expect("the storage is sound");
+        }
+    }
+
+    fn settle(&mut self, node: u64) {
+        self.acknowledge(node);
+        self.network.settle(node);
+    }
+
+    fn write(&mut self, number: u64) {
+        let node = self.network.node(number);
+        if let Some(mut ready) = node.ready().expect("the storage is sound") {
+            write(node, &mut ready);
+            let messages = ready.messages.drain(..);
+            self.network.in_flight.extend(messages);
+            self.waiting.push((number, ready));
+        }
+    }
+
+    fn acknowledge(&mut self, number: u64) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (mine, others) = waiting.into_iter().partition(|&(of, _)| of == number);
+        self.waiting = others;
+        let mine: Vec<(u64, Ready)> = mine;
+        for (_, mut ready) in mine {
+            let messages = std::mem::take(&mut ready.messages_after_persist);
+            self.network.in_flight.extend(messages);
+            let node = self.network.node(number);
+            faults::apply(node, &ready);
+            node.advance(ready).expect("its own");
+        }
+    }
+
+    fn deliver(&mut self, index: Index, keep: bool) {
+        if self.network.in_flight.is_empty() {
+            return;
+        }
+        let position = index.index(self.network.in_flight.len());
+        let message = self.network.in_flight[position].clone();
+        if !keep {
+            self.network.in_flight.remove(position);
+        }
+        self.network.deliver(message);
+    }
+
+    fn run(&mut self, rounds: usize) {
+        for node in 1..=3 {
+            self.acknowledge(node);
+        }
+        self.network.run(rounds);
+    }
+
+    /// What was written survives, up to `kept`; what waits for its acknowledgement is forgotten.
+    fn crash(&mut self, node: u64, kept: u64, durable: bool) {
+        self.waiting.retain(|&(of, _)| of != node);
+        let mut full = self.network.node(node).storage().clone();
+        let last = full.last_index().expect("memory does not fail");
+        // A node does not start from a commit index that lies in the compacted part.
+        let first = full.first_index().expect("memory does not fail");
+        let mut hard_state = full.hard_state();
+        hard_state.commit_index = hard_state.commit_index.max(first.previous());
+        full.set_hard_state(hard_state);
+        let storage = if kept < last.0 {
+            without_tail(&full, kept)
+        } else {
+            full
+        };
+        let applied = if durable {
+            self.network.node(node).last_applied()
+        } else {
+            LogIndex::ZERO
+        };
+        self.network.restart_applied(node, storage, applied);
+    }
+
+    /// The node says no to this message and is as it was, or says yes.
+    fn lie(&mut self, number: u64, message: Message) -> Result<(), TestCaseError> {
+        let node = self.network.node(number);
+        let before = node.clone();
+        let result = node.step(message);
+        prop_assert_eq!(node.halted(), None);
+        if let Err(error) = result {
+            prop_assert!(!matches!(error, StepError::Halted(_)));
+            prop_assert_eq!(&before, node, "{}", error);
+        }
+        Ok(())
+    }
+
+    /// Nobody panics or stops, whatever has been believed.
+    fn go_on(&mut self) -> Result<(), TestCaseError> {
+        for round in 0..4 {
+            for node in 1..=3 {
+                self.tick(node, if round == 1 { 25 } else { 1 });
+                drop(self.network.node(node).propose("", "x"));
+                self.run(3);
+            }
+        }
+        for node in self.network.nodes.values() {
+            prop_assert_eq!(node.halted(), None);
+        }
+        Ok(())
+    }
+}
+
+// --- The message ---
+
+/// A number that is near to something the receiver knows, or anywhere.
+#[derive(Clone, Copy, Debug)]
+enum Number {
+    Small(u64),
+    Current(i8),
+    Commit(i8),
+    Huge(u64),
+}
+
+fn near(of: fn(i8) -> Number) -> impl Strategy<Value = Number> {
+    (-2..=2_i8).prop_map(of)
+}
+
+fn huge() -> impl Strategy<Value = Number> {
+    let top = u64::MAX >> 1;
+    prop_oneof![Just(top - 1), Just(top), Just(top + 1), Just(u64::MAX)].prop_map(Number::Huge)
+}
+
+fn term() -> impl Strategy<Value = Number> {
+    prop_oneof![
+        12 => near(Number::Current),
+        4 => (0..8_u64).prop_map(Number::Small),
+        1 => huge(),
+    ]
+}
+
+fn index() -> impl Strategy<Value = Number> {
+    prop_oneof![
+        8 => near(Number::Current),
+        6 => near(Number::Commit),
+        6 => (0..12_u64).prop_map(Number::Small),
+        1 => huge(),
+    ]
+}
+
+/// A place in a log: with the term that the receiver has there, or with another.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: Number,
+    term: Option<Number>,
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    let term = prop_oneof![3 => Just(None), 2 => term().prop_map(Some)];
+    (index(), term).prop_map(|(index, term)| Place { index, term })
+}
+
+fn member() -> impl Strategy<Value = NodeId> {
+    (1..=6_u64).prop_map(id)
+}
+
+fn change() -> impl Strategy<Value = MembershipChange> {
+    let one = prop_oneof![
+        2 => member().prop_map(MemberChange::AddVoter),
+        2 => member().prop_map(MemberChange::AddLearner),
+        1 => member().prop_map(MemberChange::Remove),
+    ];
+    let transition = prop_oneof![
+        Just(Transition::Auto),
+        Just(Transition::Implicit),
+        Just(Transition::Explicit),
+    ];
+    (vec(one, 0..3), transition).prop_map(|(changes, transition)| MembershipChange {
+        changes,
+        transition,
+        ..MembershipChange::default()
+    })
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        4 => Just(Payload::Data(Bytes::from_static(b"lie"))),
+        1 => Just(Payload::Data(Bytes::new())),
+        1 => change().prop_map(|change| Payload::Change(change.into())),
+    ]
+}
+
+fn conf_state() -> impl Strategy<Value = ConfState> {
+    let sound = Just(ConfState::of_voters(faults::voters()));
+    let list = || vec(member(), 0..3);
+    let odd = (vec(member(), 0..4), list(), list(), list(), any::<bool>());
+    let odd = odd.prop_map(
+        |(voters, learners, voters_outgoing, learners_next, auto_leave)| ConfState {
+            voters,
+            learners,
+            voters_outgoing,
+            learners_next,
+            auto_leave,
+        },
+    );
+    let joint = (vec(member(), 1..3), any::<bool>()).prop_map(|(outgoing, auto_leave)| ConfState {
+        voters_outgoing: outgoing,
+        auto_leave,
+        ..ConfState::of_voters(faults::voters())
+    });
+    prop_oneof![3 => sound, 1 => odd, 1 => joint]
+}
+
+/// Entries behind `prev_log`: how the terms grow, whether and where one is malformed.
+#[derive(Clone, Debug)]
+struct Lies {
+    growth: Vec<(u64, Payload)>,
+    /// The receiver's own terms, as far as it has them.
+    copied: bool,
+    malformed: Option<(Index, Place)>,
+}
+
+fn lies() -> impl Strategy<Value = Lies> {
+    let growth = vec(
+        (prop_oneof![4 => Just(0_u64), 1 => Just(1)], payload()),
+        0..5,
+    );
+    let malformed = proptest::option::weighted(0.1, (any::<Index>(), place()));
+    (growth, any::<bool>(), malformed).prop_map(|(growth, copied, malformed)| Lies {
+        growth,
+        copied,
+        malformed,
+    })
+}
+
+/// What a follower may answer to an append.
+#[derive(Clone, Debug)]
+enum Answer {
+    Accepted(Number, Number),
+    Rejected(Number, Place, Number),
+    SnapshotRequested(Place, Number, Number),
+    TermOutdated,
+}
+
+#[derive(Clone, Debug)]
+enum Say {
+    Vote(Place, Place, i64, bool),
+    PreVote(Place, Place),
+    VoteAnswer(Option<Place>),
+    PreVoteAnswer(Option<Place>),
+    Append(Place, Number, Lies),
+    Answer(Answer),
+    Heartbeat(Number),
+    HeartbeatAnswer(Number),
+    Snapshot(Place, ConfState),
+    Propose(Vec<Payload>),
+    TimeoutNow,
+    ReadIndex,
+    ReadIndexResponse(Number),
+    TransferLeader(NodeId),
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        4 => (index(), index()).prop_map(|(index, commit)| Answer::Accepted(index, commit)),
+        4 => (index(), place(), index()).prop_map(|(prev, hint, commit)| {
+            Answer::Rejected(prev, hint, commit)
+        }),
+        1 => (place(), index(), index()).prop_map(|(last, commit, request)| {
+            Answer::SnapshotRequested(last, commit, request)
+        }),
+        1 => Just(Answer::TermOutdated),
+    ]
+}
+
+fn say() -> impl Strategy<Value = Say> {
+    let refused = || proptest::option::of(place());
+    let vote = (place(), place(), any::<i64>(), any::<bool>());
+    prop_oneof![
+        2 => vote.prop_map(|(last, commit, priority, transfer)| {
+            Say::Vote(last, commit, priority, transfer)
+        }),
+        1 => (place(), place()).prop_map(|(last, commit)| Say::PreVote(last, commit)),
+        2 => refused().prop_map(Say::VoteAnswer),
+        2 => refused().prop_map(Say::PreVoteAnswer),
+        8 => (place(), index(), lies()).prop_map(|(prev, commit, lies)| {
+            Say::Append(prev, commit, lies)
+        }),
+        10 => answer().prop_map(Say::Answer),
+        3 => index().prop_map(Say::Heartbeat),
+        2 => index().prop_map(Say::HeartbeatAnswer),
+        5 => (place(), conf_state()).prop_map(|(place, state)| Say::Snapshot(place, state)),
+        2 => vec(payload(), 0..4).prop_map(Say::Propose),
+        1 => prop_oneof![
+            Just(Say::TimeoutNow),
+            Just(Say::ReadIndex),
+            index().prop_map(Say::ReadIndexResponse),
+            member().prop_map(Say::TransferLeader),
+        ],
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Lie {
+    receiver: u64,
+    from: u64,
+    misrouted: bool,
+    term: Number,
+    /// Without a term where the kind has none.
+    fitting_term: bool,
+    say: Say,
+}
+
+fn lie() -> impl Strategy<Value = Lie> {
+    let from = prop_oneof![6 => 1..=3_u64, 1 => 4..=6_u64];
+    let rarely = || prop::bool::weighted(0.05);
+    (node(), from, rarely(), term(), rarely(), say()).prop_map(
+        |(receiver, from, misrouted, term, odd, say)| Lie {
+            receiver,
+            from,
+            misrouted,
+            term,
+            fitting_term: !odd,
+            say,
+        },
+    )
+}
+
+/// Turns what is relative to the receiver into numbers.
+struct Told<'a> {
+    node: &'a Node,
+}
+
+impl Told<'_> {
+    fn number(&self, number: Number, current: u64) -> u64 {
+        let shift = |base: u64, by: i8| base.saturating_add_signed(i64::from(by));
+        match number {
+            Number::Small(number) | Number::Huge(number) => number,
+            Number::Current(by) => shift(current, by),
+            Number::Commit(by) => shift(self.node.commit_index().0, by),
+        }
+    }
+
+    fn term(&self, term: Number) -> u64 {
+        self.number(term, self.node.current_term().0)
+    }
+
+    fn index(&self, index: Number) -> LogIndex {
+        LogIndex(self.number(index, self.node.last_log().index.0))
+    }
+
+    fn term_at(&self, index: LogIndex) -> Term {
+        let last = self.node.last_log();
+        if index >= last.index {
+            return last.term;
+        }
+        self.node.storage().term(index).unwrap_or(last.term)
+    }
+
+    fn place(&self, place: Place) -> LogId {
+        let index = self.index(place.index);
+        let own = || self.term_at(index);
+        let term = place.term.map_or_else(own, |term| Term(self.term(term)));
+        LogId { term, index }
+    }
+
+    fn entries(&self, prev: LogId, lies: &Lies) -> Entries {
+        let mut id = prev;
+        let mut entries = Vec::new();
+        for (growth, payload) in &lies.growth {
+            id.index = LogIndex(id.index.0.saturating_add(1));
+            id.term = Term(id.term.0.saturating_add(*growth));
+            if lies.copied && id.index <= self.node.last_log().index {
+                id.term = self.term_at(id.index);
+            }
+            entries.push(Entry {
+                id,
+                payload: payload.clone(),
+                context: Bytes::new(),
+            });
+        }
+        if let Some((position, place)) = &lies.malformed {
+            if !entries.is_empty() {
+                let position = position.index(entries.len());
+                entries[position].id = self.place(*place);
+            }
+        }
+        entries.into()
+    }
+
+    fn vote(&self, last: Place, commit: Place) -> RequestVote {
+        RequestVote {
+            last_log: self.place(last),
+            commit: self.place(commit),
+            priority: 0,
+            leadership_transfer: false,
+        }
+    }
+
+    fn vote_answer(&self, refused: Option<Place>) -> VoteResponse {
+        refused.map_or(VoteResponse::Granted, |place| VoteResponse::Refused {
+            commit: self.place(place),
+        })
+    }
+
+    fn append_answer(&self, answer: &Answer) -> AppendEntriesResponse {
+        match *answer {
+            Answer::Accepted(index, commit) => AppendEntriesResponse::Accepted {
+                match_index: self.index(index),
+                commit_index: self.index(commit),
+            },
+            Answer::Rejected(prev, hint, commit) => AppendEntriesResponse::Rejected {
+                prev_index: self.index(prev),
+                hint: self.place(hint),
+                commit_index: self.index(commit),
+            },
+            Answer::SnapshotRequested(last, commit, request) => {
+                AppendEntriesResponse::SnapshotRequested {
+                    last_log: self.place(last),
+                    commit_index: self.index(commit),
+                    request_index: self.index(request),
+                }
+            }
+            Answer::TermOutdated => AppendEntriesResponse::TermOutdated,
+        }
+    }
+
+    fn body(&self, say: &Say) -> Body {
+        let context = Bytes::new();
+        match say.clone() {
+            Say::Vote(last, commit, priority, leadership_transfer) => {
+                Body::RequestVote(RequestVote {
+                    priority,
+                    leadership_transfer,
+                    ..self.vote(last, commit)
+                })
+            }
+            Say::PreVote(last, commit) => Body::PreVote(self.vote(last, commit)),
+            Say::VoteAnswer(refused) => Body::RequestVoteResponse(self.vote_answer(refused)),
+            Say::PreVoteAnswer(refused) => Body::PreVoteResponse(self.vote_answer(refused)),
+            Say::Append(prev, commit, lies) => {
+                let prev_log = self.place(prev);
+                Body::AppendEntries(AppendEntries {
+                    prev_log,
+                    leader_commit: self.index(commit),
+                    entries: self.entries(prev_log, &lies),
+                })
+            }
+            Say::Answer(answer) => Body::AppendEntriesResponse(self.append_answer(&answer)),
+            Say::Heartbeat(commit) => Body::Heartbeat(Heartbeat {
+                leader_commit: self.index(commit),
+                context,
+            }),
+            Say::HeartbeatAnswer(commit) => Body::HeartbeatResponse(HeartbeatResponse {
+                commit_index: self.index(commit),
+                context,
+            }),
+            Say::Snapshot(place, conf_state) => install(Snapshot {
+                last_included: self.place(place),
+                conf_state,
+                data: context,
+            }),
+            Say::Propose(payloads) => {
+                let proposal = |payload| Proposal {
+                    payload,
+                    context: Bytes::new(),
+                };
+                Body::Propose(payloads.into_iter().map(proposal).collect())
+            }
+            Say::TimeoutNow => Body::TimeoutNow,
+            Say::ReadIndex => Body::ReadIndex(context),
+            Say::TransferLeader(transferee) => Body::TransferLeader { transferee },
+            Say::ReadIndexResponse(index) => Body::ReadIndexResponse(ReadIndexResponse {
+                read_index: self.index(index),
+                context,
+            }),
+        }
+    }
+}
+
+fn message(lie: &Lie, node: &Node) -> Message {
+    let told = Told { node };
+    let body = told.body(&lie.say);
+    let to = lie.receiver % 3 + u64::from(lie.misrouted);
+    let without_term = matches!(body, Body::Propose(_) | Body::ReadIndex(_));
+    let term = if without_term == lie.fitting_term {
+        Term::ZERO
+    } else {
+        Term(told.term(lie.term))
+    };
+    Message {
+        to: if lie.misrouted {
+            id(to)
+        } else {
+            id(lie.receiver)
+        },
+        from: id(lie.from),
+        term,
+        body,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 3000,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_message_into_any_node(
+        pre_vote: bool,
+        elect in prop::bool::weighted(0.7),
+        steps in vec(step(), 0..50),
+        lies in vec((lie(), vec(step(), 0..6)), 1..4),
+    ) {
+        let mut run = Run::new(pre_vote, elect, &steps);
+        for (lie, steps) in &lies {
+            let number = lie.receiver;
+            let message = message(lie, run.network.node(number));
+            run.lie(number, message)?;
+            for step in steps {
+                run.take(step);
+            }
+        }
+        run.go_on()?;
+    }
+}
