@@ -262,6 +262,13 @@ pub enum ChangeError {
     /// The node has stopped.
     #[error(transparent)]
     Halted(#[from] Halted),
+    /// The node has not been told whom its cluster began with, so a change means nothing to it.
+    /// Taken for a whole membership, a single added voter could elect itself.
+    #[error(
+        "the node does not know the membership that this changes; \
+         start it with the cluster's first voters, or from a snapshot"
+    )]
+    NoMembership,
     /// The change is impossible from the current membership.
     #[error("the membership change is impossible: {0}")]
     Membership(#[from] MembershipError),

@@ -86,6 +86,9 @@ impl<S: Storage> Log<S> {
             });
         }
         let applied = applied.max(before_first.index);
+        // What is applied is committed, whether or not that was persisted; and those who need this
+        // node's word for it may have nobody else to ask.
+        let commit_index = commit_index.max(applied.min(last_index));
         Ok(Self {
             storage,
             tail: Tail::starting_at(last_index.next()),
@@ -282,19 +285,6 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// What has been compacted was applied, hence committed. The commit index knows it already, but
-    /// for a node that has applied more than its hard state remembered when it started.
-    pub(crate) fn commit_compacted(&mut self) -> Result<(), StorageError> {
-        if self.last_applied > self.commit_index {
-            let compacted = self.compacted_through()?;
-            if compacted > self.last.index {
-                return Err(StorageError::Contract("the log begins behind its end"));
-            }
-            self.commit_to(compacted);
-        }
-        Ok(())
-    }
-
     /// Whether there is something to persist that has not been handed out.
     pub(crate) fn has_unpersisted(&self) -> bool {
         self.handed_out < self.last.index
@@ -328,13 +318,14 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// The last index that may be applied now: committed, and persisted here.
+    /// The last index that may be applied now: committed, and persisted here. Nothing while a
+    /// snapshot is on its way, to the disk or into the state machine, so that what follows it is
+    /// applied to it.
     fn may_apply_to(&self, persisted: LogIndex) -> LogIndex {
-        if self.incoming.is_some() {
-            LogIndex::ZERO
-        } else {
-            self.commit_index.min(persisted)
+        if self.incoming.is_some() || self.last_applied < self.before_first.index {
+            return LogIndex::ZERO;
         }
+        self.commit_index.min(persisted)
     }
 
     pub(crate) fn has_unapplied(&self, persisted: LogIndex) -> bool {

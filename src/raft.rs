@@ -25,7 +25,7 @@ use crate::error::{
     AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
 };
 use crate::membership::MembershipChange;
-use crate::message::{AppendEntriesResponse, Body, Message, Proposal, VoteResponse};
+use crate::message::{AppendEntriesResponse, Body, Message, Proposal, RequestVote, VoteResponse};
 use crate::ready::Ready;
 use crate::storage::{Storage, StorageError};
 use crate::types::{LogId, LogIndex, NodeId, Term};
@@ -98,12 +98,41 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
         self.core.check_running()?;
-        let result = door::check(&self.core, &message).and_then(|()| self.receive(message));
+        let result = door::check(&self.core, &message)
+            .and_then(|()| Ok(self.learn_commit(&message)?))
+            .and_then(|()| self.receive(message));
         if let Err(StepError::Halted(halted)) = &result {
             self.core.halt(halted.error.clone());
         }
         self.check_invariants();
         result
+    }
+
+    /// Votes and their refusals tell what the sender knows to be committed. Where the log holds
+    /// that very entry, it is committed here too. Without this, a node that is the only one who may
+    /// lead but does not know the last change would wait for those who are no voters any more
+    /// (etcd#12359).
+    fn learn_commit(&mut self, message: &Message) -> Result<(), StorageError> {
+        let (Body::RequestVote(RequestVote { commit, .. })
+        | Body::PreVote(RequestVote { commit, .. })
+        | Body::RequestVoteResponse(VoteResponse::Refused { commit })
+        | Body::PreVoteResponse(VoteResponse::Refused { commit })) = &message.body
+        else {
+            return Ok(());
+        };
+        let is_news = commit.index > self.core.log.commit_index();
+        let is_for_us =
+            !matches!(self.role, Role::Leader(_)) && self.core.membership.contains(message.from);
+        if !is_news || !is_for_us || !self.core.log.holds(*commit)? {
+            return Ok(());
+        }
+        self.core.log.commit_to(commit.index);
+        let stands = matches!(self.role, Role::Candidate(_) | Role::PreCandidate(_));
+        // Who does not know the latest membership must not stand for election (Thesis 4.1).
+        if stands && self.core.log.has_unapplied_change()? {
+            self.become_follower(self.core.current_term, None);
+        }
+        Ok(())
     }
 
     /// A message that has passed the door: compares terms (Raft 5.1), then asks the role.
@@ -116,6 +145,8 @@ impl<S: Storage> Raft<S> {
         }
         match term.cmp(&self.core.current_term) {
             Ordering::Less => Ok(self.answer_outdated(from, &body)?),
+            // A granted pre-vote carries the term that it is for. This one has begun meanwhile.
+            Ordering::Equal if body == Body::PreVoteResponse(VoteResponse::Granted) => Ok(()),
             Ordering::Equal => self.dispatch(from, body),
             Ordering::Greater => self.receive_later_term(from, term, body),
         }
@@ -263,6 +294,9 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn apply_change(&mut self, change: &MembershipChange) -> Result<(), ChangeError> {
         self.core.check_running()?;
+        if self.core.membership.is_empty() {
+            return Err(ChangeError::NoMembership);
+        }
         self.core.membership = self.core.membership.changed(change)?;
         if let Role::Leader(leader) = &mut self.role {
             if self.core.membership.is_voter(self.core.id()) {
@@ -312,6 +346,7 @@ impl<S: Storage> Raft<S> {
             Role::Follower(_) | Role::PreCandidate(_) => Next::Stay,
         };
         let result = self.go(next);
+        self.release_memory();
         Ok(self.finish(result)?)
     }
 
@@ -323,6 +358,13 @@ impl<S: Storage> Raft<S> {
             return Err(AckError::NotHandedOut { index, handed_out });
         }
         self.core.log.applied_to(index);
+        if let Some(restored) = self
+            .core
+            .restoring
+            .take_if(|restoring| restoring.0 <= index)
+        {
+            self.core.membership = restored.1;
+        }
         if let Role::Leader(leader) = &mut self.role {
             leader.leave_joint_if_due(&mut self.core);
         }
@@ -394,9 +436,10 @@ impl<S: Storage> Raft<S> {
             Next::Campaign => match self.try_campaign() {
                 Ok(()) => Ok(()),
                 Err(CampaignError::Halted(halted)) => Err(halted.error),
-                // Not now; ask again after another timeout.
+                // Not now; ask again after another timeout. The leader was not heard for one, so
+                // this node does not stand by it any more: others may need its vote.
                 Err(_) => {
-                    self.core.restart_election_clock();
+                    self.become_follower(self.core.current_term, None);
                     Ok(())
                 }
             },

@@ -55,12 +55,9 @@ pub struct EntriesRequest {
 }
 
 impl EntriesRequest {
-    pub(crate) const fn new(
-        first: LogIndex,
-        last: LogIndex,
-        max_bytes: u64,
-        purpose: Purpose,
-    ) -> Self {
+    /// A wish for the entries from `first` to `last`.
+    #[must_use]
+    pub const fn new(first: LogIndex, last: LogIndex, max_bytes: u64, purpose: Purpose) -> Self {
         Self {
             first,
             last,

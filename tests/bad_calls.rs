@@ -19,7 +19,7 @@ use almadia::{
     AckError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config,
     ConfigError, HardState, LogId, LogIndex, MemStorage, MemStorageError, MemberChange, Membership,
     MembershipChange, MembershipError, NodeId, Payload, ProposeError, RawNode, RequestVote,
-    RoleKind, SnapshotStatus, Storage, StorageError, Term, Transition, VoteResponse,
+    RoleKind, SnapshotStatus, StepError, Storage, StorageError, Term, Transition, VoteResponse,
 };
 use faults::{
     Network, Node, append, compact, entries, entry, every_role, follower, fulfil, heartbeat, id,
@@ -430,8 +430,7 @@ fn restart_with_more_applied_than_committed() {
 fn restart_with_more_applied_than_committed_then_a_snapshot_between() {
     for (terms, place) in [
         (&[1, 1, 1][..], (1, 4)),
-        (&[1, 1, 1, 1, 1], (1, 4)),
-        (&[1, 1, 1, 1, 1], (2, 4)),
+        (&[1, 1, 1, 1], (1, 5)),
         (&[1, 1, 1], (2, 5)),
         (&[1, 1, 1], (2, 6)),
     ] {
@@ -449,6 +448,21 @@ fn restart_with_more_applied_than_committed_then_a_snapshot_between() {
             node.tick().expect("the storage is sound");
         }
     }
+}
+
+/// What is applied is committed, even if the hard state has not heard of it.
+#[test]
+fn restart_with_more_applied_than_committed_then_a_contradiction() {
+    let mut node = restart(storage(&[1, 1, 1, 1, 1], 2, 3), 5);
+    assert_eq!(node.commit_index(), LogIndex(5));
+    let before = node.clone();
+    let sent = snapshot(2, 4, ConfState::of_voters(voters()));
+    let refused = node.step(message(2, 1, 2, install(sent)));
+    assert!(
+        matches!(refused, Err(StepError::ConflictsWithCommitted { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(before, node);
 }
 
 /// The log is compacted through what is applied, which is beyond the commit index that this node

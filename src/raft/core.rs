@@ -5,6 +5,7 @@
 //! InstallSnapshot (Raft 5.3, 7), and the decision whether a message waits for the disk. Never
 //! changes the role; that is `raft.rs` alone.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rand::rngs::Xoshiro256PlusPlus;
@@ -29,6 +30,9 @@ pub(crate) struct Core<S> {
     pub(crate) config: Config,
     pub(crate) log: Log<S>,
     pub(crate) membership: Membership,
+    /// The membership of a snapshot that was accepted and is not applied yet, and its last index.
+    /// Changes from before the snapshot may still be on their way to the state machine.
+    pub(crate) restoring: Option<Box<(LogIndex, Membership)>>,
     pub(crate) current_term: Term,
     pub(crate) voted_for: Option<NodeId>,
     pub(crate) durability: Durability,
@@ -63,6 +67,7 @@ impl<S: Storage> Core<S> {
             config,
             log,
             membership,
+            restoring: None,
             current_term: hard_state.current_term,
             voted_for: hard_state.voted_for,
             durability,
@@ -272,7 +277,6 @@ impl<S: Storage> Core<S> {
         leader: NodeId,
         append: &AppendEntries,
     ) -> Result<(), StorageError> {
-        self.log.commit_compacted()?;
         let mut prev = append.prev_log;
         let last_new = append.entries.last_id().unwrap_or(prev);
         let mut entries = append.entries.clone();
@@ -332,7 +336,6 @@ impl<S: Storage> Core<S> {
         snapshot: Snapshot,
         membership: Membership,
     ) -> Result<(), StorageError> {
-        self.log.commit_compacted()?;
         let last = snapshot.last_included;
         let commit = self.log.commit_index();
         if last.index <= commit {
@@ -344,7 +347,7 @@ impl<S: Storage> Core<S> {
         } else {
             self.durability.truncated_to(commit);
             self.log.restore(snapshot);
-            self.membership = membership;
+            self.restoring = Some(Box::new((last.index, membership)));
             self.accept(leader, last.index);
         }
         Ok(())

@@ -49,8 +49,9 @@ pub enum MemStorageError {
 }
 
 impl MemStorage {
-    /// An empty log on a node that belongs to no cluster yet, and waits to be told by a snapshot
-    /// or an entry.
+    /// An empty log on a node that does not know its cluster, and waits to be told by a snapshot.
+    /// A node that joins a cluster whose log is still there from the first entry starts
+    /// [`with_voters`](Self::with_voters): those that the cluster began with.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

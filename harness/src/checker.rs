@@ -1,0 +1,400 @@
+//! The watchers of Raft's promises (Figure 3) and of the durability rules.
+//!
+//! Owns the ghost state: what was ever led, logged, committed, applied and voted in a run. Must not
+//! know how runs are made; it is shown every output and every change of a node and answers with the
+//! promise that broke, if one did.
+//!
+//! Log Matching is held by induction: each (term, index) has one content and one predecessor for
+//! all time, whoever holds it. So every check costs as much as what is new.
+
+mod log_view;
+mod promises;
+
+use std::collections::BTreeMap;
+
+use almadia::{ConfState, Entry, LogId, LogIndex, NodeId, Ready, RoleKind, Storage, Term};
+
+use self::log_view::LogView;
+use crate::digest::Digest;
+use crate::host::Host;
+use crate::state_machine::StateMachine;
+use crate::violation::ViolationKind;
+
+/// Which watchers are on. All of them, unless a test wants to see that the others find a fault too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Watch that messages and commits wait for the disk.
+    pub durability: bool,
+    /// Watch that no node of the cluster has reason to refuse another one's message.
+    pub refusals: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            durability: true,
+            refusals: true,
+        }
+    }
+}
+
+/// What was last seen of a running node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    term: Term,
+    commit: LogIndex,
+    applied: LogIndex,
+    /// Up to here its committed entries were compared.
+    checked_commit: LogIndex,
+}
+
+/// What is known of one (term, index).
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    term: Term,
+    digest: u64,
+    previous: Term,
+}
+
+/// What is known of one committed index.
+#[derive(Clone, Debug)]
+struct Applied {
+    hash: u64,
+    conf_state: ConfState,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Checker {
+    pub(crate) checks: Checks,
+    leaders: BTreeMap<Term, (NodeId, u64)>,
+    /// Every entry ever seen, by index.
+    entries: Vec<Vec<Known>>,
+    /// The committed entry at each index; the first is at zero, the position before the log.
+    committed: Vec<LogId>,
+    /// The term in which a leader committed each of them. Leaders of later terms must have it; one
+    /// of an earlier term, whose votes took long to arrive, need not.
+    committed_in: Vec<Term>,
+    /// The state after each applied index.
+    applied: BTreeMap<LogIndex, Applied>,
+    votes: BTreeMap<(Term, NodeId), NodeId>,
+    seen: Vec<Seen>,
+    logs: Vec<LogView>,
+}
+
+type Checked = Result<(), ViolationKind>;
+
+impl Checker {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self {
+            checks: Checks::default(),
+            leaders: BTreeMap::new(),
+            entries: vec![Vec::new()],
+            committed: vec![LogId::ZERO],
+            committed_in: vec![Term::ZERO],
+            applied: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            seen: vec![Seen::default(); nodes],
+            logs: vec![LogView::default(); nodes],
+        }
+    }
+
+    /// How many terms had a leader.
+    pub(crate) fn elections(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+
+    /// How many entries were committed.
+    pub(crate) fn commits(&self) -> u64 {
+        self.committed.len() as u64 - 1
+    }
+
+    /// A node was started from its disk.
+    pub(crate) fn on_start(&mut self, host: &Host, at: usize) -> Checked {
+        let Some(node) = &host.node else {
+            return Ok(());
+        };
+        self.logs[at] = LogView::read(node.storage());
+        for &[before, entry] in self.logs[at].pairs().collect::<Vec<_>>().iter() {
+            let known = self.known(entry);
+            match known {
+                Some(known) if known.previous == before.term => {}
+                Some(_) | None => {
+                    return Err(ViolationKind::LogsDoNotMatch {
+                        id: entry,
+                        previous: before.term,
+                        node: host.id,
+                    });
+                }
+            }
+        }
+        self.seen[at] = Seen {
+            term: node.current_term(),
+            commit: node.commit_index(),
+            applied: node.last_applied(),
+            checked_commit: LogIndex::ZERO,
+        };
+        self.check_committed(host, at)
+    }
+
+    /// Something was called on a node. To be shown before anything else is called anywhere.
+    pub(crate) fn observe(&mut self, hosts: &[Host], at: usize) -> Checked {
+        let host = &hosts[at];
+        let Some(node) = &host.node else {
+            return Ok(());
+        };
+        let seen = &mut self.seen[at];
+        let numbers = [
+            ("current term", &mut seen.term.0, node.current_term().0),
+            ("commit index", &mut seen.commit.0, node.commit_index().0),
+            ("last applied", &mut seen.applied.0, node.last_applied().0),
+        ];
+        for (what, before, after) in numbers {
+            if after < *before {
+                return Err(ViolationKind::WentBack {
+                    node: host.id,
+                    what,
+                    before: *before,
+                    after,
+                });
+            }
+            *before = after;
+        }
+        if node.role() == RoleKind::Leader {
+            return self.observe_leader(hosts, at, node.current_term());
+        }
+        self.logs[at].led = None;
+        Ok(())
+    }
+
+    fn observe_leader(&mut self, hosts: &[Host], at: usize, term: Term) -> Checked {
+        let host = &hosts[at];
+        let leader = (host.id, host.incarnation);
+        let first = *self.leaders.entry(term).or_insert_with(|| leader);
+        if first != leader {
+            return Err(ViolationKind::TwoLeaders {
+                term,
+                first: first.0,
+                second: host.id,
+            });
+        }
+        if self.logs[at].led != Some(term) {
+            self.logs[at].led = Some(term);
+            self.check_leader_completeness(host.id, at, term)?;
+        }
+        let commit = self.seen[at].commit;
+        if commit.0 >= self.committed.len() as u64 {
+            self.commit(hosts, at, commit)?;
+        }
+        self.check_committed(host, at)
+    }
+
+    fn check_leader_completeness(&self, leader: NodeId, at: usize, term: Term) -> Checked {
+        let log = &self.logs[at];
+        let earlier = self
+            .committed_in
+            .partition_point(|&committed| committed < term);
+        for &entry in &self.committed[..earlier] {
+            if entry.index >= log.before_first().index && log.at(entry.index) != Some(entry) {
+                return Err(ViolationKind::LeaderLacksCommitted {
+                    leader,
+                    term,
+                    entry,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A leader has committed further than anybody before.
+    fn commit(&mut self, hosts: &[Host], at: usize, through: LogIndex) -> Checked {
+        let host = &hosts[at];
+        let log = &self.logs[at];
+        let mut last = LogId::ZERO;
+        while (self.committed.len() as u64) <= through.0 {
+            let index = LogIndex(self.committed.len() as u64);
+            let Some(entry) = log.at(index) else {
+                return Err(ViolationKind::CommittedByNobody {
+                    node: host.id,
+                    index,
+                });
+            };
+            self.committed.push(entry);
+            self.committed_in.push(self.seen[at].term);
+            last = entry;
+        }
+        let Some(node) = host.node.as_ref().filter(|_| self.checks.durability) else {
+            return Ok(());
+        };
+        let is_durable = node.membership().has_quorum(|voter| {
+            hosts
+                .iter()
+                .any(|host| host.id == voter && host.disk.holds(last))
+        });
+        if is_durable {
+            Ok(())
+        } else {
+            Err(ViolationKind::CommittedNotDurable {
+                leader: host.id,
+                entry: last,
+            })
+        }
+    }
+
+    /// Compares what this node takes as committed with what is.
+    pub(crate) fn check_committed(&mut self, host: &Host, at: usize) -> Checked {
+        let seen = &mut self.seen[at];
+        let log = &self.logs[at];
+        while seen.checked_commit < seen.commit {
+            let index = seen.checked_commit.next().max(log.before_first().index);
+            let Some(&committed) = self.committed.get(usize::try_from(index.0).unwrap_or(0)) else {
+                return Err(ViolationKind::CommittedByNobody {
+                    node: host.id,
+                    index,
+                });
+            };
+            if log.at(index) != Some(committed) {
+                return Err(ViolationKind::CommittedDiffers {
+                    node: host.id,
+                    committed,
+                    found: log.at(index).unwrap_or_default(),
+                });
+            }
+            seen.checked_commit = index;
+        }
+        Ok(())
+    }
+
+    /// A node handed out a `Ready`.
+    pub(crate) fn on_ready(&mut self, host: &Host, at: usize, ready: &Ready) -> Checked {
+        if let Some(snapshot) = &ready.snapshot {
+            self.check_append_only(host, at, snapshot.last_included.index)?;
+            self.logs[at].restart_at(snapshot.last_included);
+        }
+        for entry in ready.entries.iter().flatten() {
+            self.on_entry(host, at, entry)?;
+        }
+        self.check_committed(host, at)
+    }
+
+    fn check_append_only(&self, host: &Host, at: usize, from: LogIndex) -> Checked {
+        let Some(node) = &host.node else {
+            return Ok(());
+        };
+        if node.role() == RoleKind::Leader && from <= self.logs[at].last().index {
+            return Err(ViolationKind::LeaderOverwrites {
+                leader: host.id,
+                term: node.current_term(),
+                from,
+            });
+        }
+        Ok(())
+    }
+
+    fn on_entry(&mut self, host: &Host, at: usize, entry: &Entry) -> Checked {
+        self.check_append_only(host, at, entry.index())?;
+        let Some(previous) = self.logs[at].append(entry.id) else {
+            return Err(ViolationKind::HoleInLog {
+                node: host.id,
+                entry: entry.id,
+                last: self.logs[at].last(),
+            });
+        };
+        let digest = Digest::of(entry);
+        if let Some(known) = self.known(entry.id) {
+            if known.digest != digest {
+                return Err(ViolationKind::TwoEntriesAtOnePlace {
+                    id: entry.id,
+                    node: host.id,
+                });
+            }
+            if known.previous != previous.term {
+                return Err(ViolationKind::LogsDoNotMatch {
+                    id: entry.id,
+                    previous: previous.term,
+                    node: host.id,
+                });
+            }
+            return Ok(());
+        }
+        let position = usize::try_from(entry.index().0).unwrap_or(usize::MAX);
+        while self.entries.len() <= position {
+            self.entries.push(Vec::new());
+        }
+        self.entries[position].push(Known {
+            term: entry.id.term,
+            digest,
+            previous: previous.term,
+        });
+        Ok(())
+    }
+
+    fn known(&self, id: LogId) -> Option<Known> {
+        let position = usize::try_from(id.index.0).ok()?;
+        let mut known = self.entries.get(position)?.iter();
+        known.find(|known| known.term == id.term).copied()
+    }
+
+    /// A state machine is about to apply an entry.
+    pub(crate) fn before_apply(&self, host: &Host, entry: LogId) -> Checked {
+        let applied = host.machine.applied_index();
+        if entry.index != applied.next() {
+            return Err(ViolationKind::AppliedOutOfOrder {
+                node: host.id,
+                entry,
+                applied,
+            });
+        }
+        let committed = usize::try_from(entry.index.0)
+            .ok()
+            .and_then(|position| self.committed.get(position));
+        match committed {
+            Some(&committed) if committed == entry => Ok(()),
+            Some(&committed) => Err(ViolationKind::CommittedDiffers {
+                node: host.id,
+                committed,
+                found: entry,
+            }),
+            None => Err(ViolationKind::CommittedByNobody {
+                node: host.id,
+                index: entry.index,
+            }),
+        }
+    }
+
+    /// A state machine has applied an entry, or restored a snapshot.
+    pub(crate) fn after_apply(&mut self, node: NodeId, machine: &StateMachine) -> Checked {
+        let index = machine.applied_index();
+        let known = self.applied.entry(index).or_insert_with(|| Applied {
+            hash: machine.hash(),
+            conf_state: machine.conf_state().clone(),
+        });
+        if known.hash != machine.hash() {
+            return Err(ViolationKind::StatesDiffer { node, index });
+        }
+        if known.conf_state != *machine.conf_state() {
+            let problem = format!(
+                "it came to {:?}, others to {:?}",
+                machine.conf_state(),
+                known.conf_state
+            );
+            return Err(ViolationKind::MembershipDiffers {
+                node,
+                index,
+                problem,
+            });
+        }
+        Ok(())
+    }
+
+    /// The durable log of a stopped node, for tests.
+    pub(crate) fn is_committed(&self, id: LogId) -> bool {
+        self.committed.contains(&id)
+    }
+}
+
+/// The last entry of a storage, as far as it can be read.
+fn last_of(storage: &impl Storage) -> LogId {
+    let index = storage.last_index().unwrap_or_default();
+    let term = storage.term(index).unwrap_or_default();
+    LogId { term, index }
+}

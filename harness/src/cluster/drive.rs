@@ -1,0 +1,393 @@
+//! What an embedder does: carries out every `Ready` in the right order, and reports.
+//!
+//! Owns the run loop of a simulated machine, for both disk modes, and its crashes. Must not decide
+//! when anything happens; that is the caller's business.
+
+use almadia::{
+    Body, Entry, MemStorage, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError,
+};
+
+use super::{Cluster, PendingReport, is_busy};
+use crate::disk::{EmbedderFault, Write};
+use crate::host::{ApplyJob, DiskMode};
+use crate::state_machine::StateMachine;
+use crate::violation::ViolationKind;
+
+impl Cluster {
+    // --- Inputs ---
+
+    /// Calls a node that is up and not busy, and carries out what it wants done.
+    pub(crate) fn call<T>(
+        &mut self,
+        at: usize,
+        call: impl FnOnce(&mut RawNode<MemStorage>) -> T,
+    ) -> Option<T> {
+        let host = &mut self.hosts[at];
+        if host.busy.is_some() {
+            return None;
+        }
+        let result = call(host.node.as_mut()?);
+        self.observe(at);
+        if self.is_instant {
+            self.pump(at);
+        }
+        Some(result)
+    }
+
+    pub(crate) fn tick_at(&mut self, at: usize) {
+        let result = self.call(at, |node| node.tick().map_err(|error| error.to_string()));
+        self.expect(at, "tick", result.unwrap_or(Ok(())));
+    }
+
+    /// Hands a message to its receiver, or loses it if a link is cut or the receiver is down.
+    pub(crate) fn deliver(&mut self, message: Message) {
+        let position = self.hosts.iter().position(|host| host.id == message.to);
+        let Some(at) = position.filter(|&at| self.hosts[at].node.is_some()) else {
+            return self.lose(&message);
+        };
+        if self.network.is_cut(message.from, message.to) {
+            return self.lose(&message);
+        }
+        if is_busy(&self.hosts, message.to) {
+            return self.network.send(message);
+        }
+        self.stats.delivered += 1;
+        self.trace(&(
+            message.to,
+            message.from,
+            message.term,
+            message.body.kind() as u8,
+        ));
+        if let Body::InstallSnapshot(_) = message.body {
+            // Sometimes the transport says so at once, sometimes after a long time.
+            let delay = if self.dice.chance(500) { 1 } else { 40 };
+            self.report_later(&message, SnapshotStatus::Delivered, delay);
+        }
+        let text = (message.from, message.term, message.body.kind());
+        let Some(Err(error)) = self.call(at, |node| node.step(message)) else {
+            return;
+        };
+        self.on_step_error(at, &format!("{text:?}"), error);
+    }
+
+    fn on_step_error(&mut self, at: usize, message: &str, error: StepError) {
+        let is_expected = matches!(error, StepError::NotAMember { .. } | StepError::Propose(_));
+        if !is_expected && self.checker.checks.refusals {
+            self.check(Err(ViolationKind::MessageRefused {
+                node: self.hosts[at].id,
+                message: message.into(),
+                error: error.to_string(),
+            }));
+        }
+        if let Some(reply) = error.into_reply() {
+            self.network.send(reply);
+        }
+    }
+
+    /// Loses a message; the transport tells the sender of a snapshot some ticks later.
+    pub(crate) fn lose(&mut self, message: &Message) {
+        self.stats.dropped += 1;
+        if let Body::InstallSnapshot(_) = message.body {
+            let delay = 1 + self.dice.below(5);
+            self.report_later(message, SnapshotStatus::Failed, delay);
+        }
+    }
+
+    fn report_later(&mut self, message: &Message, status: SnapshotStatus, delay: u64) {
+        let sender = self.hosts.iter().find(|host| host.id == message.from);
+        let Some(incarnation) = sender.map(|host| host.incarnation) else {
+            return;
+        };
+        self.reports.push(PendingReport {
+            due: self.now + delay,
+            sender: message.from,
+            incarnation,
+            peer: message.to,
+            status,
+        });
+    }
+
+    pub(crate) fn send_due_reports(&mut self) {
+        let now = self.now;
+        let reports = std::mem::take(&mut self.reports);
+        let (due, later) = reports.into_iter().partition(|report| report.due <= now);
+        self.reports = later;
+        let due: Vec<PendingReport> = due;
+        for report in due {
+            let sender = self.hosts.iter().position(|host| {
+                host.id == report.sender && host.incarnation == report.incarnation
+            });
+            let Some(at) = sender else { continue };
+            if self.hosts[at].busy.is_some() {
+                self.reports.push(report);
+                continue;
+            }
+            self.call(at, |node| node.report_snapshot(report.peer, report.status));
+        }
+    }
+
+    // --- Output ---
+
+    /// Asks the node for `Ready`s until it has no more.
+    pub(crate) fn pump(&mut self, at: usize) {
+        const LIMIT: u64 = 10_000;
+        for _ in 0..LIMIT {
+            if self.hosts[at].busy.is_some() || self.violation.is_some() {
+                return;
+            }
+            let Some(node) = self.hosts[at].node.as_mut() else {
+                return;
+            };
+            let result = node.ready();
+            let still_ready = node.has_ready();
+            self.observe(at);
+            match result {
+                Err(halted) => return self.expect(at, "ready", Err(halted.to_string())),
+                // `has_ready` may announce what turns out to be nothing, but not twice.
+                Ok(None) if still_ready => {
+                    let error = "has_ready() stays true, and there is none".into();
+                    return self.expect(at, "ready", Err(error));
+                }
+                Ok(None) => return,
+                Ok(Some(ready)) => self.handle(at, ready),
+            }
+        }
+        let error = "it does not come to rest".into();
+        self.expect(at, "ready", Err(error));
+    }
+
+    /// Begins to do what a `Ready` asks for.
+    fn handle(&mut self, at: usize, mut ready: Ready) {
+        let checked = self.checker.on_ready(&self.hosts[at], at, &ready);
+        self.check(checked);
+        self.trace(&(at, ready.number, ready.hard_state, ready.entries.len()));
+        for message in std::mem::take(&mut ready.messages) {
+            self.send(at, message);
+        }
+        let mut write = Write::take_from(&mut ready);
+        let host = &mut self.hosts[at];
+        if let Some(snapshot) = &write.snapshot {
+            host.jobs.push_back(ApplyJob::Restore {
+                snapshot: snapshot.clone(),
+                number: write.number,
+            });
+        } else if let Some(through) = ready.applies_to() {
+            let runs = std::mem::take(&mut ready.committed_entries);
+            host.jobs.push_back(ApplyJob::Entries { runs, through });
+        }
+        if host.disk.fault == EmbedderFault::AcknowledgesEarly {
+            self.acknowledge(at, &mut write);
+            self.hosts[at].disk.pending.push_back(write);
+            self.apply_all(at);
+            return;
+        }
+        host.disk.pending.push_back(write);
+        if host.mode == DiskMode::Synchronous {
+            host.busy = Some(ready);
+        }
+        if self.is_instant && !self.hosts[at].disk.is_stalled {
+            while self.complete_write(at) {}
+            self.apply_all(at);
+        }
+    }
+
+    fn send(&mut self, at: usize, message: Message) {
+        let checked = self.checker.on_send(&self.hosts[at], &message);
+        self.check(checked);
+        self.network.send(message);
+    }
+
+    /// The oldest pending write becomes durable. Returns whether there was one.
+    pub(crate) fn complete_write(&mut self, at: usize) -> bool {
+        let host = &mut self.hosts[at];
+        if host.node.is_none() || self.violation.is_some() {
+            return false;
+        }
+        let Some(mut write) = host.disk.pending.pop_front() else {
+            return false;
+        };
+        let result = host
+            .disk
+            .complete(&write)
+            .map_err(|error| error.to_string());
+        self.expect(at, "the write", result);
+        if !write.is_acknowledged {
+            self.acknowledge(at, &mut write);
+        }
+        true
+    }
+
+    /// Makes the write visible to the node, tells it, and sends what waited for that.
+    fn acknowledge(&mut self, at: usize, write: &mut Write) {
+        write.is_acknowledged = true;
+        let host = &mut self.hosts[at];
+        let Some(node) = host.node.as_mut() else {
+            return;
+        };
+        let result = write.write_log(node.storage_mut());
+        if let Some(hard_state) = write.hard_state {
+            node.storage_mut().set_hard_state(hard_state);
+        }
+        host.persisted = write.number;
+        self.expect(at, "the write", result.map_err(|error| error.to_string()));
+        for message in std::mem::take(&mut write.messages_after_persist) {
+            self.send(at, message);
+        }
+        // The synchronous embedder applies next, and reports both at once.
+        if self.hosts[at].busy.is_some() {
+            self.apply_all(at);
+            let host = &mut self.hosts[at];
+            let (Some(ready), Some(node)) = (host.busy.take(), host.node.as_mut()) else {
+                return;
+            };
+            let result = node.advance(ready).map_err(|error| error.to_string());
+            self.observe(at);
+            return self.expect(at, "advance", result);
+        }
+        let Some(node) = self.hosts[at].node.as_mut() else {
+            return;
+        };
+        let result = node.persisted(write.number);
+        self.observe(at);
+        self.expect(at, "persisted", result.map_err(|error| error.to_string()));
+    }
+
+    // --- The state machine ---
+
+    pub(crate) fn apply_all(&mut self, at: usize) {
+        while self.apply_job(at) {}
+    }
+
+    /// Does what the state machine is to do next. Returns whether there was something, and it
+    /// need not wait.
+    pub(crate) fn apply_job(&mut self, at: usize) -> bool {
+        if self.violation.is_some() {
+            return false;
+        }
+        let host = &mut self.hosts[at];
+        let Some(job) = host.jobs.pop_front() else {
+            return false;
+        };
+        let through = match job {
+            ApplyJob::Restore { snapshot, number } if number > host.persisted => {
+                host.jobs.push_front(ApplyJob::Restore { snapshot, number });
+                return false;
+            }
+            ApplyJob::Restore { snapshot, .. } => {
+                let through = snapshot.last_included.index;
+                let Some(machine) = StateMachine::restored(&snapshot) else {
+                    let error = "no snapshot of this state machine".into();
+                    self.expect(at, "restore", Err(error));
+                    return false;
+                };
+                host.machine = machine;
+                self.stats.snapshots += 1;
+                let checked = self.checker.after_apply(host.id, &self.hosts[at].machine);
+                self.check(checked);
+                through
+            }
+            ApplyJob::Entries { runs, through } => {
+                for entry in runs.iter().flat_map(|run| run.iter()) {
+                    self.apply(at, entry);
+                }
+                through
+            }
+        };
+        let host = &mut self.hosts[at];
+        if host.busy.is_none() {
+            let Some(node) = host.node.as_mut() else {
+                return false;
+            };
+            let result = node.applied(through).map_err(|error| error.to_string());
+            self.observe(at);
+            self.expect(at, "applied", result);
+        }
+        true
+    }
+
+    fn apply(&mut self, at: usize, entry: &Entry) {
+        let checked = self.checker.before_apply(&self.hosts[at], entry.id);
+        self.check(checked);
+        if self.violation.is_some() {
+            return;
+        }
+        let conf_state = match &entry.payload {
+            Payload::Data(_) => None,
+            Payload::Change(change) => {
+                let Some(node) = self.hosts[at].node.as_mut() else {
+                    return;
+                };
+                let result = node.apply_conf_change(change);
+                self.observe(at);
+                self.stats.changes += 1;
+                let refusal = result.as_ref().map(drop).map_err(ToString::to_string);
+                self.expect(at, "apply_conf_change", refusal);
+                result.ok()
+            }
+        };
+        let host = &mut self.hosts[at];
+        host.machine.apply(entry, conf_state);
+        self.stats.applied += 1;
+        let checked = self.checker.after_apply(host.id, &self.hosts[at].machine);
+        self.check(checked);
+        self.trace(&(at, entry.id, self.hosts[at].machine.hash()));
+    }
+
+    // --- Crashes and compaction ---
+
+    pub(crate) fn start(&mut self, at: usize) {
+        let result = self.hosts[at].start().map_err(|error| error.to_string());
+        self.expect(at, "start", result);
+        let checked = self.checker.on_start(&self.hosts[at], at);
+        self.check(checked);
+        self.trace(&(at, "start"));
+    }
+
+    pub(crate) fn crash_at(&mut self, at: usize, kept: usize) {
+        if self.hosts[at].node.is_none() {
+            return;
+        }
+        self.stats.crashes += 1;
+        self.trace(&(at, "crash", kept));
+        self.hosts[at].stop();
+        let result = self.hosts[at].disk.crash(kept, &mut self.dice);
+        self.expect(at, "the write", result.map_err(|error| error.to_string()));
+    }
+
+    pub(crate) fn compact_at(&mut self, at: usize) -> Option<almadia::LogIndex> {
+        let host = &mut self.hosts[at];
+        // A snapshot on its way to the disk is ahead of the state machine.
+        let is_installing = host
+            .disk
+            .pending
+            .iter()
+            .any(|write| write.snapshot.is_some());
+        let node = host.node.as_mut().filter(|_| !is_installing)?;
+        let through = host.disk.save_snapshot(&host.machine)?;
+        let storage = node.storage_mut();
+        let mut result = storage.save_snapshot(host.machine.snapshot());
+        let is_compacted = host.disk.compact(through);
+        if is_compacted {
+            result = result.and_then(|()| storage.compact(through));
+        }
+        self.expect(at, "compact", result.map_err(|error| error.to_string()));
+        if !is_compacted {
+            return None;
+        }
+        self.stats.compactions += 1;
+        self.trace(&(at, "compact", through));
+        Some(through)
+    }
+
+    // --- Checks ---
+
+    fn observe(&mut self, at: usize) {
+        let checked = self.checker.observe(&self.hosts, at);
+        self.check(checked);
+    }
+
+    pub(crate) fn expect(&mut self, at: usize, call: &'static str, result: Result<(), String>) {
+        let node: NodeId = self.hosts[at].id;
+        self.check(result.map_err(|error| ViolationKind::CallFailed { node, call, error }));
+    }
+}

@@ -1,0 +1,199 @@
+//! The modelled disk of one node: what survives a crash, and what is on its way there.
+//!
+//! Owns the durable copy of log, hard state and state machine, and the queue of pending writes.
+//! Must not know the node that writes; `host.rs` tells it what was written and learns when that is
+//! durable.
+
+use std::collections::VecDeque;
+
+use almadia::{
+    ConfState, Entries, HardState, LogId, LogIndex, MemStorage, MemStorageError, Message, NodeId,
+    Ready, Snapshot, Storage,
+};
+
+use crate::dice::Dice;
+use crate::state_machine::StateMachine;
+
+/// A fault of the embedder, injected on purpose: each one must be found by the checkers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EmbedderFault {
+    /// A correct embedder.
+    #[default]
+    None,
+    /// Acknowledges writes and releases `messages_after_persist` when a write begins, not when it
+    /// is durable.
+    AcknowledgesEarly,
+    /// Persists the term and the commit index, but not the vote.
+    ForgetsVote,
+    /// The disk says that entries are durable and loses the last of them in a crash.
+    LosesEntries,
+}
+
+/// One write: what one [`Ready`] asks to be persisted, and what waits for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Write {
+    pub(crate) number: u64,
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) entries: Vec<Entries>,
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) must_sync: bool,
+    pub(crate) messages_after_persist: Vec<Message>,
+    /// Whether the node has been told already (only by a faulty embedder).
+    pub(crate) is_acknowledged: bool,
+}
+
+impl Write {
+    /// Takes out of a `Ready` what is to be persisted.
+    pub(crate) fn take_from(ready: &mut Ready) -> Self {
+        Self {
+            number: ready.number,
+            snapshot: ready.snapshot.take(),
+            entries: std::mem::take(&mut ready.entries),
+            hard_state: ready.hard_state,
+            must_sync: ready.must_sync,
+            messages_after_persist: std::mem::take(&mut ready.messages_after_persist),
+            is_acknowledged: false,
+        }
+    }
+
+    /// Writes it, hard state apart.
+    pub(crate) fn write_log(&self, storage: &mut MemStorage) -> Result<(), MemStorageError> {
+        if let Some(snapshot) = &self.snapshot {
+            storage.install_snapshot(snapshot.clone())?;
+        }
+        for run in &self.entries {
+            storage.append(run)?;
+        }
+        Ok(())
+    }
+}
+
+/// The disk of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    /// Log, snapshot and hard state as a crash leaves them.
+    pub(crate) durable: MemStorage,
+    /// The state machine as a crash leaves it.
+    pub(crate) machine: StateMachine,
+    pub(crate) pending: VecDeque<Write>,
+    /// A commit index that was written without fsync; the next fsync, or luck, makes it durable.
+    unsynced: Option<HardState>,
+    pub(crate) is_stalled: bool,
+    pub(crate) fault: EmbedderFault,
+    /// What the disk held before it last wrote entries, for [`EmbedderFault::LosesEntries`].
+    before_last_entries: Option<(MemStorage, StateMachine)>,
+}
+
+impl Disk {
+    pub(crate) fn new(voters: &[NodeId]) -> Self {
+        let durable = MemStorage::with_voters(voters.iter().copied());
+        let conf_state = ConfState::of_voters(voters.iter().copied());
+        Self {
+            durable,
+            machine: StateMachine::new(conf_state),
+            pending: VecDeque::new(),
+            unsynced: None,
+            is_stalled: false,
+            fault: EmbedderFault::None,
+            before_last_entries: None,
+        }
+    }
+
+    /// Makes one write durable.
+    pub(crate) fn complete(&mut self, write: &Write) -> Result<(), MemStorageError> {
+        if self.fault == EmbedderFault::LosesEntries && !write.entries.is_empty() {
+            self.before_last_entries = Some((self.durable.clone(), self.machine.clone()));
+        }
+        write.write_log(&mut self.durable)?;
+        if let Some(restored) = write.snapshot.as_ref().and_then(StateMachine::restored) {
+            self.machine = restored;
+        }
+        let hard_state = write.hard_state.map(|hard_state| match self.fault {
+            EmbedderFault::ForgetsVote => HardState {
+                voted_for: None,
+                ..hard_state
+            },
+            EmbedderFault::None
+            | EmbedderFault::AcknowledgesEarly
+            | EmbedderFault::LosesEntries => hard_state,
+        });
+        self.unsynced = hard_state.or(self.unsynced);
+        if write.must_sync {
+            self.sync();
+        }
+        Ok(())
+    }
+
+    /// An fsync of everything that was written without one.
+    pub(crate) fn sync(&mut self) {
+        if let Some(hard_state) = self.unsynced.take() {
+            self.durable.set_hard_state(hard_state);
+        }
+    }
+
+    /// Makes the state machine durable, unless a later one is.
+    pub(crate) fn keep_machine(&mut self, machine: &StateMachine) {
+        if machine.applied_index() > self.machine.applied_index() {
+            self.machine = machine.clone();
+        }
+    }
+
+    /// The process stops. Of the pending writes the first `kept` have become durable all the same.
+    pub(crate) fn crash(&mut self, kept: usize, dice: &mut Dice) -> Result<(), MemStorageError> {
+        let mut pending = std::mem::take(&mut self.pending);
+        for write in pending.drain(..).take(kept) {
+            self.complete(&write)?;
+        }
+        if dice.chance(500) {
+            self.sync();
+        }
+        self.unsynced = None;
+        if self.fault == EmbedderFault::LosesEntries {
+            self.lose_entries();
+        }
+        Ok(())
+    }
+
+    /// Goes back to the log before the last write that carried entries; term and vote stay.
+    fn lose_entries(&mut self) {
+        let Some((mut log, machine)) = self.before_last_entries.take() else {
+            return;
+        };
+        let hard_state = self.durable.hard_state();
+        let last = log.last_index().unwrap_or_default();
+        log.set_hard_state(HardState {
+            commit_index: hard_state.commit_index.min(last),
+            ..hard_state
+        });
+        self.durable = log;
+        self.machine = machine;
+    }
+
+    /// Saves a snapshot of the state machine. Returns up to where the log may be compacted for it:
+    /// no further than this disk knows to be committed, because a node does not start from less.
+    pub(crate) fn save_snapshot(&mut self, machine: &StateMachine) -> Option<LogIndex> {
+        self.sync();
+        self.keep_machine(machine);
+        self.durable.save_snapshot(machine.snapshot()).ok()?;
+        let committed = self.durable.hard_state().commit_index;
+        Some(machine.applied_index().min(committed))
+    }
+
+    /// Compacts the log. Returns whether there was something to compact.
+    pub(crate) fn compact(&mut self, through: LogIndex) -> bool {
+        let is_new = self
+            .durable
+            .first_index()
+            .is_ok_and(|first| through >= first);
+        is_new && self.durable.compact(through).is_ok()
+    }
+
+    /// Whether this entry is on the disk, in the log or in a snapshot.
+    pub(crate) fn holds(&self, id: LogId) -> bool {
+        let is_compacted = self
+            .durable
+            .first_index()
+            .is_ok_and(|first| id.index < first);
+        is_compacted || self.durable.term(id.index) == Ok(id.term)
+    }
+}

@@ -1,0 +1,148 @@
+//! One simulated machine: a node, its disk, its state machine, and what waits between them.
+//!
+//! Owns what a crash loses and a start reads. Must not know the network or the other machines; the
+//! order in which obligations are met is in `cluster/drive.rs`.
+
+use std::collections::VecDeque;
+
+use almadia::{Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError};
+use almadia::{ConfigBuilder, MemStorage};
+
+use crate::disk::Disk;
+use crate::state_machine::StateMachine;
+
+/// How an embedder does its writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DiskMode {
+    /// One `Ready` at a time, ended by `advance`. The node does nothing while the disk works.
+    #[default]
+    Synchronous,
+    /// `Ready`s go on while writes are pending, acknowledged by `persisted` and `applied`.
+    Asynchronous,
+}
+
+/// What the state machine is to do next.
+#[derive(Clone, Debug)]
+pub(crate) enum ApplyJob {
+    /// Apply these, and then report this index.
+    Entries {
+        runs: Vec<Entries>,
+        through: LogIndex,
+    },
+    /// Restore this, once the write of this number is durable.
+    Restore { snapshot: Snapshot, number: u64 },
+}
+
+/// One simulated machine.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) id: NodeId,
+    /// How often it was started.
+    pub(crate) incarnation: u64,
+    /// `None` while the machine is down.
+    pub(crate) node: Option<RawNode<MemStorage>>,
+    pub(crate) disk: Disk,
+    pub(crate) machine: StateMachine,
+    pub(crate) mode: DiskMode,
+    /// The `Ready` that the synchronous embedder is busy with.
+    pub(crate) busy: Option<Ready>,
+    pub(crate) jobs: VecDeque<ApplyJob>,
+    /// The number of the last `Ready` whose writes are durable.
+    pub(crate) persisted: u64,
+    pub(crate) settings: Settings,
+}
+
+/// The limits and switches of a node, beside its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The seed of the node's election timeouts.
+    pub seed: u64,
+    /// The shortest election timeout, in ticks; timeouts are drawn from here to below the double.
+    pub election_timeout_ticks: u32,
+    /// Whether pre-votes are on.
+    pub pre_vote: bool,
+    /// Whether leaders check their quorum.
+    pub check_quorum: bool,
+    /// The most bytes of entries in one message.
+    pub max_message_bytes: u64,
+    /// The most append messages on their way to one peer.
+    pub max_inflight_messages: usize,
+    /// The most bytes of committed entries in one `Ready`.
+    pub max_committed_bytes_per_ready: u64,
+    /// The most bytes of entries that are kept in memory although they are persisted.
+    pub max_tail_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            election_timeout_ticks: 10,
+            pre_vote: true,
+            check_quorum: true,
+            max_message_bytes: 1 << 20,
+            max_inflight_messages: 256,
+            max_committed_bytes_per_ready: 16 << 20,
+            max_tail_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Settings {
+    fn builder(&self, id: NodeId) -> ConfigBuilder {
+        Config::builder(id)
+            .seed(self.seed)
+            .election_timeout_ticks(self.election_timeout_ticks)
+            .max_election_timeout_ticks(2 * self.election_timeout_ticks)
+            .pre_vote(self.pre_vote)
+            .check_quorum(self.check_quorum)
+            .max_message_bytes(self.max_message_bytes)
+            .max_inflight_messages(self.max_inflight_messages)
+            .max_committed_bytes_per_ready(self.max_committed_bytes_per_ready)
+            .max_tail_bytes(self.max_tail_bytes)
+    }
+}
+
+impl Host {
+    /// A machine that was never started, in a cluster that began with these voters.
+    pub(crate) fn new(id: NodeId, voters: &[NodeId], settings: Settings) -> Self {
+        let disk = Disk::new(voters);
+        Self {
+            id,
+            incarnation: 0,
+            node: None,
+            machine: disk.machine.clone(),
+            disk,
+            mode: DiskMode::default(),
+            busy: None,
+            jobs: VecDeque::new(),
+            persisted: 0,
+            settings,
+        }
+    }
+
+    /// Starts the node from what is durable.
+    pub(crate) fn start(&mut self) -> Result<(), StartError> {
+        self.machine = self.disk.machine.clone();
+        let mut storage = self.disk.durable.clone();
+        storage.set_conf_state(self.machine.conf_state().clone());
+        let config = self
+            .settings
+            .builder(self.id)
+            .applied(self.machine.applied_index())
+            .build()
+            .unwrap_or_else(|_| Config::new(self.id));
+        self.node = Some(RawNode::new(config, storage)?);
+        self.incarnation += 1;
+        self.persisted = 0;
+        Ok(())
+    }
+
+    /// Everything in memory is gone.
+    pub(crate) fn stop(&mut self) {
+        self.disk.is_stalled = false;
+        self.node = None;
+        self.busy = None;
+        self.jobs.clear();
+    }
+}

@@ -1,0 +1,55 @@
+//! The network between the nodes: messages on their way, and which links carry them.
+//!
+//! Owns order, loss and partitions. Must not know what messages mean.
+
+use std::collections::BTreeSet;
+
+use almadia::{Message, NodeId};
+
+/// Messages on their way, and the links that are cut.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Network {
+    in_flight: Vec<Message>,
+    /// Links that carry nothing, each as (from, to).
+    cut: BTreeSet<(NodeId, NodeId)>,
+}
+
+impl Network {
+    /// Puts a message on its way. The cut is felt on arrival.
+    pub(crate) fn send(&mut self, message: Message) {
+        self.in_flight.push(message);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(crate) fn messages(&self) -> &[Message] {
+        &self.in_flight
+    }
+
+    /// Takes the message at this position off the network.
+    pub(crate) fn take(&mut self, position: usize) -> Option<Message> {
+        (position < self.in_flight.len()).then(|| self.in_flight.remove(position))
+    }
+
+    /// Takes the first message for which `wanted` holds.
+    pub(crate) fn take_first(&mut self, wanted: impl Fn(&Message) -> bool) -> Option<Message> {
+        let position = self.in_flight.iter().position(wanted)?;
+        self.take(position)
+    }
+
+    pub(crate) fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
+        if from != to {
+            self.cut.insert((from, to));
+        }
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+}

@@ -1,0 +1,359 @@
+//! Random runs: a phase of faults, and then one in which the cluster must come back.
+//!
+//! Owns the choice of what happens when. Must not know what is checked; the cluster's checkers look
+//! on.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+
+use almadia::{MemberChange, MembershipChange, NodeId, RoleKind, Transition};
+
+use crate::cluster::{Cluster, Stats};
+use crate::dice::Dice;
+use crate::host::{DiskMode, Settings};
+use crate::profile::{Membership, Profile};
+use crate::violation::{Violation, ViolationKind};
+
+/// Within so many ticks after all faults are gone the cluster must have a leader and commit.
+pub const RECOVERY_TICKS: u64 = 400;
+
+/// Makes the run of this seed: faults for [`Profile::steps`] steps, and then none, until a new
+/// proposal is applied by every member and their states agree.
+///
+/// # Errors
+///
+/// The first promise of Raft that was broken.
+pub fn run(seed: u64, profile: &Profile) -> Result<Stats, Violation> {
+    let mut simulation = Simulation::new(seed, profile);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| simulation.run()));
+    let violation = match outcome {
+        Ok(()) => simulation.cluster.violation.take(),
+        Err(payload) => Some(Violation {
+            seed,
+            step: simulation.cluster.stats.steps,
+            kind: ViolationKind::Panicked(panic_text(payload.as_ref())),
+        }),
+    };
+    violation.map_or_else(|| Ok(simulation.cluster.stats()), Err)
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").into()
+}
+
+struct Simulation<'a> {
+    cluster: Cluster,
+    profile: &'a Profile,
+    dice: Dice,
+    /// How fast each node's disk is.
+    disk_rates: Vec<u64>,
+    next_command: u64,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(seed: u64, profile: &'a Profile) -> Self {
+        let mut dice = Dice::new(seed ^ 0x5eed);
+        let settings = varied(profile.settings, &mut dice);
+        let mut cluster = Cluster::with_settings(profile.voters, profile.others, seed, settings);
+        cluster.panics = false;
+        cluster.is_instant = false;
+        cluster.set_checks(profile.checks);
+        let mut disk_rates = Vec::new();
+        for host in &mut cluster.hosts {
+            host.disk.fault = profile.fault;
+            if dice.chance(profile.asynchronous) {
+                host.mode = DiskMode::Asynchronous;
+            }
+            let is_slow = dice.chance(250);
+            disk_rates.push(if is_slow {
+                profile.disk / 8
+            } else {
+                profile.disk
+            });
+        }
+        Self {
+            cluster,
+            profile,
+            dice,
+            disk_rates,
+            next_command: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..self.profile.steps {
+            self.cluster.stats.steps += 1;
+            self.step();
+            if self.cluster.violation.is_some() {
+                return;
+            }
+        }
+        self.recover();
+    }
+
+    // --- The fault phase ---
+
+    fn step(&mut self) {
+        self.cluster.now += 1;
+        self.cluster.send_due_reports();
+        self.faults();
+        self.inputs();
+        for at in 0..self.cluster.hosts.len() {
+            self.work(at);
+        }
+        self.deliver();
+    }
+
+    fn any_host(&mut self) -> usize {
+        self.dice.position(self.cluster.hosts.len())
+    }
+
+    /// A leader in half of the cases, if there is one.
+    fn likely_leader(&mut self) -> usize {
+        let leader = self.cluster.leader().filter(|_| self.dice.chance(500));
+        let position = leader.and_then(|id| usize::try_from(id - 1).ok());
+        position.unwrap_or_else(|| self.any_host())
+    }
+
+    fn faults(&mut self) {
+        let profile = self.profile;
+        if self.dice.chance(profile.crash) {
+            let at = self.likely_leader();
+            let pending = self.cluster.hosts[at].disk.pending.len();
+            let kept = self.dice.position(pending + 1);
+            self.cluster.crash_at(at, kept);
+        }
+        for at in 0..self.cluster.hosts.len() {
+            if self.cluster.hosts[at].node.is_none() && self.dice.chance(profile.restart) {
+                self.cluster.start(at);
+            }
+        }
+        if self.dice.chance(profile.partition) {
+            self.partition();
+        }
+        if self.dice.chance(profile.heal) {
+            self.cluster.heal();
+        }
+    }
+
+    fn partition(&mut self) {
+        let nodes = self.cluster.hosts.len() as u64;
+        let one = 1 + self.likely_leader() as u64;
+        match self.dice.below(4) {
+            0 => self.cluster.isolate(one),
+            1 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
+            // It sends and does not hear.
+            2 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            _ => {
+                let side: Vec<bool> = (0..nodes).map(|_| self.dice.chance(500)).collect();
+                for (from, &from_side) in (1..).zip(&side) {
+                    for (to, &to_side) in (1..).zip(&side) {
+                        if from_side != to_side {
+                            self.cluster.cut(from, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn inputs(&mut self) {
+        let profile = self.profile;
+        for at in 0..self.cluster.hosts.len() {
+            if self.dice.chance(800) {
+                self.cluster.tick_at(at);
+            }
+        }
+        if self.dice.chance(profile.campaign) {
+            let at = self.any_host();
+            self.cluster.call(at, |node| node.campaign().is_ok());
+        }
+        if self.dice.chance(profile.propose) {
+            let count = 1 + self.dice.below(4);
+            (0..count).for_each(|_| self.propose());
+        }
+        if self.dice.chance(profile.change) {
+            self.change();
+        }
+        if self.dice.chance(profile.compact) {
+            let at = self.any_host();
+            self.cluster.compact_at(at);
+        }
+        if self.dice.chance(10) {
+            let at = self.any_host();
+            let peer = self.any_host();
+            let peer = self.cluster.hosts[peer].id;
+            self.cluster.call(at, |node| node.report_unreachable(peer));
+        }
+    }
+
+    /// A command, to every node that believes it leads.
+    fn propose(&mut self) {
+        self.next_command += 1;
+        let padding = self.dice.position(40);
+        let mut data = self.next_command.to_be_bytes().to_vec();
+        data.resize(data.len() + padding, 0);
+        for at in 0..self.cluster.hosts.len() {
+            let data = data.clone();
+            let id = self.cluster.hosts[at].id.get();
+            let context = id.to_be_bytes().to_vec();
+            self.cluster
+                .call(at, |node| node.propose(context, data).is_ok());
+        }
+    }
+
+    fn change(&mut self) {
+        let change = match self.profile.membership {
+            Membership::Fixed => return,
+            Membership::OneStep => MembershipChange::of([self.member_change()]),
+            Membership::Joint if self.dice.chance(250) => MembershipChange::leave_joint(),
+            Membership::Joint => {
+                let count = 1 + self.dice.below(3);
+                let transition = match self.dice.below(3) {
+                    0 => Transition::Auto,
+                    1 => Transition::Implicit,
+                    _ => Transition::Explicit,
+                };
+                MembershipChange {
+                    transition,
+                    ..MembershipChange::of((0..count).map(|_| self.member_change()))
+                }
+            }
+        };
+        for at in 0..self.cluster.hosts.len() {
+            let change = change.clone();
+            self.cluster
+                .call(at, |node| node.propose_conf_change("", change).is_ok());
+        }
+    }
+
+    fn member_change(&mut self) -> MemberChange {
+        let at = self.any_host();
+        let id: NodeId = self.cluster.hosts[at].id;
+        match self.dice.below(4) {
+            0 => MemberChange::AddLearner(id),
+            1 => MemberChange::Remove(id),
+            _ => MemberChange::AddVoter(id),
+        }
+    }
+
+    /// What the machine itself does: its run loop, its disk, its state machine.
+    fn work(&mut self, at: usize) {
+        if self.dice.chance(850) {
+            self.cluster.pump(at);
+        }
+        while !self.cluster.hosts[at].disk.pending.is_empty()
+            && self.dice.chance(self.disk_rates[at])
+            && self.cluster.complete_write(at)
+        {}
+        if self.dice.chance(self.disk_rates[at]) {
+            self.cluster.apply_job(at);
+        }
+        if self.dice.chance(100) {
+            let host = &mut self.cluster.hosts[at];
+            host.disk.keep_machine(&host.machine);
+        }
+    }
+
+    fn deliver(&mut self) {
+        /// What does not fit is lost, oldest first.
+        const CAPACITY: usize = 150;
+        let profile = self.profile;
+        let count = self.cluster.network.len().min(4 + self.dice.position(12));
+        for _ in 0..count {
+            let position = if self.dice.chance(profile.reorder) {
+                self.dice.position(self.cluster.network.len())
+            } else {
+                0
+            };
+            let Some(message) = self.cluster.network.take(position) else {
+                break;
+            };
+            if self.dice.chance(profile.drop) {
+                self.cluster.lose(&message);
+                continue;
+            }
+            if self.dice.chance(profile.duplicate) {
+                self.cluster.network.send(message.clone());
+            }
+            self.cluster.deliver(message);
+        }
+        while self.cluster.network.len() > CAPACITY {
+            let lost = self.cluster.network.take(0);
+            lost.iter().for_each(|message| self.cluster.lose(message));
+        }
+    }
+
+    // --- The liveness phase ---
+
+    fn recover(&mut self) {
+        self.cluster.heal();
+        self.cluster.is_instant = true;
+        for at in 0..self.cluster.hosts.len() {
+            self.cluster.complete_writes(at as u64 + 1);
+            self.cluster.restart(at as u64 + 1);
+        }
+        let mut proposed = None;
+        for tick in 1..=RECOVERY_TICKS {
+            self.cluster.stats.recovery_ticks = tick;
+            self.cluster.tick_all();
+            self.cluster.deliver_all();
+            if tick % 10 == 0 {
+                for at in 0..self.cluster.hosts.len() {
+                    self.cluster.compact_at(at);
+                }
+            }
+            if self.cluster.violation.is_some() {
+                return;
+            }
+            let Some(leader) = self.cluster.leader() else {
+                continue;
+            };
+            if proposed.is_none_or(|id| !self.is_in_log(leader, id)) {
+                proposed = self.cluster.propose(leader, "the last command");
+            } else if self.has_recovered(proposed) {
+                return;
+            }
+        }
+        let missing = self.cluster.unsettled();
+        let missing = missing.unwrap_or_else(|| "the proposal is not committed".into());
+        self.cluster.check(Err(ViolationKind::NoProgress {
+            ticks: RECOVERY_TICKS,
+            missing: format!("{missing}\n{}", self.describe()),
+        }));
+    }
+
+    fn is_in_log(&self, leader: u64, id: almadia::LogId) -> bool {
+        let node = self.cluster.node(leader);
+        self.cluster.is_committed(id)
+            || (node.role() == RoleKind::Leader && node.current_term() == id.term)
+    }
+
+    fn has_recovered(&self, proposed: Option<almadia::LogId>) -> bool {
+        proposed.is_some_and(|id| self.cluster.is_committed(id))
+            && self.cluster.unsettled().is_none()
+    }
+
+    fn describe(&self) -> String {
+        let nodes = self.cluster.hosts.iter().map(|host| {
+            let status = host.node.as_ref().map(almadia::RawNode::status);
+            format!("{:?} busy={} {status:?}\n", host.id, host.busy.is_some())
+        });
+        nodes.collect()
+    }
+}
+
+/// Small limits, so that short runs meet them.
+fn varied(settings: Settings, dice: &mut Dice) -> Settings {
+    let pick = |dice: &mut Dice, from: [u64; 3]| from[dice.position(3)];
+    Settings {
+        election_timeout_ticks: 4 + u32::try_from(dice.below(6)).unwrap_or(0),
+        max_message_bytes: pick(dice, [1, 150, 1 << 20]),
+        max_inflight_messages: 1 + dice.position(5),
+        max_committed_bytes_per_ready: pick(dice, [1, 150, 1 << 20]),
+        max_tail_bytes: pick(dice, [0, 300, 1 << 20]),
+        ..settings
+    }
+}

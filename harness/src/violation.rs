@@ -1,0 +1,207 @@
+//! What a checker finds: a promise of Raft that was broken, and where in which run.
+//!
+//! Owns the vocabulary of findings. Must not know how they are found.
+
+use almadia::{LogId, LogIndex, NodeId, Term};
+use thiserror::Error;
+
+/// A broken promise, and the run in which it broke. The seed and the profile repeat the run.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("seed {seed}, step {step}: {kind}")]
+pub struct Violation {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The step of the run, counted from one.
+    pub step: u64,
+    /// What broke.
+    pub kind: ViolationKind,
+}
+
+/// Which promise was broken.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViolationKind {
+    /// Two leaders in one term, or one that leads its term again after a crash.
+    #[error(
+        "Election Safety: nodes {first} and {second} both lead term {term} (or one led it twice)"
+    )]
+    TwoLeaders {
+        /// The term.
+        term: Term,
+        /// The leader that was seen first.
+        first: NodeId,
+        /// The leader that was seen second; the same one if it crashed in between.
+        second: NodeId,
+    },
+    /// A leader replaced or removed entries of its own log.
+    #[error("Leader Append-Only: node {leader} leads term {term} and rewrites its log from {from}")]
+    LeaderOverwrites {
+        /// The leader.
+        leader: NodeId,
+        /// Its term.
+        term: Term,
+        /// The first index it rewrote.
+        from: LogIndex,
+    },
+    /// Two entries with the same index and term differ.
+    #[error("two entries differ at {id}; the second is node {node}'s")]
+    TwoEntriesAtOnePlace {
+        /// The term and index.
+        id: LogId,
+        /// The node that holds the second one.
+        node: NodeId,
+    },
+    /// Two logs agree at an entry but not before it.
+    #[error(
+        "Log Matching: node {node} holds {id} after term {previous}, another node after another"
+    )]
+    LogsDoNotMatch {
+        /// The entry at which they agree.
+        id: LogId,
+        /// The term of the entry before it on this node.
+        previous: Term,
+        /// The node.
+        node: NodeId,
+    },
+    /// A node's log has a hole.
+    #[error("node {node} was asked to persist {entry} behind {last}")]
+    HoleInLog {
+        /// The node.
+        node: NodeId,
+        /// The entry that does not follow.
+        entry: LogId,
+        /// The end of the log.
+        last: LogId,
+    },
+    /// A leader's log lacks a committed entry.
+    #[error("Leader Completeness: node {leader} leads term {term} without the committed {entry}")]
+    LeaderLacksCommitted {
+        /// The leader.
+        leader: NodeId,
+        /// Its term.
+        term: Term,
+        /// The committed entry that it lacks.
+        entry: LogId,
+    },
+    /// Different entries are committed at one index.
+    #[error("State Machine Safety: node {node} takes {found} as committed, but {committed} is")]
+    CommittedDiffers {
+        /// The node.
+        node: NodeId,
+        /// The entry that was committed there first.
+        committed: LogId,
+        /// What the node takes as committed; its term is zero if it has nothing there.
+        found: LogId,
+    },
+    /// A commit index appeared on a node before any leader had committed so far.
+    #[error("node {node} has commit index {index}, which no leader has committed")]
+    CommittedByNobody {
+        /// The node.
+        node: NodeId,
+        /// Its commit index.
+        index: LogIndex,
+    },
+    /// A leader committed what a crash could take back.
+    #[error("leader {leader} committed {entry}, which is not durable on a quorum")]
+    CommittedNotDurable {
+        /// The leader.
+        leader: NodeId,
+        /// The entry.
+        entry: LogId,
+    },
+    /// Entries were applied out of order, twice or with a gap.
+    #[error("State Machine Safety: node {node} applies {entry} after {applied}")]
+    AppliedOutOfOrder {
+        /// The node.
+        node: NodeId,
+        /// The entry.
+        entry: LogId,
+        /// What it had applied before.
+        applied: LogIndex,
+    },
+    /// Two state machines differ after the same index.
+    #[error("State Machine Safety: node {node} has another state than others at index {index}")]
+    StatesDiffer {
+        /// The node.
+        node: NodeId,
+        /// The index.
+        index: LogIndex,
+    },
+    /// A number that must only grow went back on a running node.
+    #[error("node {node}'s {what} went back from {before} to {after}")]
+    WentBack {
+        /// The node.
+        node: NodeId,
+        /// Which number.
+        what: &'static str,
+        /// Its value before.
+        before: u64,
+        /// Its value now.
+        after: u64,
+    },
+    /// A message left that speaks for what is not durable on its sender's disk.
+    #[error("node {from} sent {what} in term {term} to {to} before it was durable")]
+    PromisedTooEarly {
+        /// The sender.
+        from: NodeId,
+        /// The receiver.
+        to: NodeId,
+        /// The message's term.
+        term: Term,
+        /// The message.
+        what: String,
+    },
+    /// A node voted for two candidates of one term.
+    #[error("node {voter} voted for {first} and for {second} in term {term}")]
+    VotedTwice {
+        /// The voter.
+        voter: NodeId,
+        /// The term.
+        term: Term,
+        /// The first candidate.
+        first: NodeId,
+        /// The second one.
+        second: NodeId,
+    },
+    /// The applied membership differs from what other nodes had at the same index.
+    #[error("node {node} applied the membership change at {index}: {problem}")]
+    MembershipDiffers {
+        /// The node.
+        node: NodeId,
+        /// The index of the change.
+        index: LogIndex,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A call that must succeed was refused, or the node halted or did not start again.
+    #[error("node {node}: {call} failed: {error}")]
+    CallFailed {
+        /// The node.
+        node: NodeId,
+        /// Which call.
+        call: &'static str,
+        /// The error's text.
+        error: String,
+    },
+    /// The node refused a message, which no node of a correct cluster has reason to.
+    #[error("node {node} refused {message}: {error}")]
+    MessageRefused {
+        /// The node.
+        node: NodeId,
+        /// The message.
+        message: String,
+        /// The error's text.
+        error: String,
+    },
+    /// An assertion of the core failed.
+    #[error("the core panicked: {0}")]
+    Panicked(String),
+    /// With all faults gone, the cluster did not come back within the stated number of ticks.
+    #[error("no progress {ticks} ticks after all faults were gone: {missing}")]
+    NoProgress {
+        /// How many ticks were given.
+        ticks: u64,
+        /// What was still missing.
+        missing: String,
+    },
+}
