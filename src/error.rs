@@ -245,6 +245,10 @@ pub enum AckError {
     /// No `Ready` of this number has been handed out.
     #[error("no ready of number {0} has been handed out")]
     NoSuchReady(u64),
+    /// The snapshot at this index is not persisted yet. A state machine that is ahead of the log
+    /// would be taken, after a crash, for a proof that the log is committed so far.
+    #[error("the snapshot at {0} is to be persisted before the state machine is restored from it")]
+    NotPersisted(LogIndex),
     /// The index has not been handed out to be applied.
     #[error("index {index} was not handed out to be applied; the last one was {handed_out}")]
     NotHandedOut {

@@ -58,11 +58,12 @@
 //! | a vote or pre-vote answer, an append or snapshot acknowledgement leaves | the term, vote, entries or snapshot it speaks for |
 //! | a candidate acts as leader | its own term and its own vote |
 //! | the leader counts itself for an entry | that entry |
-//! | an entry is applied | that entry |
+//! | an entry is applied, or a snapshot restored | that entry, that snapshot |
 //! | the log is compacted | the snapshot that covers it, and a hard state that has committed it |
 //!
-//! The node takes care of all but the last, which is the embedder's alone, provided that the
-//! embedder fulfils [`Ready`] in its order and acknowledges nothing that is not so.
+//! The node takes care of all of them, provided that the embedder fulfils [`Ready`] in its order and
+//! acknowledges nothing that is not so; but for compaction and the restoring of a snapshot, which
+//! are the embedder's alone.
 //!
 //! The same output serves synchronous and asynchronous disks. With an asynchronous one, do not call
 //! [`RawNode::advance`]: keep calling [`RawNode::ready`], and report [`RawNode::persisted`] and

@@ -87,8 +87,13 @@ impl<S: Storage> Log<S> {
         }
         let applied = applied.max(before_first.index);
         // What is applied is committed, whether or not that was persisted; and those who need this
-        // node's word for it may have nobody else to ask.
-        let commit_index = commit_index.max(applied.min(last_index));
+        // node's word for it may have nobody else to ask. It was persisted before it was applied,
+        // so what the log holds there is it.
+        let commit_index = if applied <= last_index {
+            commit_index.max(applied)
+        } else {
+            commit_index
+        };
         Ok(Self {
             storage,
             tail: Tail::starting_at(last_index.next()),
@@ -138,6 +143,13 @@ impl<S: Storage> Log<S> {
     /// Whether a snapshot is on its way to the disk.
     pub(crate) const fn is_installing_snapshot(&self) -> bool {
         self.incoming.is_some()
+    }
+
+    /// Whether applying up to `index` takes a snapshot that is on its way to the disk.
+    pub(crate) fn needs_unpersisted_snapshot(&self, index: LogIndex) -> bool {
+        self.incoming
+            .as_ref()
+            .is_some_and(|it| index >= it.snapshot.last_included.index)
     }
 
     /// The term of the entry at `index`; `None` if the log does not reach there or no longer does.

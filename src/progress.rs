@@ -130,32 +130,26 @@ impl Progress {
     }
 
     /// The peer has no entry like the leader's at `prev_index`; the logs agree at most up to
-    /// `agree_at_most`, in the leader's log. Returns whether that is news.
+    /// `agree_at_most`, in the leader's log.
     ///
     /// An answer that was delayed or repeated must not set the peer back. But a peer that denies
-    /// the very entry it acknowledged has lost it, and is believed when it says so in answer to the
-    /// probe that asks for this entry: then `match_index` falls too (Deviation D4).
-    pub(crate) fn rejected(&mut self, prev_index: LogIndex, agree_at_most: LogIndex) -> bool {
+    /// the very entry it acknowledged has lost it, and is believed while a probe that asks for this
+    /// entry is on its way: then `match_index` falls too (Deviation D4).
+    pub(crate) fn rejected(&mut self, prev_index: LogIndex, agree_at_most: LogIndex) {
         match self.state {
-            ProgressState::Probe { .. } => {
-                if prev_index.next() != self.next_index {
-                    return false;
-                }
+            ProgressState::Probe { awaiting } if prev_index.next() == self.next_index => {
                 let agree = agree_at_most.min(prev_index.previous());
-                if prev_index == self.match_index {
+                if prev_index == self.match_index && awaiting {
                     self.match_index = agree;
                 }
                 self.become_probe(agree.next());
-                true
             }
-            ProgressState::Replicate { .. } => {
-                if prev_index < self.match_index {
-                    return false;
-                }
+            ProgressState::Replicate { .. } if prev_index >= self.match_index => {
                 self.become_probe(self.match_index.next());
-                true
             }
-            ProgressState::Snapshot { .. } => false,
+            ProgressState::Probe { .. }
+            | ProgressState::Replicate { .. }
+            | ProgressState::Snapshot { .. } => {}
         }
     }
 

@@ -200,8 +200,8 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Whether this node has heard from a leader within the election timeout, or is one that
-    /// checks its quorum.
+    /// Whether this node has heard from a leader within the election timeout, or is one whom a
+    /// quorum has answered.
     fn stands_by_a_leader(&self) -> bool {
         let Config {
             pre_vote,
@@ -216,7 +216,7 @@ impl<S: Storage> Raft<S> {
                     && self.core.election_elapsed < election_timeout_ticks
             }
             Role::PreCandidate(_) | Role::Candidate(_) => false,
-            Role::Leader(_) => check_quorum,
+            Role::Leader(leader) => (pre_vote || check_quorum) && leader.has_quorum,
         }
     }
 
@@ -356,6 +356,9 @@ impl<S: Storage> Raft<S> {
         let handed_out = self.core.log.applying();
         if index > handed_out {
             return Err(AckError::NotHandedOut { index, handed_out });
+        }
+        if self.core.log.needs_unpersisted_snapshot(index) {
+            return Err(AckError::NotPersisted(index));
         }
         self.core.log.applied_to(index);
         if let Some(restored) = self

@@ -202,7 +202,8 @@ impl<S: Storage> RawNode<S> {
     ///
     /// # Errors
     ///
-    /// If the index was not handed out to be applied, or the node has [`Halted`].
+    /// If the index was not handed out to be applied, if it needs a snapshot that is not persisted
+    /// yet, or if the node has [`Halted`].
     pub fn applied(&mut self, index: LogIndex) -> Result<(), AckError> {
         self.raft.applied(index)
     }

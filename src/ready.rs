@@ -19,7 +19,7 @@ use crate::types::{HardState, LogIndex, NodeId};
 ///    nothing; with an fsync if [`must_sync`](Self::must_sync);
 /// 3. once that and everything of earlier `Ready`s is durable, send
 ///    [`messages_after_persist`](Self::messages_after_persist);
-/// 4. restore the state machine from `snapshot`, apply
+/// 4. restore the state machine from `snapshot` (once that is durable in the log), apply
 ///    [`committed_entries`](Self::committed_entries) in order, and pass the membership changes
 ///    among them to [`RawNode::apply_conf_change`](crate::RawNode::apply_conf_change);
 /// 5. hand the `Ready` back with [`RawNode::advance`](crate::RawNode::advance).

@@ -259,9 +259,11 @@ impl Node {
 
     /// Replaces the log and the state machine by the leader's snapshot.
     fn install(&mut self, snapshot: Snapshot) -> Result<(), AnyError> {
-        self.machine = StateMachine::from_snapshot(&snapshot.data)?;
+        let machine = StateMachine::from_snapshot(&snapshot.data)?;
         self.applied = snapshot.last_included;
+        // The log first: the state machine is never ahead of it.
         self.raft.storage_mut().install_snapshot(snapshot)?;
+        self.machine = machine;
         self.tell(Event::SnapshotInstalled {
             node: self.raft.id(),
             index: self.applied.index,

@@ -26,6 +26,8 @@ pub(crate) struct Leader {
     pub(super) heartbeat_elapsed: u32,
     /// Ticks since the last quorum check.
     pub(super) quorum_elapsed: u32,
+    /// Whether a quorum had answered at the last check.
+    pub(super) has_quorum: bool,
     /// The index of the entry that opened the term. Only from here on does counting
     /// acknowledgements commit anything (Raft 5.4.2).
     pub(super) term_start: LogIndex,
@@ -45,6 +47,7 @@ impl Leader {
             peers: Vec::new(),
             heartbeat_elapsed: 0,
             quorum_elapsed: 0,
+            has_quorum: true,
             term_start: next_index,
             pending_change: core.log.last_index(),
             uncommitted: VecDeque::new(),
@@ -75,7 +78,8 @@ impl Leader {
         self.quorum_elapsed += 1;
         if self.quorum_elapsed >= core.config.election_timeout_ticks {
             self.quorum_elapsed = 0;
-            if core.config.check_quorum && !self.has_active_quorum(core) {
+            self.has_quorum = self.check_quorum(core);
+            if core.config.check_quorum && !self.has_quorum {
                 return Next::StepDown;
             }
         }
@@ -88,7 +92,7 @@ impl Leader {
     }
 
     /// Whether a quorum has answered since the last time this was asked (Thesis 6.2).
-    fn has_active_quorum<S: Storage>(&mut self, core: &Core<S>) -> bool {
+    fn check_quorum<S: Storage>(&mut self, core: &Core<S>) -> bool {
         let active = core.membership.has_quorum(|voter| {
             voter == core.id() || self.progress(voter).is_some_and(Progress::recently_active)
         });

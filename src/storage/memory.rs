@@ -133,8 +133,9 @@ impl MemStorage {
         Ok(())
     }
 
-    /// Takes a snapshot in place of the log up to its last entry. Entries behind it stay only if
-    /// the log holds that very entry.
+    /// Takes a snapshot in place of the whole log. Entries behind it go too: a node hands out a
+    /// snapshot only if its log does not hold the snapshot's last entry, and then none of what
+    /// follows is its own any more.
     ///
     /// # Errors
     ///
@@ -145,11 +146,7 @@ impl MemStorage {
         if last.index < self.before_first.index || !is_entry {
             return Err(MemStorageError::SnapshotOutOfDate(last));
         }
-        if self.term(last.index) == Ok(last.term) {
-            self.drop_through(last.index);
-        } else {
-            self.entries.clear();
-        }
+        self.entries.clear();
         self.before_first = last;
         self.hard_state.current_term = self.hard_state.current_term.max(last.term);
         self.hard_state.commit_index = self.hard_state.commit_index.max(last.index);
