@@ -1,0 +1,194 @@
+//! Natural calls at unlucky moments: a leader that removes itself, a slow disk at a re-election, a
+//! restart that has applied more than it knows to be committed.
+
+use super::*;
+
+// --- A leader that removes itself ---
+
+/// Node 1 leads and its own removal is committed; an entry behind it is on its way.
+fn leader_with_its_removal_committed() -> Node {
+    let mut node = settled_leader();
+    node.propose_conf_change("", remove(1))
+        .expect("no change is pending");
+    settle(&mut node);
+    node.propose("", "behind").expect("it leads");
+    node.step(accepted(2, 3, 5)).expect("an acknowledgement");
+    assert_eq!(node.commit_index(), LogIndex(5));
+    node
+}
+
+#[track_caller]
+fn assert_removed(mut node: Node) {
+    assert_eq!(node.role(), RoleKind::Follower);
+    node.step(accepted(2, 3, 6)).expect("a late answer");
+    node.step(accepted(3, 3, 6)).expect("a late answer");
+    for _ in 0..100 {
+        node.tick().expect("the storage is sound");
+        assert_eq!(settle(&mut node), []);
+    }
+    assert_eq!(node.role(), RoleKind::Follower);
+    assert_eq!(node.campaign(), Err(CampaignError::NotAVoter));
+}
+
+#[test]
+fn a_leader_that_removed_itself_steps_down_and_is_silent() {
+    let mut node = leader_with_its_removal_committed();
+    settle(&mut node);
+    assert_removed(node);
+}
+
+#[test]
+fn a_leader_that_removed_itself_with_an_acknowledgement_before_the_advance() {
+    let mut node = leader_with_its_removal_committed();
+    let mut ready = node.ready().expect("sound").expect("the removal");
+    fulfil(&mut node, &mut ready);
+    node.step(accepted(2, 3, 6)).expect("a late answer");
+    node.advance(ready).expect("its own");
+    settle(&mut node);
+    assert_removed(node);
+}
+
+#[test]
+fn a_leader_that_removed_itself_while_the_disk_works() {
+    let mut node = leader_with_its_removal_committed();
+    let mut first = node.ready().expect("sound").expect("the removal");
+    node.step(accepted(2, 3, 6)).expect("an acknowledgement");
+    let second = node.ready().expect("sound");
+    fulfil(&mut node, &mut first);
+    node.persisted(first.number).expect("its own");
+    if let Some(second) = second {
+        node.persisted(second.number).expect("its own");
+    }
+    node.applied(LogIndex(5)).expect("handed out");
+    settle(&mut node);
+    assert_removed(node);
+}
+
+/// The whole cluster goes on without it.
+#[test]
+fn a_removed_leader_leaves_a_cluster_that_works() {
+    let mut network = Network::of_three(true);
+    network.elect(1);
+    network
+        .node(1)
+        .propose_conf_change("", remove(1))
+        .expect("no change is pending");
+    network.run(100);
+    assert_eq!(network.node(1).role(), RoleKind::Follower);
+    for _ in 0..100 {
+        network.tick(2);
+        network.tick(3);
+    }
+    let roles = [network.node(2).role(), network.node(3).role()];
+    assert!(roles.contains(&RoleKind::Leader));
+}
+
+// --- Re-election with an unpersisted tail ---
+
+/// A single voter proposes, the disk is slow, a message of a later term makes it a follower, it is
+/// elected again, and only then the disk answers.
+#[test]
+fn a_single_voter_is_elected_again_over_its_unpersisted_tail() {
+    for pre_vote in [true, false] {
+        let mut node = open(1, MemStorage::with_voters([id(1)]), pre_vote);
+        node.campaign().expect("a voter may campaign");
+        settle(&mut node);
+        assert_eq!(node.role(), RoleKind::Leader);
+        node.propose("", "slow").expect("it leads");
+        let mut slow = node.ready().expect("sound").expect("an entry");
+        node.propose("", "not handed out").expect("it leads");
+        node.step(message(9, 1, 7, heartbeat(0)))
+            .expect("a later term");
+        assert_eq!(node.role(), RoleKind::Follower);
+        node.campaign().expect("a voter may campaign");
+        let mut next = node.ready().expect("sound").expect("a vote");
+        assert_eq!(node.role(), RoleKind::Candidate);
+        write(&mut node, &mut slow);
+        node.persisted(slow.number).expect("its own");
+        assert_eq!(node.role(), RoleKind::Candidate);
+        fulfil(&mut node, &mut next);
+        node.advance(next).expect("its own");
+        settle(&mut node);
+        assert_eq!(node.role(), RoleKind::Leader);
+        assert_eq!(node.current_term(), Term(8));
+        assert_eq!(node.last_applied(), node.last_log().index);
+        assert_eq!(node.last_log(), LogId::new(8, 4));
+    }
+}
+
+// --- Restart with more applied than committed ---
+
+fn restart(storage: MemStorage, applied: u64) -> Node {
+    let config = Config::builder(id(1)).applied(LogIndex(applied)).build();
+    RawNode::new(config.expect("the settings are sound"), storage).expect("the storage is sound")
+}
+
+#[test]
+fn restart_with_more_applied_than_committed() {
+    let mut node = restart(storage(&[1, 1, 1, 1, 1], 1, 3), 5);
+    assert!(settle(&mut node).is_empty());
+    node.step(message(2, 1, 1, append((1, 5), 6, &[(1, 6)])))
+        .expect("a sound append");
+    let ready = node.ready().expect("sound").expect("an entry");
+    assert!(ready.committed_entries.is_empty());
+}
+
+/// The leader has compacted, and its snapshot is older than what is applied here.
+#[test]
+fn restart_with_more_applied_than_committed_then_a_snapshot_between() {
+    for (terms, place) in [
+        (&[1, 1, 1][..], (1, 4)),
+        (&[1, 1, 1, 1], (1, 5)),
+        (&[1, 1, 1], (2, 5)),
+        (&[1, 1, 1], (2, 6)),
+    ] {
+        let mut node = restart(storage(terms, 2, 3), 5);
+        let sent = snapshot(place.0, place.1, ConfState::of_voters(voters()));
+        node.step(message(2, 1, 2, install(sent)))
+            .expect("a sound snapshot");
+        settle(&mut node);
+        let at = (place.0, place.1);
+        node.step(message(2, 1, 2, append(at, 7, &[(2, place.1 + 1)])))
+            .expect("a sound append");
+        settle(&mut node);
+        assert_eq!(node.commit_index(), LogIndex(place.1 + 1));
+        for _ in 0..50 {
+            node.tick().expect("the storage is sound");
+        }
+    }
+}
+
+/// What is applied is committed, even if the hard state has not heard of it.
+#[test]
+fn restart_with_more_applied_than_committed_then_a_contradiction() {
+    let mut node = restart(storage(&[1, 1, 1, 1, 1], 2, 3), 5);
+    assert_eq!(node.commit_index(), LogIndex(5));
+    let before = node.clone();
+    let sent = snapshot(2, 4, ConfState::of_voters(voters()));
+    let refused = node.step(message(2, 1, 2, install(sent)));
+    assert!(
+        matches!(refused, Err(StepError::ConflictsWithCommitted { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(before, node);
+}
+
+/// The log is compacted through what is applied, which is beyond the commit index that this node
+/// remembers. The leader's next append must not be taken for a contradiction.
+#[test]
+fn restart_with_more_applied_than_committed_then_a_compaction() {
+    for prev in 0..=5 {
+        let mut node = restart(storage(&[1, 1, 1, 1, 1], 1, 3), 5);
+        settle(&mut node);
+        compact(&mut node);
+        assert_eq!(node.storage().first_index(), Ok(LogIndex(6)));
+        let ids: Vec<(u64, u64)> = (prev + 1..=6).map(|index| (1, index)).collect();
+        let before = (u64::from(prev > 0), prev);
+        node.step(message(2, 1, 1, append(before, 6, &ids)))
+            .expect("a sound append");
+        settle(&mut node);
+        assert_eq!(node.last_log(), LogId::new(1, 6), "prev {prev}");
+        assert_eq!(node.last_applied(), LogIndex(6), "prev {prev}");
+        assert_eq!(node.storage().first_index(), Ok(LogIndex(6)));
+    }
+}

@@ -1,0 +1,187 @@
+//! A leader whose storage fails, lies or takes its time while it reads for its peers.
+
+use super::*;
+
+#[test]
+fn ready_when_a_peers_entries_cannot_be_read() {
+    for error in fatal_errors() {
+        let seen = if error == StorageError::Unavailable {
+            contract("entries inside the log are not there")
+        } else {
+            error.clone()
+        };
+        let mut node = leader();
+        reject_everything(&mut node);
+        node.storage_mut().entries = Some(Err(error));
+        let halted = Halted {
+            error: seen.clone(),
+        };
+        assert!(node.ready().is_err_and(|error| error == halted));
+        assert_stopped(&mut node, &seen);
+    }
+}
+
+#[test]
+fn ready_when_a_peers_entries_are_others_than_asked_for() {
+    let seen = contract("entries() did not return the entries asked for");
+    for wrong in [
+        &[][..],
+        &[(1, 2)],
+        &[(1, 1), (1, 3)],
+        &[(0, 1)],
+        &[(1, u64::MAX)],
+    ] {
+        let mut node = leader();
+        reject_everything(&mut node);
+        node.storage_mut().entries = Some(Ok(entries(wrong)));
+        assert!(node.ready().is_err(), "{wrong:?}");
+        assert_stopped(&mut node, &seen);
+    }
+}
+
+fn sent_to_two(messages: &[Message]) -> Vec<&Body> {
+    let to_two = messages.iter().filter(|message| message.to == id(2));
+    to_two.map(|message| &message.body).collect()
+}
+
+fn heartbeat_answer() -> Message {
+    let body = Body::HeartbeatResponse(almadia::HeartbeatResponse {
+        commit_index: LogIndex(0),
+        context: almadia::Bytes::new(),
+    });
+    message(2, 1, 3, body)
+}
+
+#[test]
+fn a_peer_waits_for_entries_that_are_fetched() {
+    let mut node = leader();
+    reject_everything(&mut node);
+    node.storage_mut().entries = Some(Err(StorageError::TemporarilyUnavailable));
+    assert!(sent_to_two(&settle(&mut node)).is_empty());
+    node.step(heartbeat_answer()).expect("an answer");
+    assert!(sent_to_two(&settle(&mut node)).is_empty());
+    let state = node.progress(id(2)).map(almadia::Progress::state);
+    assert_eq!(state, Some(&ProgressState::Probe { awaiting: true }));
+    node.storage_mut().entries = None;
+    node.step(heartbeat_answer()).expect("an answer");
+    let sent = settle(&mut node);
+    let [Body::AppendEntries(append)] = sent_to_two(&sent)[..] else {
+        panic!("one append, not {sent:?}");
+    };
+    assert_eq!(append.entries.first_id(), Some(LogId::new(1, 1)));
+    assert_eq!(node.halted(), None);
+}
+
+#[test]
+fn a_peer_waits_for_a_snapshot_that_is_made() {
+    let mut node = leader_that_has_to_send_a_snapshot();
+    node.storage_mut().snapshot = Some(Err(StorageError::TemporarilyUnavailable));
+    for _ in 0..3 {
+        assert!(sent_to_two(&settle(&mut node)).is_empty());
+        node.step(heartbeat_answer()).expect("an answer");
+    }
+    assert_eq!(node.halted(), None);
+    node.storage_mut().snapshot = None;
+    let sent = settle(&mut node);
+    assert!(matches!(sent_to_two(&sent)[..], [Body::InstallSnapshot(_)]));
+}
+
+#[test]
+fn ready_when_a_snapshot_cannot_be_had() {
+    for error in [
+        StorageError::Compacted,
+        StorageError::Unavailable,
+        contract("found"),
+        broken(),
+    ] {
+        let mut node = leader_that_has_to_send_a_snapshot();
+        node.storage_mut().snapshot = Some(Err(error.clone()));
+        assert!(node.ready().is_err());
+        assert_stopped(&mut node, &error);
+    }
+}
+
+#[test]
+fn ready_when_a_snapshot_is_not_of_this_log() {
+    let seen = contract("the snapshot is not of this log, or too old");
+    for (term, index) in [
+        (0, 0),
+        (1, 3),
+        (1, 4),
+        (0, 4),
+        (9, 9),
+        (2, LogIndex::MAX.0),
+        (2, u64::MAX),
+    ] {
+        let mut node = leader_that_has_to_send_a_snapshot();
+        let wrong = snapshot(term, index, ConfState::of_voters(voters()));
+        node.storage_mut().snapshot = Some(Ok(wrong));
+        assert!(node.ready().is_err(), "{term}/{index}");
+        assert_stopped(&mut node, &seen);
+    }
+}
+
+#[test]
+fn ready_when_a_snapshot_has_a_broken_membership() {
+    let seen = contract("the snapshot's membership is inconsistent");
+    let conf_state = ConfState {
+        learners: vec![id(2)],
+        ..ConfState::of_voters(voters())
+    };
+    let mut node = leader_that_has_to_send_a_snapshot();
+    node.storage_mut().snapshot = Some(Ok(snapshot(2, 4, conf_state)));
+    assert!(node.ready().is_err());
+    assert_stopped(&mut node, &seen);
+}
+
+/// A snapshot that was made before the peer was added is sound, only of no use to it.
+#[test]
+fn a_peer_waits_for_a_snapshot_that_knows_it() {
+    for conf_state in [ConfState::of_voters([id(1), id(3)]), ConfState::default()] {
+        let mut node = leader_that_has_to_send_a_snapshot();
+        node.storage_mut().snapshot = Some(Ok(snapshot(2, 4, conf_state)));
+        assert!(sent_to_two(&settle(&mut node)).is_empty());
+        assert_eq!(node.halted(), None);
+    }
+}
+
+#[test]
+fn ready_when_first_index_cannot_be_read() {
+    for error in every_error() {
+        let mut node = leader_that_has_to_send_a_snapshot();
+        node.storage_mut().first_index = Some(Err(error.clone()));
+        assert!(node.ready().is_err());
+        assert_stopped(&mut node, &error);
+    }
+}
+
+#[test]
+fn ready_when_first_index_lies() {
+    let seen = contract("the snapshot is not of this log, or too old");
+    for index in [9, u64::MAX] {
+        let mut node = leader_that_has_to_send_a_snapshot();
+        let beyond = snapshot(2, 4, ConfState::of_voters(voters()));
+        node.storage_mut().first_index = Some(Ok(LogIndex(index)));
+        node.storage_mut().snapshot = Some(Ok(beyond));
+        assert!(node.ready().is_err());
+        assert_stopped(&mut node, &seen);
+    }
+    // Zero says less than the node knows itself.
+    let mut node = leader_that_has_to_send_a_snapshot();
+    node.storage_mut().first_index = Some(Ok(LogIndex(0)));
+    let sent = settle(&mut node);
+    assert!(matches!(sent_to_two(&sent)[..], [Body::InstallSnapshot(_)]));
+}
+
+/// Why a `Ready` cannot be acknowledged: the node stopped after handing it out.
+#[test]
+fn advance_after_the_storage_failed() {
+    let mut node = started();
+    let ready = node.ready().expect("sound").expect("entries to apply");
+    node.storage_mut().term = Some(Err(broken()));
+    node.step(message(2, 1, 2, append((1, 3), 4, &[])))
+        .expect_err("the storage fails");
+    let halted = Halted { error: broken() };
+    assert_eq!(node.advance(ready), Err(AckError::Halted(halted)));
+    assert_stopped(&mut node, &broken());
+}
