@@ -81,10 +81,10 @@ fn apply(
         // A leader opens its term with an entry that carries nothing.
         Payload::Data(data) if data.is_empty() => {}
         Payload::Data(data) => counter.sum += u64::from_be_bytes(data.as_ref().try_into()?),
-        Payload::Change(change) => {
-            let conf_state = node.apply_conf_change(change)?;
-            node.storage_mut().set_conf_state(conf_state);
-        }
+        // Store the returned membership together with the state machine, never on its own: the
+        // next start wants `Config::applied` and the membership of one moment. Here, where nothing
+        // outlives the program, there is no next start.
+        Payload::Change(change) => drop(node.apply_conf_change(change)?),
     }
     counter.applied = entry.index();
     Ok(())

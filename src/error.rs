@@ -53,6 +53,18 @@ pub enum StartError {
         /// The log's last index.
         last_index: LogIndex,
     },
+    /// The state machine has applied more than the log holds: the log has lost its end, or the
+    /// state machine is not this log's. An entry is persisted before it is applied.
+    #[error(
+        "the state machine has applied up to {applied}, but the log ends at {last_index}; \
+         the log is incomplete, restore the node from its peers"
+    )]
+    AppliedBeyondLog {
+        /// [`Config::applied`](crate::Config::applied).
+        applied: LogIndex,
+        /// The log's last index.
+        last_index: LogIndex,
+    },
     /// The log has an entry of a term that the hard state has not seen: the hard state was lost,
     /// and with it the vote. Such a node could vote twice.
     #[error(
@@ -143,14 +155,14 @@ pub enum StepError {
     SnapshotWithoutThisNode,
     /// A peer acknowledges what this leader never had.
     #[error("the peer acknowledges {index}, but the log ends at {last_index}")]
-    AckBeyondLog {
+    AcknowledgedBeyondLog {
         /// What it acknowledges.
         index: LogIndex,
         /// The last index here.
         last_index: LogIndex,
     },
-    /// Another node claims to lead the term that this node leads.
-    #[error("node {from} claims to lead term {term}, which this node leads")]
+    /// A node claims to lead a term in which this node leads or has heard another leader.
+    #[error("node {from} claims to lead term {term}, which has another leader")]
     SecondLeader {
         /// The other node.
         from: NodeId,
@@ -209,6 +221,9 @@ pub enum ProposeError {
     /// The change is impossible from the current membership.
     #[error("the membership change is impossible: {0}")]
     Membership(#[from] MembershipError),
+    /// The log is as long as a log can be.
+    #[error("there is no index left in the log")]
+    NoIndexLeft,
 }
 
 /// Why the node does not campaign.
@@ -230,15 +245,15 @@ pub enum CampaignError {
     /// A committed membership change has not been applied yet, so it does not know who votes.
     #[error("a committed membership change has not been applied yet")]
     UnappliedChange,
-    /// There is no later term.
-    #[error("there is no term after the current one")]
-    NoTermLeft,
+    /// There is no later term, or no index for the entry that opens one.
+    #[error("there is no term after the current one, or no index after the last")]
+    NothingLeft,
 }
 
 /// Why an acknowledgement was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum AckError {
+pub enum AcknowledgeError {
     /// The node has stopped.
     #[error(transparent)]
     Halted(#[from] Halted),

@@ -37,7 +37,7 @@
 //!     }
 //!     // Send what speaks for what is durable now.
 //!     ready.messages_after_persist.drain(..).for_each(send);
-//!     // Apply.
+//!     // Apply. With a snapshot, replace the state machine's content first.
 //!     for entry in ready.committed_entries.iter().flatten() {
 //!         // state_machine.apply(entry), node.apply_conf_change(change)
 //! #       done |= entry.payload == almadia::Payload::Data("hello".into());
@@ -56,14 +56,15 @@
 //! | before this | this is durable on the node's own disk |
 //! |---|---|
 //! | a vote or pre-vote answer, an append or snapshot acknowledgement leaves | the term, vote, entries or snapshot it speaks for |
+//! | a RequestVote leaves | the log that it names |
 //! | a candidate acts as leader | its own term and its own vote |
 //! | the leader counts itself for an entry | that entry |
 //! | an entry is applied, or a snapshot restored | that entry, that snapshot |
 //! | the log is compacted | the snapshot that covers it, and a hard state that has committed it |
 //!
-//! The node takes care of all of them, provided that the embedder fulfils [`Ready`] in its order and
-//! acknowledges nothing that is not so; but for compaction and the restoring of a snapshot, which
-//! are the embedder's alone.
+//! The node keeps these rules, provided that the embedder fulfils [`Ready`] in order and
+//! acknowledges only what is true. Compaction and the restoring of a snapshot are the embedder's own
+//! duty.
 //!
 //! The same output serves synchronous and asynchronous disks. With an asynchronous one, do not call
 //! [`RawNode::advance`]: keep calling [`RawNode::ready`], and report [`RawNode::persisted`] and
@@ -72,7 +73,7 @@
 //! # Errors
 //!
 //! By who is to blame. A peer or the network: [`StepError`]; the node is exactly as it was. The
-//! embedder: [`ProposeError`], [`CampaignError`], [`AckError`], [`ChangeError`], [`ConfigError`].
+//! embedder: [`ProposeError`], [`CampaignError`], [`AcknowledgeError`], [`ChangeError`], [`ConfigError`].
 //! The embedder's storage: [`StartError`], [`Halted`]. A bug of this crate: an assertion, in
 //! release builds too.
 //!
@@ -118,7 +119,7 @@ pub use bytes::Bytes;
 pub use crate::config::{Config, ConfigBuilder, ConfigError};
 pub use crate::entry::{Entries, Entry, Payload, Snapshot};
 pub use crate::error::{
-    AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
+    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
 };
 pub use crate::membership::{
     ChangeForm, ConfState, MemberChange, Membership, MembershipChange, MembershipError, Transition,

@@ -48,6 +48,8 @@ pub(crate) struct Log<S> {
     applying: LogIndex,
     /// The last index that the embedder reported as applied (*lastApplied*).
     last_applied: LogIndex,
+    /// `Storage` could not give the entries to apply; it is asked again after the next tick.
+    apply_waits: bool,
 }
 
 impl<S: Storage> Log<S> {
@@ -86,14 +88,15 @@ impl<S: Storage> Log<S> {
             });
         }
         let applied = applied.max(before_first.index);
+        if applied > last_index {
+            return Err(StartError::AppliedBeyondLog {
+                applied,
+                last_index,
+            });
+        }
         // What is applied is committed, whether or not that was persisted; and those who need this
-        // node's word for it may have nobody else to ask. It was persisted before it was applied,
-        // so what the log holds there is it.
-        let commit_index = if applied <= last_index {
-            commit_index.max(applied)
-        } else {
-            commit_index
-        };
+        // node's word for it may have nobody else to ask.
+        let commit_index = commit_index.max(applied);
         Ok(Self {
             storage,
             tail: Tail::starting_at(last_index.next()),
@@ -104,6 +107,7 @@ impl<S: Storage> Log<S> {
             handed_out: last_index,
             applying: applied,
             last_applied: applied,
+            apply_waits: false,
         })
     }
 
@@ -314,9 +318,6 @@ impl<S: Storage> Log<S> {
             .filter(|incoming| !incoming.handed_out)?;
         incoming.handed_out = true;
         self.applying = incoming.snapshot.last_included.index;
-        // After a restart more may be applied than is known to be committed. The state machine
-        // goes back to the snapshot then, and on from there.
-        self.last_applied = self.last_applied.min(self.applying);
         Some(incoming.snapshot.clone())
     }
 
@@ -341,7 +342,7 @@ impl<S: Storage> Log<S> {
     }
 
     pub(crate) fn has_unapplied(&self, persisted: LogIndex) -> bool {
-        self.applying < self.may_apply_to(persisted)
+        !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }
 
     /// Hands out entries to be applied, once, up to about `max_bytes`.
@@ -354,7 +355,7 @@ impl<S: Storage> Log<S> {
         self.tail.seal();
         let last = self.may_apply_to(persisted);
         let first = self.applying.next();
-        if first > last {
+        if first > last || self.apply_waits {
             return Ok(());
         }
         if first >= self.tail.first() {
@@ -367,11 +368,19 @@ impl<S: Storage> Log<S> {
                 out.push(entries);
                 Ok(())
             }
-            Fetched::NotYet => Ok(()),
+            Fetched::NotYet => {
+                self.apply_waits = true;
+                Ok(())
+            }
             Fetched::Compacted => Err(StorageError::Contract(
                 "entries were compacted before they were applied",
             )),
         }
+    }
+
+    /// Time has passed: what was not there may be there now.
+    pub(crate) const fn ask_again(&mut self) {
+        self.apply_waits = false;
     }
 
     /// The snapshot has reached the disk.

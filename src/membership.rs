@@ -92,7 +92,7 @@ pub struct MembershipChange {
 
 impl MembershipChange {
     /// These changes, in one step if there is only one, else through a joint configuration that
-    /// the leader leaves by itself.
+    /// the leader leaves by itself. Without any change it is [`leave_joint`](Self::leave_joint).
     #[must_use]
     pub fn of(changes: impl IntoIterator<Item = MemberChange>) -> Self {
         Self {

@@ -132,9 +132,9 @@ impl Progress {
     /// The peer has no entry like the leader's at `prev_index`; the logs agree at most up to
     /// `agree_at_most`, in the leader's log.
     ///
-    /// An answer that was delayed or repeated must not set the peer back. But a peer that denies
-    /// the very entry it acknowledged has lost it, and is believed while a probe that asks for this
-    /// entry is on its way: then `match_index` falls too (Deviation D4).
+    /// What was said before the peer's last acknowledgement is not to set it back. But a peer that
+    /// denies the very entry it acknowledged has lost it, and is believed while a probe that asks
+    /// for this entry is on its way: then `match_index` falls too (Deviation D4).
     pub(crate) fn rejected(&mut self, prev_index: LogIndex, agree_at_most: LogIndex) {
         match self.state {
             ProgressState::Probe { awaiting } if prev_index.next() == self.next_index => {

@@ -22,7 +22,7 @@ pub(crate) use self::follower::Follower;
 pub(crate) use self::leader::Leader;
 use crate::config::Config;
 use crate::error::{
-    AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
+    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
 };
 use crate::membership::MembershipChange;
 use crate::message::{AppendEntriesResponse, Body, Message, Proposal, RequestVote, VoteResponse};
@@ -86,6 +86,7 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn tick(&mut self) -> Result<(), Halted> {
         self.core.check_running()?;
+        self.core.log.ask_again();
         let next = match &mut self.role {
             Role::Follower(follower) => follower.tick(&mut self.core),
             Role::PreCandidate(pre_candidate) => pre_candidate.tick(&mut self.core),
@@ -298,12 +299,16 @@ impl<S: Storage> Raft<S> {
             return Err(ChangeError::NoMembership);
         }
         self.core.membership = self.core.membership.changed(change)?;
-        if let Role::Leader(leader) = &mut self.role {
-            if self.core.membership.is_voter(self.core.id()) {
+        let is_voter = self.core.membership.is_voter(self.core.id());
+        match &mut self.role {
+            Role::Leader(leader) if is_voter => {
                 leader.sync_peers(&self.core, true);
                 leader.commit(&mut self.core);
-            } else {
-                // A leader that has no vote any more must not go on (Thesis 4.2.2, Deviation D6).
+            }
+            Role::Follower(_) => {}
+            Role::PreCandidate(_) | Role::Candidate(_) if is_voter => {}
+            // Who has no vote any more must not go on (Thesis 4.2.2, Deviation D6).
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
                 self.become_follower(self.core.current_term, None);
             }
         }
@@ -314,27 +319,24 @@ impl<S: Storage> Raft<S> {
     // --- Acknowledgements ---
 
     /// Whether all that this `Ready` stands for was handed out here; nothing of it counts if not.
-    pub(crate) fn check_own(&self, ready: &Ready) -> Result<(), AckError> {
+    pub(crate) fn check_own(&self, ready: &Ready) -> Result<(), AcknowledgeError> {
         self.core.check_running()?;
         if ready.from != self.core.id() {
-            return Err(AckError::NoSuchReady(ready.number));
+            return Err(AcknowledgeError::NoSuchReady(ready.number));
         }
         let handed_out = self.core.log.applying();
         match ready.applies_to {
-            Some(index) if index > handed_out => Err(AckError::NotHandedOut { index, handed_out }),
+            Some(index) if index > handed_out => {
+                Err(AcknowledgeError::NotHandedOut { index, handed_out })
+            }
             Some(_) | None => Ok(()),
         }
     }
 
     /// All writes up to the `Ready` of this number are durable.
-    pub(crate) fn persisted(&mut self, number: u64) -> Result<(), AckError> {
+    pub(crate) fn persisted(&mut self, number: u64) -> Result<(), AcknowledgeError> {
         self.core.check_running()?;
-        let acknowledged = self
-            .core
-            .durability
-            .acknowledge(number)
-            .ok_or(AckError::NoSuchReady(number))?;
-        if let Some(snapshot) = acknowledged.snapshot {
+        if let Some(snapshot) = self.core.durability.acknowledge(number)? {
             self.core.log.snapshot_persisted(snapshot);
         }
         let next = match &mut self.role {
@@ -351,14 +353,14 @@ impl<S: Storage> Raft<S> {
     }
 
     /// The state machine contains everything up to this index.
-    pub(crate) fn applied(&mut self, index: LogIndex) -> Result<(), AckError> {
+    pub(crate) fn applied(&mut self, index: LogIndex) -> Result<(), AcknowledgeError> {
         self.core.check_running()?;
         let handed_out = self.core.log.applying();
         if index > handed_out {
-            return Err(AckError::NotHandedOut { index, handed_out });
+            return Err(AcknowledgeError::NotHandedOut { index, handed_out });
         }
         if self.core.log.needs_unpersisted_snapshot(index) {
-            return Err(AckError::NotPersisted(index));
+            return Err(AcknowledgeError::NotPersisted(index));
         }
         self.core.log.applied_to(index);
         if let Some(restored) = self
@@ -441,7 +443,13 @@ impl<S: Storage> Raft<S> {
                 Err(CampaignError::Halted(halted)) => Err(halted.error),
                 // Not now; ask again after another timeout. The leader was not heard for one, so
                 // this node does not stand by it any more: others may need its vote.
-                Err(_) => {
+                Err(
+                    CampaignError::AlreadyLeader
+                    | CampaignError::NotAVoter
+                    | CampaignError::InstallingSnapshot
+                    | CampaignError::UnappliedChange
+                    | CampaignError::NothingLeft,
+                ) => {
                     self.become_follower(self.core.current_term, None);
                     Ok(())
                 }
@@ -466,8 +474,8 @@ impl<S: Storage> Raft<S> {
         if self.core.log.is_installing_snapshot() {
             return Err(CampaignError::InstallingSnapshot);
         }
-        if self.core.current_term >= Term::MAX {
-            return Err(CampaignError::NoTermLeft);
+        if self.core.current_term >= Term::MAX || self.core.log.last_index() >= LogIndex::MAX {
+            return Err(CampaignError::NothingLeft);
         }
         let halted = |error: StorageError| CampaignError::Halted(Halted { error });
         if self.core.log.has_unapplied_change().map_err(halted)? {

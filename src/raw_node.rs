@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::entry::Payload;
 use crate::error::{
-    AckError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
+    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
 };
 use crate::membership::{ConfState, Membership, MembershipChange};
 use crate::message::{Message, Proposal};
@@ -80,6 +80,9 @@ impl<S: Storage> RawNode<S> {
     /// Puts a command into the log, if this node leads. Returns the place that it has there: when
     /// an entry of that index is applied, it is this command if the term is the same too, and
     /// another one, proposed by another leader in its place, if not.
+    ///
+    /// Empty data cannot be told from the entry with which a leader opens its term; do not give it
+    /// a meaning.
     ///
     /// Nothing is sent before the next [`ready`](Self::ready), so proposals between two of them
     /// travel together.
@@ -178,7 +181,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
-    pub fn advance(&mut self, ready: Ready) -> Result<(), AckError> {
+    pub fn advance(&mut self, ready: Ready) -> Result<(), AcknowledgeError> {
         self.raft.check_own(&ready)?;
         self.raft.persisted(ready.number)?;
         if let Some(index) = ready.applies_to() {
@@ -193,7 +196,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     ///
     /// If there was no such `Ready`, or the node has [`Halted`].
-    pub fn persisted(&mut self, number: u64) -> Result<(), AckError> {
+    pub fn persisted(&mut self, number: u64) -> Result<(), AcknowledgeError> {
         self.raft.persisted(number)
     }
 
@@ -204,7 +207,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the index was not handed out to be applied, if it needs a snapshot that is not persisted
     /// yet, or if the node has [`Halted`].
-    pub fn applied(&mut self, index: LogIndex) -> Result<(), AckError> {
+    pub fn applied(&mut self, index: LogIndex) -> Result<(), AcknowledgeError> {
         self.raft.applied(index)
     }
 

@@ -5,6 +5,7 @@
 
 mod memory;
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::error::Error as StdError;
@@ -129,6 +130,7 @@ pub trait Storage {
     fn last_index(&self) -> Result<LogIndex, StorageError>;
 
     /// A snapshot of an applied state that reaches at least to `request_index`, for the peer `to`.
+    /// `request_index` may be beyond every snapshot that there is: then a new one is to be made.
     ///
     /// # Errors
     ///
@@ -136,6 +138,39 @@ pub trait Storage {
     /// later), anything else if there cannot be one.
     fn snapshot(&self, request_index: LogIndex, to: NodeId) -> Result<Snapshot, StorageError>;
 }
+
+macro_rules! forward_storage {
+    ($($pointer:ty),*) => {$(
+        impl<T: Storage + ?Sized> Storage for $pointer {
+            fn initial_state(&self) -> Result<InitialState, StorageError> {
+                (**self).initial_state()
+            }
+
+            fn entries(&self, request: &EntriesRequest) -> Result<Entries, StorageError> {
+                (**self).entries(request)
+            }
+
+            fn term(&self, index: LogIndex) -> Result<Term, StorageError> {
+                (**self).term(index)
+            }
+
+            fn first_index(&self) -> Result<LogIndex, StorageError> {
+                (**self).first_index()
+            }
+
+            fn last_index(&self) -> Result<LogIndex, StorageError> {
+                (**self).last_index()
+            }
+
+            fn snapshot(&self, request_index: LogIndex, to: NodeId) -> Result<Snapshot, StorageError> {
+                (**self).snapshot(request_index, to)
+            }
+        }
+    )*};
+}
+
+// A node may own its storage behind a pointer, also one of a kind that is known only at run time.
+forward_storage!(Box<T>, Arc<T>, &T);
 
 /// Why a [`Storage`] did not answer.
 #[derive(Clone, Debug, Error)]

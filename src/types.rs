@@ -59,10 +59,10 @@ impl Term {
     /// on a term from the network can overflow.
     pub const MAX: Self = Self(u64::MAX >> 1);
 
-    /// The term after this one.
+    /// The term after this one; the largest number stays what it is.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -107,11 +107,12 @@ impl LogIndex {
     }
 }
 
+/// The position so many further on, at most the largest number.
 impl Add<u64> for LogIndex {
     type Output = Self;
 
     fn add(self, count: u64) -> Self {
-        Self(self.0 + count)
+        Self(self.0.saturating_add(count))
     }
 }
 

@@ -422,6 +422,9 @@ impl Cluster {
             return Some("there is no leader".into());
         };
         let leader = self.node(leader);
+        if leader.membership().is_joint() && leader.membership().auto_leave() {
+            return Some("the joint configuration is not left".into());
+        }
         let last = leader.last_log();
         let members = leader.membership().members();
         let behind = self.hosts.iter().find(|host| {

@@ -208,7 +208,10 @@ impl<'a> Simulation<'a> {
         let change = match self.profile.membership {
             Membership::Fixed => return,
             Membership::OneStep => MembershipChange::of([self.member_change()]),
-            Membership::Joint if self.dice.chance(250) => MembershipChange::leave_joint(),
+            // Only what nobody leaves by itself.
+            Membership::Joint if self.is_explicitly_joint() && self.dice.chance(500) => {
+                MembershipChange::leave_joint()
+            }
             Membership::Joint => {
                 let count = 1 + self.dice.below(3);
                 let transition = match self.dice.below(3) {
@@ -323,6 +326,14 @@ impl<'a> Simulation<'a> {
             ticks: RECOVERY_TICKS,
             missing: format!("{missing}\n{}", self.describe()),
         }));
+    }
+
+    fn is_explicitly_joint(&self) -> bool {
+        let leader = self
+            .cluster
+            .leader()
+            .map(|leader| self.cluster.node(leader).membership());
+        leader.is_some_and(|membership| membership.is_joint() && !membership.auto_leave())
     }
 
     fn is_in_log(&self, leader: u64, id: almadia::LogId) -> bool {

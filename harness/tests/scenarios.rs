@@ -179,3 +179,104 @@ fn b17_e32_a_node_that_does_not_know_it_is_a_voter_votes_when_its_leader_is_gone
         assert_eq!(cluster.leader(), Some(2), "seed {seed}");
     }
 }
+
+/// Replaces node 3 by node 4 through a joint configuration that is to be left by itself.
+fn replace_3_by_4(cluster: &mut Cluster) {
+    let changes = [MemberChange::AddVoter(id(4)), MemberChange::Remove(id(3))];
+    let change = MembershipChange::of(changes);
+    cluster
+        .propose_conf_change(1, change)
+        .expect("node 1 leads");
+}
+
+#[test]
+fn e34_a_leader_leaves_a_joint_configuration_by_itself_and_once() {
+    let mut cluster = Cluster::with_settings(3, 1, 7, almadia_harness::Settings::default());
+    cluster.campaign(1);
+    cluster.deliver_all();
+    let before = cluster.node(1).last_log().index;
+    replace_3_by_4(&mut cluster);
+    cluster.deliver_all();
+    // No tick was needed, and nobody proposed it: the change, the leave, and nothing else.
+    let membership = cluster.node(1).membership();
+    assert!(!membership.is_joint());
+    assert_eq!(membership.incoming(), [1, 2, 4].map(id));
+    assert_eq!(cluster.node(1).last_log().index, before + 2);
+    for _ in 0..5 {
+        cluster.propose(1, "x").expect("node 1 leads");
+        cluster.deliver_all();
+    }
+    assert_eq!(cluster.node(1).last_log().index, before + 7);
+    cluster.settle();
+    assert_eq!(cluster.state_machine(4), cluster.state_machine(1));
+}
+
+#[test]
+fn e33_a_new_leader_leaves_the_joint_configuration_that_it_inherits() {
+    let mut cluster = Cluster::with_settings(3, 1, 7, almadia_harness::Settings::default());
+    cluster.campaign(1);
+    cluster.deliver_all();
+    replace_3_by_4(&mut cluster);
+    // The joint configuration comes into force at all; that it is to be left reaches nobody.
+    let is_leave = |message: &almadia::Message| {
+        let Body::AppendEntries(append) = &message.body else {
+            return false;
+        };
+        append.entries.iter().any(|entry| {
+            matches!(&entry.payload, almadia::Payload::Change(change) if change.is_leave_joint())
+        })
+    };
+    while cluster.deliver_one(|message| !is_leave(message)) {}
+    assert!(cluster.node(1).membership().is_joint());
+    cluster.crash(1);
+    cluster.drop_messages(|_| true);
+    cluster.settle();
+    let leader = cluster.leader().expect("settled");
+    assert_ne!(leader, 1);
+    assert!(!cluster.node(leader).membership().is_joint());
+    assert_eq!(
+        cluster.node(leader).membership().incoming(),
+        [1, 2, 4].map(id)
+    );
+}
+
+#[test]
+fn an_explicit_joint_configuration_is_left_when_somebody_says_so() {
+    let mut cluster = Cluster::with_settings(3, 1, 7, almadia_harness::Settings::default());
+    cluster.campaign(1);
+    cluster.deliver_all();
+    let changes = [
+        MemberChange::AddVoter(id(4)),
+        MemberChange::AddLearner(id(3)),
+    ];
+    let change = MembershipChange {
+        transition: almadia::Transition::Explicit,
+        ..MembershipChange::of(changes)
+    };
+    cluster
+        .propose_conf_change(1, change)
+        .expect("node 1 leads");
+    cluster.deliver_all();
+    cluster.settle();
+    let joint = cluster.node(1).membership().clone();
+    assert!(joint.is_joint() && !joint.auto_leave());
+    assert_eq!(joint.outgoing(), [1, 2, 3].map(id));
+    // Both halves must agree: without nodes 2 and 3 the outgoing one does not.
+    cluster.crash(2);
+    cluster.crash(3);
+    let alone = cluster.propose(1, "with half of it").expect("node 1 leads");
+    cluster.deliver_all();
+    assert!(!cluster.is_committed(alone));
+    cluster.restart(2);
+    cluster.settle();
+    assert!(cluster.is_committed(alone));
+
+    let leader = cluster.leader().expect("settled");
+    cluster
+        .propose_conf_change(leader, MembershipChange::leave_joint())
+        .expect("it leads");
+    cluster.deliver_all();
+    let membership = cluster.node(leader).membership();
+    assert!(!membership.is_joint());
+    assert_eq!(membership.learners(), [id(3)]);
+}

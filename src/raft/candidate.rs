@@ -27,8 +27,7 @@ pub(crate) struct Candidate {
 impl PreCandidate {
     /// Begins a round.
     pub(super) fn start<S: Storage>(core: &mut Core<S>) -> Result<Self, StorageError> {
-        let body = Body::PreVote(core.vote_request()?);
-        core.broadcast_to_voters(core.current_term.next(), &body);
+        core.broadcast_pre_vote()?;
         Ok(Self {
             tally: own_vote(core),
         })
@@ -67,15 +66,20 @@ impl Candidate {
     /// Begins an election in the current term, which is new and in which this node votes for
     /// itself.
     pub(super) fn start<S: Storage>(core: &mut Core<S>) -> Result<Self, StorageError> {
-        let body = Body::RequestVote(core.vote_request()?);
-        core.broadcast_to_voters(core.current_term, &body);
+        core.broadcast_request_vote()?;
         Ok(Self {
             tally: own_vote(core),
         })
     }
 
+    /// While its own vote is on its way to the disk, the clock stands still: the election has not
+    /// really begun, and another one would wait for the same disk.
     pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
-        tick(core)
+        if core.vote_is_durable() {
+            tick(core)
+        } else {
+            Next::Stay
+        }
     }
 
     /// What the election has come to.

@@ -254,18 +254,41 @@ impl<S: Storage> Core<S> {
         })
     }
 
-    /// Asks every other voter.
-    pub(crate) fn broadcast_to_voters(&mut self, term: Term, body: &Body) {
-        for to in self.membership.voters() {
-            if to != self.id() {
-                self.outbox.push(Message {
-                    to,
-                    from: self.id(),
-                    term,
-                    body: body.clone(),
-                });
-            }
+    /// Asks every other voter for a pre-vote. Nothing hangs on it, so nothing is waited for.
+    pub(crate) fn broadcast_pre_vote(&mut self) -> Result<(), StorageError> {
+        let body = Body::PreVote(self.vote_request()?);
+        let messages = self.to_voters(self.current_term.next(), body);
+        self.outbox.extend(messages);
+        Ok(())
+    }
+
+    /// Asks every other voter for its vote. The request speaks for the log that it names: a vote
+    /// that was won with entries which a crash then takes away could elect this node, in a second
+    /// life and the same term, without them. So it waits for the log, but not for its own term.
+    pub(crate) fn broadcast_request_vote(&mut self) -> Result<(), StorageError> {
+        let body = Body::RequestVote(self.vote_request()?);
+        let messages = self.to_voters(self.current_term, body);
+        if self.log.last_index() <= self.durability.log() {
+            self.outbox.extend(messages);
+        } else {
+            self.outbox_after_persist.extend(messages);
         }
+        Ok(())
+    }
+
+    fn to_voters(&self, term: Term, body: Body) -> Vec<Message> {
+        let from = self.id();
+        let mut voters = self.membership.voters();
+        voters.retain(|&to| to != from);
+        voters
+            .into_iter()
+            .map(|to| Message {
+                to,
+                from,
+                term,
+                body: body.clone(),
+            })
+            .collect()
     }
 
     // --- The receiver's side of replication ---

@@ -9,6 +9,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::error::AcknowledgeError;
 use crate::types::{LogIndex, NodeId, Term};
 
 /// The part of the hard state that safety rests on.
@@ -30,12 +31,6 @@ pub(crate) struct Durability {
     /// Up to here the log as it is now is durable.
     log: LogIndex,
     vote: Vote,
-}
-
-/// What became durable by an acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Acknowledged {
-    pub(crate) snapshot: Option<LogIndex>,
 }
 
 impl Durability {
@@ -94,10 +89,13 @@ impl Durability {
         }
     }
 
-    /// The writes up to this number are durable. `None` if there was no such number.
-    pub(crate) fn acknowledge(&mut self, number: u64) -> Option<Acknowledged> {
+    /// The writes up to this number are durable. Returns the last snapshot among them.
+    pub(crate) fn acknowledge(
+        &mut self,
+        number: u64,
+    ) -> Result<Option<LogIndex>, AcknowledgeError> {
         if number > self.last_number {
-            return None;
+            return Err(AcknowledgeError::NoSuchReady(number));
         }
         let mut snapshot = None;
         while self
@@ -112,6 +110,6 @@ impl Durability {
             self.vote = write.vote;
             snapshot = write.snapshot.or(snapshot);
         }
-        Some(Acknowledged { snapshot })
+        Ok(snapshot)
     }
 }

@@ -268,6 +268,9 @@ impl Leader {
             }
             total = total.saturating_add(proposal.size_bytes());
         }
+        if LogIndex::MAX.since(core.log.last_index()) < proposals.len() as u64 {
+            return Err(ProposeError::NoIndexLeft);
+        }
         let is_alone = self.uncommitted.is_empty() && proposals.len() == 1;
         if total > core.config.max_uncommitted_bytes && !is_alone {
             return Err(ProposeError::TooManyUncommitted);
@@ -295,7 +298,7 @@ pub(super) fn append<S: Storage>(core: &mut Core<S>, proposal: Proposal) -> LogI
 fn check_ack<S: Storage>(core: &Core<S>, index: LogIndex) -> Result<(), StepError> {
     let last_index = core.log.last_index();
     if index > last_index {
-        Err(StepError::AckBeyondLog { index, last_index })
+        Err(StepError::AcknowledgedBeyondLog { index, last_index })
     } else {
         Ok(())
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::leader::Leader;
 use crate::config::Config;
-use crate::entry::Entries;
+use crate::entry::{Entries, Snapshot};
 use crate::log::Fetched;
 use crate::membership::Membership;
 use crate::message::{AppendEntries, Body, Heartbeat};
@@ -53,7 +53,7 @@ impl Leader {
         Ok(())
     }
 
-    pub(super) fn broadcast_heartbeat<S: Storage>(&mut self, core: &mut Core<S>) {
+    pub(super) fn broadcast_heartbeat<S: Storage>(&self, core: &mut Core<S>) {
         let commit = core.log.commit_index();
         for (peer, progress) in &self.peers {
             // No further than what the peer is known to hold: its log may differ behind that.
@@ -189,12 +189,39 @@ fn send_snapshot<S: Storage>(
         return Ok(());
     }
     let request_index = core.log.compacted_through()?;
+    let Some((snapshot, membership)) = take_snapshot(core, peer, request_index)? else {
+        wait_for_heartbeat(progress);
+        return Ok(());
+    };
+    // One that was made before the peer was added is of no use to it: ask for a later one.
+    let snapshot = if membership.contains(peer) {
+        Some(snapshot)
+    } else {
+        let later = snapshot.last_included.index.next();
+        let taken = take_snapshot(core, peer, later)?;
+        taken
+            .filter(|(_, membership)| membership.contains(peer))
+            .map(|(snapshot, _)| snapshot)
+    };
+    let Some(snapshot) = snapshot else {
+        wait_for_heartbeat(progress);
+        return Ok(());
+    };
+    progress.become_snapshot(snapshot.last_included.index);
+    core.send(peer, Body::InstallSnapshot(Box::new(snapshot)));
+    Ok(())
+}
+
+/// A snapshot that reaches at least to `request_index`, and its membership; `None` if there is none
+/// yet.
+fn take_snapshot<S: Storage>(
+    core: &Core<S>,
+    peer: NodeId,
+    request_index: LogIndex,
+) -> Result<Option<(Snapshot, Membership)>, StorageError> {
     let snapshot = match core.log.storage().snapshot(request_index, peer) {
         Ok(snapshot) => snapshot,
-        Err(StorageError::TemporarilyUnavailable) => {
-            wait_for_heartbeat(progress);
-            return Ok(());
-        }
+        Err(StorageError::TemporarilyUnavailable) => return Ok(None),
         Err(error) => return Err(error),
     };
     let last = snapshot.last_included;
@@ -203,19 +230,12 @@ fn send_snapshot<S: Storage>(
             "the snapshot is not of this log, or too old",
         ));
     }
-    let Ok(membership) = Membership::try_from(&snapshot.conf_state) else {
-        return Err(StorageError::Contract(
+    match Membership::try_from(&snapshot.conf_state) {
+        Ok(membership) => Ok(Some((snapshot, membership))),
+        Err(_) => Err(StorageError::Contract(
             "the snapshot's membership is inconsistent",
-        ));
-    };
-    if !membership.contains(peer) || last.index <= progress.match_index {
-        // Made before the peer was added; a later one will do.
-        wait_for_heartbeat(progress);
-        return Ok(());
+        )),
     }
-    progress.become_snapshot(last.index);
-    core.send(peer, Body::InstallSnapshot(Box::new(snapshot)));
-    Ok(())
 }
 
 /// Nothing can be sent now; an answered heartbeat is the sign to try again.

@@ -222,8 +222,10 @@ impl Run {
         } else {
             full
         };
+        // A state machine that is ahead of its log does not start; it lost its end as well.
+        let last = storage.last_index().expect("memory does not fail");
         let applied = if durable {
-            self.network.node(node).last_applied()
+            self.network.node(node).last_applied().min(last)
         } else {
             LogIndex::ZERO
         };

@@ -52,7 +52,7 @@ fn campaign_on_a_leader() {
 #[test]
 fn campaign_in_the_last_term() {
     let node = open(1, storage(&[1], Term::MAX.0, 0), true);
-    assert_no_campaign(node, &CampaignError::NoTermLeft);
+    assert_no_campaign(node, &CampaignError::NothingLeft);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn persisted_with_a_number_that_was_not_handed_out() {
     for mut node in every_role() {
         let before = node.clone();
         for number in [1000, u64::MAX] {
-            let error = AckError::NoSuchReady(number);
+            let error = AcknowledgeError::NoSuchReady(number);
             assert_eq!(node.persisted(number), Err(error));
             assert_eq!(before, node);
         }
@@ -170,7 +170,7 @@ fn applied_too_far_or_backwards() {
     for mut node in every_role() {
         let before = node.clone();
         for index in [3, 1000, u64::MAX] {
-            let error = AckError::NotHandedOut {
+            let error = AcknowledgeError::NotHandedOut {
                 index: LogIndex(index),
                 handed_out: LogIndex(2),
             };
@@ -191,7 +191,7 @@ fn applied_of_what_is_committed_and_not_handed_out() {
         .expect("sound");
     assert_eq!(node.commit_index(), LogIndex(3));
     let before = node.clone();
-    let error = AckError::NotHandedOut {
+    let error = AcknowledgeError::NotHandedOut {
         index: LogIndex(3),
         handed_out: LogIndex(2),
     };
@@ -212,7 +212,10 @@ fn advance_with_a_ready_of_another_node_and_an_unknown_number() {
     let mut node = follower();
     let before = node.clone();
     let number = foreign.number;
-    assert_eq!(node.advance(foreign), Err(AckError::NoSuchReady(number)));
+    assert_eq!(
+        node.advance(foreign),
+        Err(AcknowledgeError::NoSuchReady(number))
+    );
     assert_eq!(before, node);
 }
 
@@ -231,7 +234,10 @@ fn advance_with_a_ready_of_another_node_and_a_known_number() {
     assert_eq!(own.number, foreign.number);
     let before = node.clone();
     let number = foreign.number;
-    assert_eq!(node.advance(foreign), Err(AckError::NoSuchReady(number)));
+    assert_eq!(
+        node.advance(foreign),
+        Err(AcknowledgeError::NoSuchReady(number))
+    );
     assert_eq!(before, node);
     assert_eq!(node.status().persisted_index, LogIndex(0));
 }

@@ -20,10 +20,11 @@ mod mem_storage;
 mod unlucky;
 
 use almadia::{
-    AckError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config,
+    AcknowledgeError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config,
     ConfigError, HardState, LogId, LogIndex, MemStorage, MemStorageError, MemberChange, Membership,
     MembershipChange, MembershipError, NodeId, Payload, ProposeError, RawNode, RequestVote,
-    RoleKind, SnapshotStatus, StepError, Storage, StorageError, Term, Transition, VoteResponse,
+    RoleKind, SnapshotStatus, StartError, StepError, Storage, StorageError, Term, Transition,
+    VoteResponse,
 };
 use faults::{
     Network, Node, append, compact, entries, entry, every_role, follower, fulfil, heartbeat, id,

@@ -114,7 +114,7 @@ fn n13b_heartbeat_without_a_term_from_a_node_that_is_no_member() {
 fn n14_acknowledgement_beyond_the_leaders_log() {
     for index in [5, 1004, LogIndex::MAX.0] {
         let mut node = leader();
-        let error = StepError::AckBeyondLog {
+        let error = StepError::AcknowledgedBeyondLog {
             index: LogIndex(index),
             last_index: LogIndex(4),
         };
@@ -171,7 +171,7 @@ fn n15_rejection_beyond_the_leaders_log() {
         (rejected(4, LogId::new(2, 77), 0), 77),
         (rejected(4, LogId::ZERO, 78), 78),
     ] {
-        let error = StepError::AckBeyondLog {
+        let error = StepError::AcknowledgedBeyondLog {
             index: LogIndex(index),
             last_index: LogIndex(4),
         };

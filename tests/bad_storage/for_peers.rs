@@ -140,9 +140,34 @@ fn a_peer_waits_for_a_snapshot_that_knows_it() {
     for conf_state in [ConfState::of_voters([id(1), id(3)]), ConfState::default()] {
         let mut node = leader_that_has_to_send_a_snapshot();
         node.storage_mut().snapshot = Some(Ok(snapshot(2, 4, conf_state)));
+        node.storage_mut().later = Some(Err(StorageError::TemporarilyUnavailable));
         assert!(sent_to_two(&settle(&mut node)).is_empty());
         assert_eq!(node.halted(), None);
+        // The storage was asked for one that goes further, and has made it meanwhile.
+        let last = node.last_log();
+        let later = snapshot(last.term.0, last.index.0, ConfState::of_voters(voters()));
+        node.storage_mut().later = Some(Ok(later.clone()));
+        node.step(heartbeat_answer()).expect("an answer");
+        let sent = settle(&mut node);
+        assert_eq!(sent_to_two(&sent), [&Body::InstallSnapshot(later.into())]);
     }
+}
+
+/// Entries to be applied that have to be fetched first: asked for again after a tick, and not
+/// again and again before.
+#[test]
+fn entries_to_apply_that_are_fetched_are_waited_for() {
+    let mut node = started();
+    node.storage_mut().entries = Some(Err(StorageError::TemporarilyUnavailable));
+    for _ in 0..3 {
+        let _ = settle(&mut node);
+        assert!(!node.has_ready());
+        node.tick().expect("not fatal");
+        assert!(node.has_ready());
+    }
+    node.storage_mut().entries = None;
+    settle(&mut node);
+    assert_eq!(node.last_applied(), node.commit_index());
 }
 
 #[test]
@@ -182,6 +207,6 @@ fn advance_after_the_storage_failed() {
     node.step(message(2, 1, 2, append((1, 3), 4, &[])))
         .expect_err("the storage fails");
     let halted = Halted { error: broken() };
-    assert_eq!(node.advance(ready), Err(AckError::Halted(halted)));
+    assert_eq!(node.advance(ready), Err(AcknowledgeError::Halted(halted)));
     assert_stopped(&mut node, &broken());
 }

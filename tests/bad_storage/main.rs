@@ -10,11 +10,11 @@ mod faults;
 mod for_peers;
 
 use almadia::{
-    AckError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config, Entries,
-    EntriesRequest, Halted, HardState, InitialState, LogId, LogIndex, MemStorage, MemberChange,
-    MembershipChange, MembershipError, Message, NodeId, ProgressState, ProposeError, RawNode,
-    RoleKind, Snapshot, SnapshotStatus, StartError, StepError, Storage, StorageError, Term,
-    VoteResponse,
+    AcknowledgeError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config,
+    Entries, EntriesRequest, Halted, HardState, InitialState, LogId, LogIndex, MemStorage,
+    MemberChange, MembershipChange, MembershipError, Message, NodeId, ProgressState, ProposeError,
+    RawNode, RoleKind, Snapshot, SnapshotStatus, StartError, StepError, Storage, StorageError,
+    Term, VoteResponse,
 };
 use faults::{
     Disk, append, entries, entry, heartbeat, id, install, message, settle, snapshot, storage,
@@ -31,6 +31,8 @@ struct Faulty {
     first_index: Option<Result<LogIndex, StorageError>>,
     last_index: Option<Result<LogIndex, StorageError>>,
     snapshot: Option<Result<Snapshot, StorageError>>,
+    /// The answer to a request that goes beyond `snapshot`.
+    later: Option<Result<Snapshot, StorageError>>,
 }
 
 type Node = RawNode<Faulty>;
@@ -77,6 +79,11 @@ impl Storage for Faulty {
 
     fn snapshot(&self, request_index: LogIndex, to: NodeId) -> Result<Snapshot, StorageError> {
         let honest = || self.inner.snapshot(request_index, to);
+        if let (Some(Ok(snapshot)), Some(later)) = (&self.snapshot, &self.later) {
+            if snapshot.last_included.index < request_index {
+                return later.clone();
+            }
+        }
         self.snapshot.clone().unwrap_or_else(honest)
     }
 }
@@ -185,7 +192,7 @@ fn assert_stopped(node: &mut Node, error: &StorageError) {
     assert_eq!(node.campaign(), Err(CampaignError::Halted(halted.clone())));
     assert!(!node.has_ready());
     assert!(node.ready().is_err_and(|error| error == halted));
-    let refused = || Err(AckError::Halted(halted.clone()));
+    let refused = || Err(AcknowledgeError::Halted(halted.clone()));
     assert_eq!(node.persisted(1), refused());
     assert_eq!(node.applied(LogIndex(1)), refused());
     node.report_unreachable(id(2));
@@ -376,6 +383,8 @@ fn ready_waits_for_committed_entries_that_are_fetched() {
     assert_eq!(node.halted(), None);
     assert_eq!(node.last_applied(), LogIndex(0));
     node.storage_mut().entries = None;
+    assert!(!node.has_ready(), "it asks again when time has passed");
+    node.tick().expect("no failure");
     assert!(node.has_ready());
     settle(&mut node);
     assert_eq!(node.last_applied(), LogIndex(4));

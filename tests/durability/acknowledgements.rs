@@ -1,6 +1,6 @@
 //! Acknowledgements of entries and snapshots, and what is applied.
 
-use almadia::{AckError, Body, CampaignError, LogIndex, MessageKind};
+use almadia::{AcknowledgeError, Body, CampaignError, LogIndex, MessageKind};
 
 use crate::kinds;
 use crate::nodes::*;
@@ -101,7 +101,7 @@ fn a_snapshot_acknowledgement_waits_for_the_snapshot() {
     assert_eq!(node.campaign(), Err(CampaignError::InstallingSnapshot));
     assert_eq!(
         node.applied(index(5)),
-        Err(AckError::NotPersisted(index(5)))
+        Err(AcknowledgeError::NotPersisted(index(5)))
     );
     persist(&mut node, &ready);
     // What follows the snapshot is applied to it, so not before it is in the state machine.
@@ -210,7 +210,7 @@ fn acknowledgements_are_cumulative() {
     }
     assert_eq!(
         node.persisted(numbers[2] + 1),
-        Err(AckError::NoSuchReady(numbers[2] + 1))
+        Err(AcknowledgeError::NoSuchReady(numbers[2] + 1))
     );
     assert_eq!(node.status().persisted_index, LogIndex::ZERO);
     node.persisted(numbers[1]).unwrap();

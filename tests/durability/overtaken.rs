@@ -217,27 +217,3 @@ fn e12_a_restart_with_more_applied_than_committed() {
     elect(&mut node);
     assert_eq!(node.current_term(), Term(2));
 }
-
-/// A state machine that restored a snapshot before a crash took it from the log is ahead of the
-/// log. A snapshot that is older takes its place all the same, and what lies between is applied
-/// again.
-#[test]
-fn a_snapshot_older_than_what_was_applied_before_the_crash() {
-    let settings = settings(1).applied(index(7));
-    let mut node = open(settings, disk(3, &[1]));
-    node.step(message(
-        2,
-        1,
-        1,
-        Body::InstallSnapshot(snapshot((1, 5), 3).into()),
-    ))
-    .unwrap();
-    let ready = take(&mut node);
-    assert_eq!(ready.applies_to(), Some(index(5)));
-    persist(&mut node, &ready);
-    node.applied(index(5)).unwrap();
-    assert_eq!(node.last_applied(), index(5));
-    let output = tell(&mut node, 2, 1, append((1, 5), &[1, 1, 1], 8));
-    let expected = [6, 7, 8].map(|at| LogId::new(1, at));
-    assert_eq!(output.applied_ids(), expected);
-}

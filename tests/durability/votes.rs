@@ -152,6 +152,50 @@ fn b02_request_vote_leaves_at_once_and_the_own_vote_counts_later() {
     assert_eq!(node.role(), RoleKind::Leader);
 }
 
+/// B02: RequestVote speaks for the log that it names. Entry 1 is not on the disk yet: a vote given
+/// for it could arrive after a crash has taken it, and elect the node without it.
+#[test]
+fn b02_request_vote_waits_for_the_log_that_it_names() {
+    let mut node = follower(1, 3, &[]);
+    node.step(message(2, 1, 1, append((0, 0), &[1], 0)))
+        .unwrap();
+    let entries = take(&mut node);
+    node.campaign().unwrap();
+    let ready = take(&mut node);
+    assert!(ready.messages.is_empty());
+    let waiting = kinds(&ready.messages_after_persist);
+    assert_eq!(waiting, [MessageKind::RequestVote; 2]);
+    persist(&mut node, &entries);
+    persist(&mut node, &ready);
+
+    // With the log on the disk, the next one leaves at once.
+    node.campaign().unwrap();
+    assert_eq!(
+        kinds(&take(&mut node).messages),
+        [MessageKind::RequestVote; 2]
+    );
+}
+
+/// A disk that takes longer than the election timeout does not keep a node from leading.
+#[test]
+fn a_slow_disk_delays_an_election_and_does_not_prevent_it() {
+    let mut node = open(Config::builder(id(1)), disk(1, &[]));
+    let mut writing = std::collections::VecDeque::new();
+    for now in 0..200 {
+        node.tick().unwrap();
+        while let Some(ready) = node.ready().unwrap() {
+            writing.push_back((now + 25, ready));
+        }
+        while writing.front().is_some_and(|(done, _)| *done <= now) {
+            persist(&mut node, &writing.pop_front().unwrap().1);
+        }
+    }
+    assert_eq!(
+        (node.role(), node.current_term()),
+        (RoleKind::Leader, Term(1))
+    );
+}
+
 /// A cluster of one does not lead before its vote is on the disk either.
 #[test]
 fn a_single_voter_leads_when_its_vote_is_durable() {

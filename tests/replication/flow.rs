@@ -296,7 +296,7 @@ fn b44_positions_at_the_end_of_the_range() {
         assert!(matches!(result, Err(StepError::OutOfRange { .. })));
     }
     tell(&mut node, 2, almadia::Term::MAX.0, heartbeat(0));
-    assert_eq!(node.campaign(), Err(almadia::CampaignError::NoTermLeft));
+    assert_eq!(node.campaign(), Err(almadia::CampaignError::NothingLeft));
 }
 
 /// B44: a window of no messages would never send anything, and is refused when the settings are

@@ -85,9 +85,10 @@ fn is_covered(sender: &Host, message: &Message) -> bool {
         }
         Body::RequestVoteResponse(VoteResponse::Refused { .. })
         | Body::PreVoteResponse(VoteResponse::Refused { .. }) => current_term >= message.term,
-        // A pre-vote is granted for a term to come; a later one of the granter's may come of it.
-        Body::PreVoteResponse(VoteResponse::Granted) => current_term <= message.term || is_later,
-        Body::RequestVote(_)
+        // It speaks for the log that it names.
+        Body::RequestVote(request) => is_later || last_of(durable) >= request.last_log,
+        // A pre-vote is granted for a term to come, and promises nothing.
+        Body::PreVoteResponse(VoteResponse::Granted)
         | Body::PreVote(_)
         | Body::AppendEntriesResponse(
             AppendEntriesResponse::Rejected { .. }
