@@ -135,3 +135,27 @@ fn the_papers_stay_readable() {
         assert!(lines <= most, "{name} has {lines} lines");
     }
 }
+
+/// A path in back quotes that ends in `/` or in a file's ending, from the root or from `src/`.
+#[test]
+fn the_papers_name_only_files_that_exist() {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/deviations.md",
+    ] {
+        let text = fs::read_to_string(root().join(name)).expect("the paper");
+        for path in text.split('`').skip(1).step_by(2) {
+            let is_path = path.ends_with('/') || path.ends_with(".rs") || path.ends_with(".md");
+            if !is_path || path.contains(['*', '{', ' ']) {
+                continue;
+            }
+            let places = ["", "src", "src/raft"].map(|folder| root().join(folder).join(path));
+            assert!(
+                places.iter().any(|place| place.exists()),
+                "{name} names {path}"
+            );
+        }
+    }
+}

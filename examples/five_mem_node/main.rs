@@ -196,3 +196,55 @@ fn differences(reports: &[Report], expected: &StateMachine) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    //! The verdict: what `differences` says of nodes that do not agree.
+
+    use almadia::{LogIndex, NodeId, RoleKind, Term};
+
+    use super::*;
+
+    fn machine(value: &str) -> StateMachine {
+        let mut machine = StateMachine::default();
+        let command = Command::parse(&format!("put key {value}")).expect("a sound command");
+        machine.apply(1, command);
+        machine
+    }
+
+    fn reports(last_state: Option<StateMachine>, last_applied: u64) -> Vec<Report> {
+        let report = |node, state, applied| Report {
+            node: NodeId::new(node).expect("not zero"),
+            role: RoleKind::Follower,
+            term: Term(1),
+            commit_index: LogIndex(applied),
+            applied: LogIndex(applied),
+            state,
+        };
+        let mut reports: Vec<Report> = (1..cluster::NODES)
+            .map(|node| report(node, Some(machine("a")), 7))
+            .collect();
+        reports.push(report(cluster::NODES, last_state, last_applied));
+        reports
+    }
+
+    #[test]
+    fn equal_nodes_have_no_difference() {
+        assert!(differences(&reports(Some(machine("a")), 7), &machine("a")).is_empty());
+    }
+
+    #[test]
+    fn every_way_to_disagree_is_named() {
+        let found = differences(&reports(Some(machine("b")), 7), &machine("a"));
+        assert_eq!(
+            found,
+            ["node 5 differs first at `set key b`, which should be `set key a`"]
+        );
+        let found = differences(&reports(Some(machine("a")), 6), &machine("a"));
+        assert_eq!(found, ["node 5 has applied entries up to 6 only"]);
+        let found = differences(&reports(None, 7), &machine("a"));
+        assert_eq!(found, ["node 5 has not told its state"]);
+        let found = differences(&reports(Some(machine("a")), 7)[..4], &machine("a"));
+        assert_eq!(found, ["only 4 of 5 nodes have reported"]);
+    }
+}

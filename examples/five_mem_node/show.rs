@@ -23,7 +23,7 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the number of answered commands is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long the nodes may take to agree once all commands are answered.
+/// How long nothing may move before the nodes are judged by what they have come to.
 const AGREEMENT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Everything on stage.
@@ -42,6 +42,8 @@ pub(crate) struct Show {
     wants_state: bool,
     next_report: Instant,
     next_progress: Instant,
+    /// When something moved last.
+    last_progress: Instant,
 }
 
 impl Show {
@@ -58,6 +60,7 @@ impl Show {
             wants_state: false,
             next_report: now,
             next_progress: now + PROGRESS_INTERVAL,
+            last_progress: now,
         }
     }
 
@@ -197,19 +200,27 @@ impl Show {
         })
     }
 
-    /// Waits until all nodes have applied the same entries, or have had time enough.
+    /// Waits until all nodes have applied the same entries, or nothing moves any more. Then asks each
+    /// for its state, once: with many keys that is much to tell.
     fn wait_for_agreement(&mut self) -> Result<Vec<Report>, AnyError> {
-        let deadline = Instant::now() + AGREEMENT_PATIENCE;
         self.reports.clear();
-        self.wants_state = true;
         self.wait_until("all nodes to apply the same entries", |show| {
             let reports = || show.reports.values();
             let ends = reports().flat_map(|report| [report.commit_index, report.applied]);
-            let complete = reports().filter(|report| report.state.is_some()).count();
-            let is_agreed = complete as u64 == NODES
+            let is_agreed = show.reports.len() as u64 == NODES
                 && ends.clone().min() == ends.max()
                 && reports().any(|report| report.role == RoleKind::Leader);
-            is_agreed || Instant::now() > deadline
+            is_agreed || show.last_progress.elapsed() > AGREEMENT_PATIENCE
+        })?;
+        self.reports.clear();
+        self.wants_state = true;
+        self.next_report = Instant::now();
+        self.wait_until("the nodes to tell their states", |show| {
+            let states = show
+                .reports
+                .values()
+                .filter(|report| report.state.is_some());
+            states.count() as u64 == NODES || show.last_progress.elapsed() > AGREEMENT_PATIENCE
         })?;
         let reports = std::mem::take(&mut self.reports).into_values().collect();
         for id in self.cluster.running() {
@@ -226,25 +237,35 @@ impl Show {
         purpose: &'static str,
         condition: impl Fn(&Self) -> bool,
     ) -> Result<(), AnyError> {
+        self.last_progress = Instant::now();
         self.watchdog.all_is_well(purpose);
         loop {
             self.client.send(&self.cluster);
             if condition(self) {
                 return Ok(());
             }
-            let answered = self.client.answered();
+            let before = self.distance();
             self.take_events(EVENT_PATIENCE)?;
             self.ask_for_reports()?;
-            if self.client.answered() > answered {
+            if self.distance() > before {
+                self.last_progress = Instant::now();
                 self.watchdog.all_is_well(purpose);
             }
         }
     }
 
+    /// How far everything has come, as one number that grows while anything moves.
+    fn distance(&self) -> u64 {
+        let applied = self.reports.values().map(|report| report.applied.0);
+        applied.sum::<u64>() + self.client.answered()
+    }
+
     fn ask_for_reports(&mut self) -> Result<(), AnyError> {
         let now = Instant::now();
         if now >= self.next_report {
-            self.next_report = now + REPORT_INTERVAL;
+            // A state is asked for once.
+            let once = self.wants_state.then_some(AGREEMENT_PATIENCE);
+            self.next_report = now + once.unwrap_or(REPORT_INTERVAL);
             self.cluster.check_threads()?;
             let with_state = self.wants_state;
             for id in self.cluster.running() {
