@@ -1,10 +1,34 @@
 //! Runs the example programs from end to end, as a reader of the examples would.
 //!
-//! Owns what they print and how they exit. `cargo test` builds the examples before it runs this.
+//! Owns what they print and how they exit, and the verdict of `five_mem_node` on nodes that do not
+//! agree. `cargo test` builds the examples before it runs this.
+
+#![allow(
+    dead_code,
+    reason = "the verdict is tested with the parts of the example that it needs"
+)]
+
+#[path = "../examples/five_mem_node/cluster.rs"]
+mod cluster;
+#[path = "../examples/five_mem_node/command.rs"]
+mod command;
+#[path = "../examples/five_mem_node/machine.rs"]
+mod machine;
+#[path = "../examples/five_mem_node/node.rs"]
+mod node;
+#[path = "../examples/five_mem_node/verdict.rs"]
+mod verdict;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+use almadia::{LogIndex, NodeId, RoleKind, Term};
+
+use crate::cluster::NODES;
+use crate::machine::StateMachine;
+use crate::node::Report;
+use crate::verdict::differences;
 
 /// The built example of this name, in the profile of this test.
 fn example(name: &str) -> PathBuf {
@@ -185,4 +209,49 @@ fn single_mem_node_prints_its_sum() {
     let (stdout, stderr) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("sum 5050"), "{stdout}");
+}
+
+// --- The verdict ---
+
+fn machine(value: &str) -> StateMachine {
+    let mut machine = StateMachine::default();
+    let command = command::Command::parse(&format!("put key {value}")).expect("a sound command");
+    machine.apply(1, command);
+    machine
+}
+
+fn reports(last_state: Option<StateMachine>, last_applied: u64) -> Vec<Report> {
+    let report = |node, state, applied| Report {
+        node: NodeId::new(node).expect("not zero"),
+        role: RoleKind::Follower,
+        term: Term(1),
+        commit_index: LogIndex(applied),
+        applied: LogIndex(applied),
+        state,
+    };
+    let mut reports: Vec<Report> = (1..NODES)
+        .map(|node| report(node, Some(machine("a")), 7))
+        .collect();
+    reports.push(report(NODES, last_state, last_applied));
+    reports
+}
+
+#[test]
+fn equal_nodes_have_no_difference() {
+    assert!(differences(&reports(Some(machine("a")), 7), &machine("a")).is_empty());
+}
+
+#[test]
+fn every_way_to_disagree_is_named() {
+    let found = differences(&reports(Some(machine("b")), 7), &machine("a"));
+    assert_eq!(
+        found,
+        ["node 5 differs first at `set key b`, which should be `set key a`"]
+    );
+    let found = differences(&reports(Some(machine("a")), 6), &machine("a"));
+    assert_eq!(found, ["node 5 has applied entries up to 6 only"]);
+    let found = differences(&reports(None, 7), &machine("a"));
+    assert_eq!(found, ["node 5 has not told its state"]);
+    let found = differences(&reports(Some(machine("a")), 7)[..4], &machine("a"));
+    assert_eq!(found, ["only 4 of 5 nodes have reported"]);
 }

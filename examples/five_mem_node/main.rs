@@ -5,8 +5,7 @@
 //! that has missed too much is brought back by a snapshot. At the end all five must agree.
 //!
 //! Read `node.rs` for the run loop of a node, `machine.rs` and `client.rs` for how every command
-//! counts exactly once, and `show.rs` for what happens when. This file owns the command line and
-//! the verdict.
+//! counts exactly once, and `show.rs` for what happens when. This file owns the command line.
 
 mod client;
 mod cluster;
@@ -14,6 +13,7 @@ mod command;
 mod machine;
 mod node;
 mod show;
+mod verdict;
 mod watchdog;
 
 use std::fs::File;
@@ -23,9 +23,9 @@ use std::process::ExitCode;
 
 use crate::client::Client;
 use crate::command::{Command, built_in_workload, read_commands};
-use crate::machine::StateMachine;
 use crate::node::{AnyError, Report};
 use crate::show::Show;
+use crate::verdict::differences;
 use crate::watchdog::Watchdog;
 
 const USAGE: &str = "\
@@ -160,91 +160,5 @@ fn hash(report: &Report) -> String {
     match &report.state {
         Some(state) => format!("{:016x}", state.hash()),
         None => "unknown".to_owned(),
-    }
-}
-
-/// In what the nodes differ from each other, and from what the commands alone lead to.
-fn differences(reports: &[Report], expected: &StateMachine) -> Vec<String> {
-    let mut found = Vec::new();
-    let present = reports.len() as u64;
-    if present < cluster::NODES {
-        found.push(format!(
-            "only {present} of {} nodes have reported",
-            cluster::NODES
-        ));
-    }
-    let furthest = reports.iter().map(|report| report.applied).max();
-    for report in reports {
-        let node = report.node;
-        if Some(report.applied) < furthest {
-            found.push(format!(
-                "node {node} has applied entries up to {} only",
-                report.applied
-            ));
-        }
-        let difference = report
-            .state
-            .as_ref()
-            .map(|state| state.first_difference(expected));
-        match difference {
-            None => found.push(format!("node {node} has not told its state")),
-            Some(None) => {}
-            Some(Some((actual, expected))) => found.push(format!(
-                "node {node} differs first at `{actual}`, which should be `{expected}`"
-            )),
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    //! The verdict: what `differences` says of nodes that do not agree.
-
-    use almadia::{LogIndex, NodeId, RoleKind, Term};
-
-    use super::*;
-
-    fn machine(value: &str) -> StateMachine {
-        let mut machine = StateMachine::default();
-        let command = Command::parse(&format!("put key {value}")).expect("a sound command");
-        machine.apply(1, command);
-        machine
-    }
-
-    fn reports(last_state: Option<StateMachine>, last_applied: u64) -> Vec<Report> {
-        let report = |node, state, applied| Report {
-            node: NodeId::new(node).expect("not zero"),
-            role: RoleKind::Follower,
-            term: Term(1),
-            commit_index: LogIndex(applied),
-            applied: LogIndex(applied),
-            state,
-        };
-        let mut reports: Vec<Report> = (1..cluster::NODES)
-            .map(|node| report(node, Some(machine("a")), 7))
-            .collect();
-        reports.push(report(cluster::NODES, last_state, last_applied));
-        reports
-    }
-
-    #[test]
-    fn equal_nodes_have_no_difference() {
-        assert!(differences(&reports(Some(machine("a")), 7), &machine("a")).is_empty());
-    }
-
-    #[test]
-    fn every_way_to_disagree_is_named() {
-        let found = differences(&reports(Some(machine("b")), 7), &machine("a"));
-        assert_eq!(
-            found,
-            ["node 5 differs first at `set key b`, which should be `set key a`"]
-        );
-        let found = differences(&reports(Some(machine("a")), 6), &machine("a"));
-        assert_eq!(found, ["node 5 has applied entries up to 6 only"]);
-        let found = differences(&reports(None, 7), &machine("a"));
-        assert_eq!(found, ["node 5 has not told its state"]);
-        let found = differences(&reports(Some(machine("a")), 7)[..4], &machine("a"));
-        assert_eq!(found, ["only 4 of 5 nodes have reported"]);
     }
 }
