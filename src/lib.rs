@@ -63,8 +63,8 @@
 //! | the log is compacted | the snapshot that covers it, and a hard state that has committed it |
 //!
 //! The node keeps these rules, provided that the embedder fulfils [`Ready`] in order and
-//! acknowledges only what is true. Compaction and the restoring of a snapshot are the embedder's own
-//! duty.
+//! acknowledges only what is true. Compaction and the restoring of a snapshot are the embedder's
+//! own duty.
 //!
 //! The same output serves synchronous and asynchronous disks. With an asynchronous one, do not call
 //! [`RawNode::advance`]: keep calling [`RawNode::ready`], and report [`RawNode::persisted`] and
@@ -73,9 +73,9 @@
 //! # Errors
 //!
 //! By who is to blame. A peer or the network: [`StepError`]; the node is exactly as it was. The
-//! embedder: [`ProposeError`], [`CampaignError`], [`AcknowledgeError`], [`ChangeError`], [`ConfigError`].
-//! The embedder's storage: [`StartError`], [`Halted`]. A bug of this crate: an assertion, in
-//! release builds too.
+//! embedder: [`ProposeError`], [`CampaignError`], [`AcknowledgeError`], [`ChangeError`],
+//! [`ConfigError`]. The embedder's storage: [`StartError`], [`Halted`]. A bug of this crate: an
+//! assertion, in release builds too.
 //!
 //! # Time and chance
 //!

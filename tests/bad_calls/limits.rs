@@ -125,3 +125,37 @@ fn a_membership_is_consistent_or_not_made() {
     let empty = Membership::try_from(&ConfState::default());
     assert!(empty.is_ok_and(|membership| membership.is_empty()));
 }
+
+/// `Storage` is object-safe, and a node takes one behind a pointer.
+#[test]
+fn a_storage_may_be_of_a_kind_that_is_known_at_run_time_only() {
+    let memory = MemStorage::with_voters([id(1)]);
+    let boxed: Box<dyn Storage> = Box::new(memory.clone());
+    let shared: std::sync::Arc<dyn Storage> = std::sync::Arc::new(memory.clone());
+    let mut one = RawNode::new(Config::new(id(1)), boxed).expect("a good start");
+    let mut other = RawNode::new(Config::new(id(1)), shared).expect("a good start");
+    let mut third = RawNode::new(Config::new(id(1)), &memory).expect("a good start");
+    assert_eq!(one.campaign(), Ok(()));
+    assert_eq!(other.campaign(), Ok(()));
+    assert_eq!(third.campaign(), Ok(()));
+    assert_eq!(one.status(), other.status());
+    assert_eq!(one.status(), third.status());
+}
+
+/// The last index is taken by nobody: neither by a proposal nor by the entry that opens a term.
+#[test]
+fn a_log_that_is_as_long_as_can_be_takes_no_entry() {
+    let last = LogIndex::MAX.0;
+    let at_the_end = MemStorage::with_snapshot(snapshot(1, last, ConfState::of_voters([id(1)])));
+    let mut node = open(1, at_the_end, false);
+    assert_eq!(node.campaign(), Err(CampaignError::NothingLeft));
+
+    let nearly = MemStorage::with_snapshot(snapshot(1, last - 1, ConfState::of_voters([id(1)])));
+    let mut node = open(1, nearly, false);
+    node.campaign().expect("one index is left");
+    settle(&mut node);
+    assert_eq!(node.last_log().index, LogIndex::MAX);
+    let before = node.clone();
+    assert_eq!(node.propose("", "x"), Err(ProposeError::NoIndexLeft));
+    assert_eq!(before, node);
+}
