@@ -32,6 +32,27 @@ pub struct Config {
     /// Whether a leader steps down that has not heard from a quorum for an election timeout
     /// (Thesis 6.2). Default true.
     pub(crate) check_quorum: bool,
+    /// Whether [`RawNode::lease_read`](crate::RawNode::lease_read) may answer without asking the
+    /// peers (Thesis 6.4.1). It must be the same on all nodes of a cluster: a node with leases
+    /// grants no vote for an election timeout after it has heard from a leader, also if it was
+    /// restarted in between, and so each restart costs one. Needs `check_quorum`. Default false.
+    pub(crate) lease_reads: bool,
+    /// A leader's lease ends this many ticks before the election timeout of the quorum that
+    /// acknowledged it could pass. One tick makes up for the moment within a tick at which things
+    /// happen; the rest is how much slower the leader's clock may be than a follower's: by
+    /// `(lease_margin_ticks - 1) / election_timeout_ticks`. Default 2.
+    pub(crate) lease_margin_ticks: u32,
+    /// The most reads that wait at this node for their index, its own and those that peers have
+    /// forwarded to it, each counted apart. Default 4096.
+    pub(crate) max_pending_reads: usize,
+    /// How often this node was started before: a different number at each start. By it, answers
+    /// to reads that were forwarded in an earlier life are told from those of this one. Default
+    /// zero, which is right for nodes that never forward reads or never restart.
+    pub(crate) incarnation: u32,
+    /// How much this node is preferred as a leader. For a few election timeouts a voter refuses a
+    /// candidate of lower priority than its own whose log is no more up-to-date than its own.
+    /// Default zero.
+    pub(crate) priority: i64,
     /// The most bytes of entries in one message, counted as
     /// [`Entry::size_bytes`](crate::Entry::size_bytes). One entry always fits. Default 1 MiB.
     pub(crate) max_message_bytes: u64,
@@ -40,11 +61,20 @@ pub struct Config {
     /// A peer is sent no more entries while this many bytes of them are on their way. The last
     /// message may go beyond it by part of one entry. Default 16 MiB.
     pub(crate) max_inflight_bytes: u64,
-    /// A leader takes no proposal that would bring the uncommitted ones of its term over this many
-    /// bytes; one proposal always fits. Default 64 MiB.
+    /// A leader takes no proposal that would bring the uncommitted entries of its log, those of
+    /// earlier terms included, over this many bytes. One proposal always fits, where nothing is
+    /// uncommitted. Default 64 MiB.
     pub(crate) max_uncommitted_bytes: u64,
-    /// The most bytes of committed entries in one `Ready`; one entry always fits. Default 16 MiB.
+    /// The most bytes of committed entries in one `Ready`, and in all that were handed out and not
+    /// reported as applied. The last entry may go beyond it. Default 16 MiB.
     pub(crate) max_committed_bytes_per_ready: u64,
+    /// How many entries beyond those persisted here may be handed out to be applied, once they are
+    /// committed: on the disks of a quorum, though not on this one. Then the state machine may be
+    /// ahead of the log after a crash. Default zero.
+    pub(crate) max_apply_unpersisted_entries: u64,
+    /// Whether a leader tells a new commit index only with entries and heartbeats, and not in
+    /// messages of its own. Followers apply later, and fewer messages travel. Default false.
+    pub(crate) skip_commit_broadcast: bool,
     /// How many bytes of entries the node keeps in memory for peers and for the apply, beyond
     /// those that are not persisted yet. What does not fit is read back from the `Storage`.
     /// Default 16 MiB.
@@ -67,11 +97,18 @@ impl Config {
                 max_election_timeout_ticks: 20,
                 pre_vote: true,
                 check_quorum: true,
+                lease_reads: false,
+                lease_margin_ticks: 2,
+                max_pending_reads: 4096,
+                incarnation: 0,
+                priority: 0,
                 max_message_bytes: 1 << 20,
                 max_inflight_messages: 256,
                 max_inflight_bytes: 16 << 20,
                 max_uncommitted_bytes: 64 << 20,
                 max_committed_bytes_per_ready: 16 << 20,
+                max_apply_unpersisted_entries: 0,
+                skip_commit_broadcast: false,
                 max_tail_bytes: 16 << 20,
                 applied: LogIndex::ZERO,
                 seed: 0,
@@ -102,6 +139,12 @@ pub enum ConfigError {
     /// Nothing could ever be sent.
     #[error("max_inflight_messages must be at least 1")]
     NoInflightMessages,
+    /// Without a quorum check a leader keeps no lease.
+    #[error("lease_reads needs check_quorum")]
+    LeaseWithoutCheckQuorum,
+    /// The lease would be over before it begins, or would last too long.
+    #[error("lease_margin_ticks must be at least 1 and less than election_timeout_ticks")]
+    LeaseMarginOutOfRange,
     /// The start position is out of range.
     #[error("applied must be at most LogIndex::MAX")]
     AppliedOutOfRange,
@@ -131,11 +174,18 @@ impl ConfigBuilder {
         max_election_timeout_ticks: u32,
         pre_vote: bool,
         check_quorum: bool,
+        lease_reads: bool,
+        lease_margin_ticks: u32,
+        max_pending_reads: usize,
+        incarnation: u32,
+        priority: i64,
         max_message_bytes: u64,
         max_inflight_messages: usize,
         max_inflight_bytes: u64,
         max_uncommitted_bytes: u64,
         max_committed_bytes_per_ready: u64,
+        max_apply_unpersisted_entries: u64,
+        skip_commit_broadcast: bool,
         max_tail_bytes: u64,
         applied: LogIndex,
         seed: u64,
@@ -159,6 +209,14 @@ impl ConfigBuilder {
         }
         if config.max_inflight_messages == 0 {
             return Err(ConfigError::NoInflightMessages);
+        }
+        if config.lease_reads && !config.check_quorum {
+            return Err(ConfigError::LeaseWithoutCheckQuorum);
+        }
+        if config.lease_reads
+            && !(1..config.election_timeout_ticks).contains(&config.lease_margin_ticks)
+        {
+            return Err(ConfigError::LeaseMarginOutOfRange);
         }
         if config.applied > LogIndex::MAX {
             return Err(ConfigError::AppliedOutOfRange);

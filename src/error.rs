@@ -175,9 +175,18 @@ pub enum StepError {
     /// Forwarded proposals were refused.
     #[error("the forwarded proposals are refused: {0}")]
     Propose(ProposeError),
-    /// This version does not handle the kind.
-    #[error("{0} is not supported")]
-    Unsupported(MessageKind),
+    /// A forwarded read was refused.
+    #[error("the forwarded read is refused: {0}")]
+    Read(ReadError),
+    /// A forwarded leader transfer was refused.
+    #[error("the forwarded leader transfer is refused: {0}")]
+    Transfer(TransferError),
+    /// A peer answers a heartbeat that this leader never sent.
+    #[error("node {from} answers a heartbeat that was never sent")]
+    UnknownHeartbeat {
+        /// The sender.
+        from: NodeId,
+    },
 }
 
 impl From<StorageError> for StepError {
@@ -211,6 +220,12 @@ pub enum ProposeError {
         /// Who does, if known.
         leader: Option<NodeId>,
     },
+    /// The leader is handing leadership over; try again when that has ended.
+    #[error("leadership is being transferred")]
+    Transferring,
+    /// The leader was removed or has lost its vote, and waits for somebody to take over.
+    #[error("this node leads, but votes no more, and is about to step down")]
+    Removed,
     /// The uncommitted proposals would exceed
     /// [`Config::max_uncommitted_bytes`](crate::Config::max_uncommitted_bytes).
     #[error("too many bytes are proposed and not committed; wait for some to commit")]
@@ -245,9 +260,115 @@ pub enum CampaignError {
     /// A committed membership change has not been applied yet, so it does not know who votes.
     #[error("a committed membership change has not been applied yet")]
     UnappliedChange,
+    /// With [`Config::lease_reads`](crate::Config::lease_reads): it may have acknowledged a
+    /// leader's lease, which is not over.
+    #[error("a leader's lease may last for {ticks} more ticks")]
+    BoundByLease {
+        /// For how many more ticks.
+        ticks: u32,
+    },
     /// There is no later term, or no index for the entry that opens one.
     #[error("there is no term after the current one, or no index after the last")]
     NothingLeft,
+}
+
+/// Why a leader transfer was not begun.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// This node does not lead, and knows nobody who does.
+    #[error("no leader is known")]
+    NoLeader,
+    /// A peer asked this node, which does not lead.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// The node that is to lead leads already.
+    #[error("node {0} leads already")]
+    AlreadyLeader(NodeId),
+    /// The node that is to lead has no vote.
+    #[error("node {0} is no voter")]
+    NotAVoter(NodeId),
+    /// The leader is about to step down for good, and whoever can takes over.
+    #[error("this node leads, but votes no more, and is about to step down")]
+    Removed,
+}
+
+/// How a leader transfer has ended that was asked for on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransferOutcome {
+    /// The node that was to lead.
+    pub transferee: NodeId,
+    /// Whether it does.
+    pub result: Result<(), TransferFailure>,
+}
+
+/// Why a leader transfer has failed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransferFailure {
+    /// It took too long; who leads is not known here, or still the same node.
+    #[error("the transfer took too long")]
+    TimedOut,
+    /// Somebody else has become the leader.
+    #[error("node {0} has become the leader")]
+    OtherLeader(NodeId),
+    /// The node that was to lead has lost its vote meanwhile.
+    #[error("the node that was to lead is no voter any more")]
+    NotAVoter,
+    /// Another transfer was asked for.
+    #[error("another transfer was asked for")]
+    Superseded,
+}
+
+/// Why a read was not taken.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// This node does not lead, and knows nobody who does.
+    #[error("no leader is known")]
+    NoLeader,
+    /// A peer asked this node, which does not lead. The peer asks again when it hears the leader.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// [`Config::max_pending_reads`](crate::Config::max_pending_reads) reads wait already.
+    #[error("too many reads are waiting")]
+    TooManyPending,
+}
+
+/// Why a read that was taken is not answered.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadDropped {
+    /// Nobody could confirm it in time. It may be asked again.
+    #[error("no leader has confirmed the read in time")]
+    TimedOut,
+}
+
+/// Why no snapshot was asked for.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestSnapshotError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// Nobody is known to ask: this node leads itself, or knows no leader.
+    #[error("there is no leader to ask")]
+    NoLeader,
+    /// One is being installed.
+    #[error("a snapshot is being installed")]
+    InstallingSnapshot,
 }
 
 /// Why an acknowledgement was refused.

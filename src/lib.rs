@@ -119,18 +119,19 @@ pub use bytes::Bytes;
 pub use crate::config::{Config, ConfigBuilder, ConfigError};
 pub use crate::entry::{Entries, Entry, Payload, Snapshot};
 pub use crate::error::{
-    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
+    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, ReadDropped, ReadError,
+    RequestSnapshotError, StartError, StepError, TransferError, TransferFailure, TransferOutcome,
 };
 pub use crate::membership::{
     ChangeForm, ConfState, MemberChange, Membership, MembershipChange, MembershipError, Transition,
 };
 pub use crate::message::{
     AppendEntries, AppendEntriesResponse, Body, Heartbeat, HeartbeatResponse, Message, MessageKind,
-    Proposal, ReadIndexResponse, RequestVote, VoteResponse,
+    Proposal, ReadIndexResponse, RequestVote, Token, VoteResponse,
 };
-pub use crate::progress::{Inflight, Progress, ProgressState};
+pub use crate::progress::{Inflight, Progress, ProgressState, Window};
 pub use crate::raw_node::{RawNode, SnapshotStatus};
-pub use crate::ready::Ready;
+pub use crate::ready::{ReadState, Ready};
 pub use crate::status::{RoleKind, Status};
 pub use crate::storage::{
     EntriesRequest, InitialState, MemStorage, MemStorageError, Purpose, Storage, StorageError,

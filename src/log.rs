@@ -7,6 +7,7 @@
 mod unpersisted;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use self::unpersisted::Tail;
@@ -21,6 +22,9 @@ struct Incoming {
     snapshot: Snapshot,
     handed_out: bool,
 }
+
+/// How much of the log is looked at in one go, in bytes.
+const SCAN_STRIDE_BYTES: u64 = 1 << 20;
 
 /// What came of an attempt to read entries.
 #[derive(Debug)]
@@ -46,6 +50,10 @@ pub(crate) struct Log<S> {
     handed_out: LogIndex,
     /// The last index handed out to be applied.
     applying: LogIndex,
+    /// What was handed out to be applied and not reported as applied: each batch's last index and
+    /// bytes.
+    outstanding: VecDeque<(LogIndex, u64)>,
+    outstanding_bytes: u64,
     /// The last index that the embedder reported as applied (*lastApplied*).
     last_applied: LogIndex,
     /// `Storage` could not give the entries to apply; it is asked again after the next tick.
@@ -56,11 +64,13 @@ impl<S: Storage> Log<S> {
     /// Reads the bounds of the log.
     ///
     /// `applied` may be beyond the commit index, which need not have been persisted when the
-    /// state machine was.
+    /// state machine was. If entries may be applied before they are persisted (`unpersisted`), it
+    /// may be beyond the log.
     pub(crate) fn open(
         storage: S,
         hard_state: &HardState,
         applied: LogIndex,
+        unpersisted: bool,
     ) -> Result<Self, StartError> {
         let first_index = storage.first_index()?;
         let last_index = storage.last_index()?;
@@ -88,15 +98,20 @@ impl<S: Storage> Log<S> {
             });
         }
         let applied = applied.max(before_first.index);
-        if applied > last_index {
+        if applied > last_index && !unpersisted {
             return Err(StartError::AppliedBeyondLog {
                 applied,
                 last_index,
             });
         }
         // What is applied is committed, whether or not that was persisted; and those who need this
-        // node's word for it may have nobody else to ask.
-        let commit_index = commit_index.max(applied);
+        // node's word for it may have nobody else to ask. But the log may hold something else there
+        // if what was applied had not been persisted.
+        let commit_index = if unpersisted {
+            commit_index
+        } else {
+            commit_index.max(applied)
+        };
         Ok(Self {
             storage,
             tail: Tail::starting_at(last_index.next()),
@@ -106,6 +121,8 @@ impl<S: Storage> Log<S> {
             commit_index,
             handed_out: last_index,
             applying: applied,
+            outstanding: VecDeque::new(),
+            outstanding_bytes: 0,
             last_applied: applied,
             apply_waits: false,
         })
@@ -276,7 +293,7 @@ impl<S: Storage> Log<S> {
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
         let last = snapshot.last_included;
         assert!(
-            last.index > self.commit_index,
+            last.index >= self.commit_index,
             "a snapshot never takes back what is committed"
         );
         self.tail.restart_at(last.index.next());
@@ -317,7 +334,10 @@ impl<S: Storage> Log<S> {
             .as_mut()
             .filter(|incoming| !incoming.handed_out)?;
         incoming.handed_out = true;
-        self.applying = incoming.snapshot.last_included.index;
+        let index = incoming.snapshot.last_included.index;
+        self.applying = index;
+        // A state machine that is ahead of its log may be taken back, and then goes on from here.
+        self.last_applied = self.last_applied.min(index);
         Some(incoming.snapshot.clone())
     }
 
@@ -331,9 +351,9 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// The last index that may be applied now: committed, and persisted here. Nothing while a
-    /// snapshot is on its way, to the disk or into the state machine, so that what follows it is
-    /// applied to it.
+    /// The last index that may be applied now: committed, and persisted here up to the given
+    /// index, or as much more as is allowed. Nothing while a snapshot is on its way, to the disk or
+    /// into the state machine, so that what follows it is applied to it.
     fn may_apply_to(&self, persisted: LogIndex) -> LogIndex {
         if self.incoming.is_some() || self.last_applied < self.before_first.index {
             return LogIndex::ZERO;
@@ -341,11 +361,14 @@ impl<S: Storage> Log<S> {
         self.commit_index.min(persisted)
     }
 
-    pub(crate) fn has_unapplied(&self, persisted: LogIndex) -> bool {
-        !self.apply_waits && self.applying < self.may_apply_to(persisted)
+    /// Whether there is something to apply that has not been handed out, and room for it: no more
+    /// than about `max_bytes` may be handed out and not reported as applied.
+    pub(crate) fn has_unapplied(&self, persisted: LogIndex, max_bytes: u64) -> bool {
+        let has_room = self.outstanding.is_empty() || self.outstanding_bytes < max_bytes;
+        has_room && !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }
 
-    /// Hands out entries to be applied, once, up to about `max_bytes`.
+    /// Hands out entries to be applied, once.
     pub(crate) fn take_unapplied(
         &mut self,
         persisted: LogIndex,
@@ -353,29 +376,37 @@ impl<S: Storage> Log<S> {
         out: &mut Vec<Entries>,
     ) -> Result<(), StorageError> {
         self.tail.seal();
+        if !self.has_unapplied(persisted, max_bytes) {
+            return Ok(());
+        }
         let last = self.may_apply_to(persisted);
         let first = self.applying.next();
-        if first > last || self.apply_waits {
-            return Ok(());
-        }
+        let room = max_bytes.saturating_sub(self.outstanding_bytes);
         if first >= self.tail.first() {
-            self.applying = self.tail.read(first, last, max_bytes, out);
-            return Ok(());
-        }
-        match self.fetch_from_storage(first, last, max_bytes, Purpose::Apply)? {
-            Fetched::Entries(entries) => {
-                self.applying = entries.last_id().map_or(self.applying, |id| id.index);
-                out.push(entries);
-                Ok(())
+            self.tail.read(first, last, room, out);
+        } else {
+            match self.fetch_from_storage(first, last, room, Purpose::Apply)? {
+                Fetched::Entries(entries) => out.push(entries),
+                Fetched::NotYet => self.apply_waits = true,
+                Fetched::Compacted => {
+                    return Err(StorageError::Contract(
+                        "entries were compacted before they were applied",
+                    ));
+                }
             }
-            Fetched::NotYet => {
-                self.apply_waits = true;
-                Ok(())
-            }
-            Fetched::Compacted => Err(StorageError::Contract(
-                "entries were compacted before they were applied",
-            )),
         }
+        if let Some(last) = out.last().and_then(Entries::last_id) {
+            let bytes = out.iter().map(Entries::size_bytes).sum();
+            self.applying = last.index;
+            self.outstanding.push_back((last.index, bytes));
+            self.outstanding_bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Whether `Storage` is to be asked again.
+    pub(crate) const fn waits_to_ask(&self) -> bool {
+        self.apply_waits
     }
 
     /// Time has passed: what was not there may be there now.
@@ -391,6 +422,13 @@ impl<S: Storage> Log<S> {
 
     pub(crate) fn applied_to(&mut self, index: LogIndex) {
         self.last_applied = self.last_applied.max(index);
+        while let Some(&(last, bytes)) = self.outstanding.front() {
+            if last > index {
+                break;
+            }
+            self.outstanding.pop_front();
+            self.outstanding_bytes -= bytes;
+        }
     }
 
     /// Lets go of entries in memory that are persisted, and that nobody needs (`needed_from` is
@@ -463,6 +501,22 @@ impl<S: Storage> Log<S> {
         Ok(Fetched::Entries(entries.prefix_within(max_bytes)))
     }
 
+    /// The bytes of all entries that are not committed; `None` if `Storage` cannot tell now.
+    pub(crate) fn uncommitted_bytes(&mut self) -> Result<Option<u64>, StorageError> {
+        let mut index = self.commit_index.next();
+        let mut bytes = 0_u64;
+        while index <= self.last.index {
+            match self.fetch(index, SCAN_STRIDE_BYTES, Purpose::Scan)? {
+                Fetched::Entries(entries) => {
+                    bytes = bytes.saturating_add(entries.size_bytes());
+                    index = entries.last_id().map_or(index, |id| id.index).next();
+                }
+                Fetched::Compacted | Fetched::NotYet => return Ok(None),
+            }
+        }
+        Ok(Some(bytes))
+    }
+
     /// The last index that has been compacted away, as `Storage` knows it now.
     pub(crate) fn compacted_through(&self) -> Result<LogIndex, StorageError> {
         Ok(self
@@ -475,11 +529,9 @@ impl<S: Storage> Log<S> {
     /// Whether a committed membership change waits to be applied. A node that does not know the
     /// latest committed membership must not campaign. If it cannot be told now, one may.
     pub(crate) fn has_unapplied_change(&mut self) -> Result<bool, StorageError> {
-        /// How much is looked at in one go, in bytes.
-        const STRIDE_BYTES: u64 = 1 << 20;
         let mut index = self.last_applied.next();
         while index <= self.commit_index {
-            match self.fetch(index, STRIDE_BYTES, Purpose::Scan)? {
+            match self.fetch(index, SCAN_STRIDE_BYTES, Purpose::Scan)? {
                 Fetched::Entries(entries) => {
                     let committed = entries
                         .iter()

@@ -5,11 +5,12 @@
 //! When a change may be proposed and when it takes effect is decided in `raft/reconfigure.rs`.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::quorum::{self, Tally, VoteResult};
+use crate::quorum::{self, GroupedIndex, Tally, VoteResult};
 use crate::types::{LogIndex, NodeId};
 
 /// A membership as it is stored and sent: plain lists that nobody has checked yet.
@@ -239,6 +240,24 @@ impl Membership {
     #[must_use]
     pub fn quorum_index(&self, acknowledged: impl Fn(NodeId) -> LogIndex) -> LogIndex {
         quorum::joint_index(&self.incoming, &self.outgoing, acknowledged).unwrap_or_default()
+    }
+
+    /// The highest index that a quorum has acknowledged, and members of two groups in each half;
+    /// see [`quorum::grouped_index`].
+    #[must_use]
+    pub fn grouped_index(
+        &self,
+        acknowledged: impl Fn(NodeId) -> LogIndex,
+        group: impl Fn(NodeId) -> Option<NonZeroU64>,
+    ) -> GroupedIndex {
+        let halves = [&self.incoming, &self.outgoing].into_iter();
+        halves
+            .filter_map(|half| quorum::grouped_index(half, &acknowledged, &group))
+            .reduce(|first, second| GroupedIndex {
+                index: first.index.min(second.index),
+                spans_groups: first.spans_groups && second.spans_groups,
+            })
+            .unwrap_or_default()
     }
 
     /// How a vote stands.

@@ -56,8 +56,8 @@ pub enum Body {
     TimeoutNow,
     /// Proposals forwarded to the leader; at least one.
     Propose(Vec<Proposal>),
-    /// A read forwarded to the leader (Thesis 6.4); the context is echoed.
-    ReadIndex(Bytes),
+    /// A read forwarded to the leader (Thesis 6.4); the token is echoed.
+    ReadIndex(Token),
     /// The answer to [`Body::ReadIndex`].
     ReadIndexResponse(ReadIndexResponse),
     /// A request, forwarded to the leader, to hand leadership to a node (Thesis 3.10).
@@ -136,13 +136,25 @@ pub enum AppendEntriesResponse {
     TermOutdated,
 }
 
+/// A mark that its receiver echoes and never reads. (On the wire raft-rs's `context`.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// No mark.
+    #[default]
+    None,
+    /// A number, which is what this crate's own nodes send. Costs no allocation.
+    Number(u64),
+    /// Anything else that another implementation may have sent.
+    Bytes(Bytes),
+}
+
 /// Heartbeat: an AppendEntries without a log position (Deviation D2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// The leader's commit index, at most what the receiver has acknowledged.
     pub leader_commit: LogIndex,
-    /// Echoed in the answer; names the read that waits for it, if any.
-    pub context: Bytes,
+    /// Echoed in the answer, from which the leader learns that it led when it sent this.
+    pub token: Token,
 }
 
 /// The answer to a [`Heartbeat`].
@@ -150,8 +162,8 @@ pub struct Heartbeat {
 pub struct HeartbeatResponse {
     /// The receiver's commit index.
     pub commit_index: LogIndex,
-    /// The heartbeat's context.
-    pub context: Bytes,
+    /// The heartbeat's token.
+    pub token: Token,
 }
 
 /// A command on its way to the leader, which gives it a term and an index.
@@ -176,8 +188,8 @@ impl Proposal {
 pub struct ReadIndexResponse {
     /// The read may be answered from a state machine that has applied this index.
     pub read_index: LogIndex,
-    /// The context of the request.
-    pub context: Bytes,
+    /// The token of the request.
+    pub token: Token,
 }
 
 /// The name of a [`Body`] variant, for errors and reports.

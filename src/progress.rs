@@ -7,6 +7,7 @@
 mod inflight;
 
 pub use self::inflight::Inflight;
+use crate::config::Config;
 use crate::types::LogIndex;
 
 /// How entries flow to a peer.
@@ -32,6 +33,15 @@ pub enum ProgressState {
     },
 }
 
+/// How much may be on its way to one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// The most append messages; at least one may always be on its way.
+    pub messages: usize,
+    /// No further entries are sent while so many bytes of them are on their way.
+    pub bytes: u64,
+}
+
 /// The leader's view of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Progress {
@@ -42,6 +52,17 @@ pub struct Progress {
     pub(crate) recently_active: bool,
     /// The highest commit index sent and not known to be lost.
     pub(crate) commit_sent: LogIndex,
+    /// The highest commit index that the peer has told.
+    pub(crate) commit_index: LogIndex,
+    /// The last round of heartbeats that the peer has answered (Thesis 6.4).
+    pub(crate) round_answered: u64,
+    /// `Storage` could not give now what is to be sent, or the peer was too long silent for a
+    /// snapshot: wait for news from either.
+    pub(crate) fetching: bool,
+    /// The peer has asked for a snapshot that reaches at least here.
+    pub(crate) requested_snapshot: Option<LogIndex>,
+    /// In place of that of the `Config`.
+    pub(crate) own_window: Option<Window>,
 }
 
 impl Progress {
@@ -53,6 +74,11 @@ impl Progress {
             state: ProgressState::Probe { awaiting: false },
             recently_active: false,
             commit_sent: LogIndex::ZERO,
+            commit_index: LogIndex::ZERO,
+            round_answered: 0,
+            fetching: false,
+            requested_snapshot: None,
+            own_window: None,
         }
     }
 
@@ -80,6 +106,46 @@ impl Progress {
         self.recently_active
     }
 
+    /// The highest commit index that the peer has told.
+    #[must_use]
+    pub const fn commit_index(&self) -> LogIndex {
+        self.commit_index
+    }
+
+    /// Whether nothing is sent because the `Storage` could not give what is to be sent, or because
+    /// the peer was too long silent to be sent a snapshot.
+    #[must_use]
+    pub const fn is_fetching(&self) -> bool {
+        self.fetching
+    }
+
+    /// The window that is in force.
+    #[must_use]
+    pub fn window(&self, config: &Config) -> Window {
+        self.own_window.unwrap_or(Window {
+            messages: config.max_inflight_messages,
+            bytes: config.max_inflight_bytes,
+        })
+    }
+
+    /// The peer has answered, and tells its commit index.
+    pub(crate) fn heard_of_commit(&mut self, commit_index: LogIndex) {
+        self.recently_active = true;
+        self.commit_index = self.commit_index.max(commit_index);
+    }
+
+    /// The peer has asked for a snapshot. One that is on its way may do.
+    pub(crate) fn snapshot_requested(&mut self, request_index: LogIndex) {
+        let is_coming =
+            matches!(self.state, ProgressState::Snapshot { pending } if pending >= request_index);
+        if !is_coming {
+            self.requested_snapshot = Some(request_index);
+            if matches!(self.state, ProgressState::Snapshot { .. }) {
+                self.become_probe(self.match_index.next());
+            }
+        }
+    }
+
     pub(crate) fn become_probe(&mut self, next_index: LogIndex) {
         self.next_index = next_index.max(self.match_index.next());
         self.state = ProgressState::Probe { awaiting: false };
@@ -95,6 +161,7 @@ impl Progress {
 
     pub(crate) fn become_snapshot(&mut self, pending: LogIndex) {
         self.next_index = pending.max(self.match_index).next();
+        self.requested_snapshot = None;
         self.state = ProgressState::Snapshot { pending };
     }
 
@@ -158,6 +225,7 @@ impl Progress {
     pub(crate) fn heartbeat_answered(&mut self, commit_index: LogIndex, last_index: LogIndex) {
         // What was said of the commit index since has been lost, or is on its way: say it again.
         self.commit_sent = self.commit_sent.min(commit_index);
+        self.fetching = false;
         match &mut self.state {
             ProgressState::Probe { awaiting } => *awaiting = false,
             ProgressState::Replicate { nudge, .. } => *nudge = self.match_index < last_index,
@@ -184,16 +252,6 @@ impl Progress {
             let from = if delivered { pending } else { self.match_index };
             self.become_probe(from.next());
             self.state = ProgressState::Probe { awaiting: true };
-        }
-    }
-
-    /// Whether nothing with entries may be sent now.
-    #[must_use]
-    pub fn is_paused(&self, max_messages: usize, max_bytes: u64) -> bool {
-        match &self.state {
-            ProgressState::Probe { awaiting } => *awaiting,
-            ProgressState::Replicate { inflight, .. } => inflight.is_full(max_messages, max_bytes),
-            ProgressState::Snapshot { .. } => true,
         }
     }
 }

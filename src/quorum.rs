@@ -8,6 +8,7 @@
 //! which makes a simple configuration the joint one whose outgoing half is empty.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::types::{LogIndex, NodeId};
 
@@ -69,6 +70,78 @@ pub fn joint_index(
     match (first, second) {
         (Some(first), Some(second)) => Some(first.min(second)),
         (index, None) | (None, index) => index,
+    }
+}
+
+/// What [`grouped_index`] finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GroupedIndex {
+    /// Up to here entries may commit.
+    pub index: LogIndex,
+    /// Whether they are in two groups then.
+    pub spans_groups: bool,
+}
+
+/// The highest index that a majority of `voters` has acknowledged *and* voters of at least two
+/// groups (zones that fail together, say); `None` if there are no voters.
+///
+/// Where all voters are of one group, there is nothing to wait for, and the majority decides. Where
+/// some are of no group, so that nobody knows, and there are no two groups among the others, every
+/// voter must have acknowledged.
+#[must_use]
+pub fn grouped_index(
+    voters: &[NodeId],
+    acknowledged: impl Fn(NodeId) -> LogIndex,
+    group: impl Fn(NodeId) -> Option<NonZeroU64>,
+) -> Option<GroupedIndex> {
+    let majority = majority_index(voters, &acknowledged)?;
+    let assigned = || {
+        voters
+            .iter()
+            .filter_map(|&voter| Some((voter, group(voter)?)))
+    };
+    let front = assigned().max_by_key(|&(voter, _)| acknowledged(voter));
+    let in_another = assigned()
+        .filter(|&(_, group)| front.is_some_and(|(_, front_group)| group != front_group))
+        .map(|(voter, _)| acknowledged(voter))
+        .max();
+    let index = match in_another {
+        Some(index) => majority.min(index),
+        None if assigned().count() == voters.len() => majority,
+        None => voters.iter().map(|&voter| acknowledged(voter)).min()?,
+    };
+    Some(GroupedIndex {
+        index,
+        spans_groups: in_another.is_some(),
+    })
+}
+
+/// Which voters fail together, and whether that matters for commitment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CommitGroups {
+    pub(crate) are_in_force: bool,
+    groups: Vec<(NodeId, NonZeroU64)>,
+}
+
+impl CommitGroups {
+    pub(crate) fn of(&self, member: NodeId) -> Option<NonZeroU64> {
+        let position = self.groups.binary_search_by_key(&member, |&(id, _)| id);
+        let (_, group) = self.groups.get(position.ok()?)?;
+        Some(*group)
+    }
+
+    /// Puts a member into a group, or into none.
+    pub(crate) fn assign(&mut self, member: NodeId, group: Option<NonZeroU64>) {
+        let position = self.groups.binary_search_by_key(&member, |&(id, _)| id);
+        match (position, group) {
+            (Ok(at), Some(group)) => self
+                .groups
+                .splice(at..=at, [(member, group)])
+                .for_each(drop),
+            (Ok(at), None) => self.groups.splice(at..=at, []).for_each(drop),
+            (Err(at), Some(group)) => self.groups.insert(at, (member, group)),
+            (Err(_), None) => {}
+        }
     }
 }
 

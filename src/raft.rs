@@ -4,6 +4,7 @@
 //! change of role. What a role does with a message stands in that role's file, in one match.
 
 mod candidate;
+mod commands;
 mod core;
 mod door;
 mod durability;
@@ -11,24 +12,25 @@ mod follower;
 mod invariants;
 mod leader;
 mod output;
+mod read_index;
 mod reconfigure;
 mod replication;
+mod transfer;
 
 use ::core::cmp::Ordering;
+use alloc::boxed::Box;
 
 pub(crate) use self::candidate::{Candidate, PreCandidate};
 pub(crate) use self::core::Core;
 pub(crate) use self::follower::Follower;
 pub(crate) use self::leader::Leader;
 use crate::config::Config;
-use crate::error::{
-    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
-};
+use crate::error::{AcknowledgeError, CampaignError, ChangeError, Halted, StartError, StepError};
 use crate::membership::MembershipChange;
-use crate::message::{AppendEntriesResponse, Body, Message, Proposal, RequestVote, VoteResponse};
+use crate::message::{AppendEntriesResponse, Body, Message, RequestVote, VoteResponse};
 use crate::ready::Ready;
 use crate::storage::{Storage, StorageError};
-use crate::types::{LogId, LogIndex, NodeId, Term};
+use crate::types::{LogIndex, NodeId, Term};
 
 /// A node, without the outer form of its API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +45,7 @@ pub(crate) enum Role {
     Follower(Follower),
     PreCandidate(PreCandidate),
     Candidate(Candidate),
-    Leader(Leader),
+    Leader(Box<Leader>),
 }
 
 /// What a role wants to happen next.
@@ -59,6 +61,8 @@ enum Next {
     StepDown,
     /// The election timeout has passed.
     Campaign,
+    /// The leader has stepped down for this node (Thesis 3.10).
+    TakeOver,
     /// The pre-votes are won.
     StandForElection,
     /// The election is won.
@@ -70,7 +74,7 @@ impl<S: Storage> Raft<S> {
         let core = Core::open(config, storage)?;
         Ok(Self {
             core,
-            role: Role::Follower(Follower { leader: None }),
+            role: Role::Follower(Follower::of(None)),
         })
     }
 
@@ -86,7 +90,7 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn tick(&mut self) -> Result<(), Halted> {
         self.core.check_running()?;
-        self.core.log.ask_again();
+        self.core.tick();
         let next = match &mut self.role {
             Role::Follower(follower) => follower.tick(&mut self.core),
             Role::PreCandidate(pre_candidate) => pre_candidate.tick(&mut self.core),
@@ -95,6 +99,45 @@ impl<S: Storage> Raft<S> {
         };
         let result = self.go(next);
         self.finish(result)
+    }
+
+    /// As many ticks as that; those in which nothing happens are skipped.
+    pub(crate) fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
+        self.core.check_running()?;
+        let mut left = ticks;
+        while left > 0 {
+            let idle = self.ticks_until_action().saturating_sub(1).min(left);
+            self.skip(idle);
+            left -= idle;
+            if left > 0 {
+                self.tick()?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// After how many ticks something happens; [`u32::MAX`] if never.
+    pub(crate) fn ticks_until_action(&self) -> u32 {
+        let of_role = match &self.role {
+            Role::Candidate(_) if !self.core.vote_is_durable() => u32::MAX,
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.ticks_until_election()
+            }
+            Role::Leader(leader) => leader.ticks_until_action(&self.core),
+        };
+        of_role.min(self.core.ticks_until_action())
+    }
+
+    fn skip(&mut self, ticks: u32) {
+        self.core.skip(ticks);
+        match &mut self.role {
+            Role::Candidate(_) if !self.core.vote_is_durable() => {}
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.election_elapsed += ticks;
+            }
+            Role::Leader(leader) => leader.skip(&self.core, ticks),
+        }
     }
 
     pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
@@ -141,7 +184,12 @@ impl<S: Storage> Raft<S> {
         let Message {
             from, term, body, ..
         } = message;
-        if term == Term::ZERO {
+        // Wishes are for whoever leads, whatever the term. (raft-rs forwards a transfer with one.)
+        let is_wish = matches!(
+            body,
+            Body::Propose(_) | Body::ReadIndex(_) | Body::TransferLeader { .. }
+        );
+        if is_wish {
             return self.dispatch(from, body);
         }
         match term.cmp(&self.core.current_term) {
@@ -204,6 +252,9 @@ impl<S: Storage> Raft<S> {
     /// Whether this node has heard from a leader within the election timeout, or is one whom a
     /// quorum has answered.
     fn stands_by_a_leader(&self) -> bool {
+        if self.core.lease_ticks_left() > 0 {
+            return true;
+        }
         let Config {
             pre_vote,
             check_quorum,
@@ -258,41 +309,6 @@ impl<S: Storage> Raft<S> {
         Ok(self.go(next)?)
     }
 
-    pub(crate) fn propose(&mut self, proposal: Proposal) -> Result<LogId, ProposeError> {
-        self.core.check_running()?;
-        let leader = self.leader();
-        let Role::Leader(role) = &mut self.role else {
-            return Err(ProposeError::NotLeader { leader });
-        };
-        role.propose(&mut self.core, [proposal])
-    }
-
-    pub(crate) fn campaign(&mut self) -> Result<(), CampaignError> {
-        self.core.check_running()?;
-        let result = self.try_campaign();
-        if let Err(CampaignError::Halted(halted)) = &result {
-            self.core.halt(halted.error.clone());
-        }
-        result
-    }
-
-    /// The snapshot that was sent to this peer has arrived, or has not.
-    pub(crate) fn report_snapshot(&mut self, peer: NodeId, delivered: bool) {
-        if let Role::Leader(leader) = &mut self.role {
-            if let Some(progress) = leader.progress_mut(peer) {
-                progress.snapshot_reported(delivered);
-            }
-        }
-    }
-
-    pub(crate) fn report_unreachable(&mut self, peer: NodeId) {
-        if let Role::Leader(leader) = &mut self.role {
-            if let Some(progress) = leader.progress_mut(peer) {
-                progress.unreachable();
-            }
-        }
-    }
-
     pub(crate) fn apply_change(&mut self, change: &MembershipChange) -> Result<(), ChangeError> {
         self.core.check_running()?;
         if self.core.membership.is_empty() {
@@ -300,20 +316,14 @@ impl<S: Storage> Raft<S> {
         }
         self.core.membership = self.core.membership.changed(change)?;
         let is_voter = self.core.membership.is_voter(self.core.id());
-        match &mut self.role {
-            Role::Leader(leader) if is_voter => {
-                leader.sync_peers(&self.core, true);
-                leader.commit(&mut self.core);
-            }
-            Role::Follower(_) => {}
-            Role::PreCandidate(_) | Role::Candidate(_) if is_voter => {}
+        let next = match &mut self.role {
+            Role::Leader(leader) => leader.membership_changed(&mut self.core),
             // Who has no vote any more must not go on (Thesis 4.2.2, Deviation D6).
-            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
-                self.become_follower(self.core.current_term, None);
-            }
-        }
-        self.check_invariants();
-        Ok(())
+            Role::PreCandidate(_) | Role::Candidate(_) if !is_voter => Ok(Next::StepDown),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Ok(Next::Stay),
+        };
+        let result = next.and_then(|next| self.go(next));
+        Ok(self.finish(result)?)
     }
 
     // --- Acknowledgements ---
@@ -370,12 +380,17 @@ impl<S: Storage> Raft<S> {
         {
             self.core.membership = restored.1;
         }
-        if let Role::Leader(leader) = &mut self.role {
-            leader.leave_joint_if_due(&mut self.core);
-        }
+        let next = match &mut self.role {
+            Role::Leader(leader) => {
+                leader.leave_joint_if_due(&mut self.core);
+                Next::Stay
+            }
+            Role::Follower(follower) if follower.takes_over => Next::TakeOver,
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::Stay,
+        };
+        let result = self.go(next);
         self.release_memory();
-        self.check_invariants();
-        Ok(())
+        Ok(self.finish(result)?)
     }
 
     // --- Output ---
@@ -448,23 +463,53 @@ impl<S: Storage> Raft<S> {
                     | CampaignError::NotAVoter
                     | CampaignError::InstallingSnapshot
                     | CampaignError::UnappliedChange
+                    | CampaignError::BoundByLease { .. }
                     | CampaignError::NothingLeft,
                 ) => {
                     self.become_follower(self.core.current_term, None);
                     Ok(())
                 }
             },
-            Next::StandForElection => self.become_candidate(),
-            Next::Lead => {
-                self.become_leader();
+            Next::TakeOver => self.take_over(),
+            Next::StandForElection => self.become_candidate(false),
+            Next::Lead => self.become_leader(),
+        }
+    }
+
+    /// Begins an election, if this node may (Raft 5.2).
+    fn try_campaign(&mut self) -> Result<(), CampaignError> {
+        self.check_may_campaign()?;
+        let ticks = self.core.lease_ticks_left();
+        if ticks > 0 {
+            return Err(CampaignError::BoundByLease { ticks });
+        }
+        let result = if self.core.config.pre_vote {
+            self.become_pre_candidate()
+        } else {
+            self.become_candidate(false)
+        };
+        result.map_err(|error| CampaignError::Halted(Halted { error }))
+    }
+
+    /// Campaigns at once, without asking first and without regard to the lease of the leader, who
+    /// has ended it (Thesis 3.10). If a membership change is to be applied first, then after that.
+    fn take_over(&mut self) -> Result<(), StorageError> {
+        let allowed = self.check_may_campaign();
+        match allowed {
+            Ok(()) => self.become_candidate(true),
+            Err(CampaignError::Halted(halted)) => Err(halted.error),
+            Err(error) => {
+                if let Role::Follower(follower) = &mut self.role {
+                    follower.takes_over = error == CampaignError::UnappliedChange;
+                }
                 Ok(())
             }
         }
     }
 
-    /// Begins an election, if this node may (Raft 5.2; the guard on membership changes is that of
-    /// Thesis 4.1: only who has applied the committed configuration knows who votes).
-    fn try_campaign(&mut self) -> Result<(), CampaignError> {
+    /// The guard on membership changes is that of Thesis 4.1: only who has applied the committed
+    /// configuration knows who votes.
+    fn check_may_campaign(&mut self) -> Result<(), CampaignError> {
         if matches!(self.role, Role::Leader(_)) {
             return Err(CampaignError::AlreadyLeader);
         }
@@ -481,12 +526,7 @@ impl<S: Storage> Raft<S> {
         if self.core.log.has_unapplied_change().map_err(halted)? {
             return Err(CampaignError::UnappliedChange);
         }
-        let result = if self.core.config.pre_vote {
-            self.become_pre_candidate()
-        } else {
-            self.become_candidate()
-        };
-        result.map_err(halted)
+        Ok(())
     }
 
     /// A vote is for a term, so it outlives a change of role within the term (Raft 5.2).
@@ -498,7 +538,10 @@ impl<S: Storage> Raft<S> {
         }
         self.core.log.seal();
         self.core.restart_election_clock();
-        self.role = Role::Follower(Follower { leader });
+        self.role = Role::Follower(Follower::of(leader));
+        if let Some(leader) = leader {
+            self.core.leader_found(leader);
+        }
     }
 
     fn become_pre_candidate(&mut self) -> Result<(), StorageError> {
@@ -509,20 +552,25 @@ impl<S: Storage> Raft<S> {
         self.go(next)
     }
 
-    fn become_candidate(&mut self) -> Result<(), StorageError> {
+    fn become_candidate(&mut self, leadership_transfer: bool) -> Result<(), StorageError> {
         self.core.current_term = self.core.current_term.next();
         self.core.voted_for = Some(self.core.id());
         self.core.restart_election_clock();
-        self.role = Role::Candidate(Candidate::start(&mut self.core)?);
+        self.role = Role::Candidate(Candidate::start(&mut self.core, leadership_transfer)?);
         Ok(())
     }
 
-    fn become_leader(&mut self) {
+    fn become_leader(&mut self) -> Result<(), StorageError> {
         assert!(
             self.core.vote_is_durable(),
             "nobody leads on a vote that a crash could undo"
         );
         self.core.heard_from_leader();
-        self.role = Role::Leader(Leader::start(&mut self.core));
+        self.core.requested_snapshot = None;
+        let leader = Leader::start(&mut self.core)?;
+        self.role = Role::Leader(Box::new(leader));
+        let id = self.core.id();
+        self.core.transfers.leader_found(id, self.core.current_term);
+        Ok(())
     }
 }

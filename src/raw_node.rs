@@ -6,21 +6,23 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use bytes::Bytes;
 
 use crate::config::Config;
 use crate::entry::Payload;
 use crate::error::{
-    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, StartError, StepError,
+    AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, ReadError,
+    RequestSnapshotError, StartError, StepError, TransferError,
 };
 use crate::membership::{ConfState, Membership, MembershipChange};
 use crate::message::{Message, Proposal};
-use crate::progress::Progress;
+use crate::progress::{Progress, Window};
 use crate::raft::{Raft, Role};
 use crate::ready::Ready;
 use crate::status::{RoleKind, Status};
-use crate::storage::Storage;
+use crate::storage::{Purpose, Storage};
 use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 
 /// One node of a Raft group: messages and ticks go in, [`Ready`] batches come out.
@@ -63,6 +65,25 @@ impl<S: Storage> RawNode<S> {
     /// [`Halted`] if the storage fails, now or before.
     pub fn tick(&mut self) -> Result<(), Halted> {
         self.raft.tick()
+    }
+
+    /// So many ticks of time have passed: the same as so many calls of [`tick`](Self::tick), at
+    /// the cost of those in which something happens.
+    ///
+    /// # Errors
+    ///
+    /// [`Halted`] if the storage fails, now or before.
+    pub fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
+        self.raft.tick_many(ticks)
+    }
+
+    /// After how many ticks this node will do something, if nothing else happens: before that a
+    /// host of many groups need not tell it the time, and may make up for it with
+    /// [`tick_many`](Self::tick_many) then, or before the next other call. At least 1;
+    /// [`u32::MAX`] if never.
+    #[must_use]
+    pub fn ticks_until_action(&self) -> u32 {
+        self.raft.ticks_until_action().max(1)
     }
 
     /// A message has come from a peer.
@@ -143,6 +164,115 @@ impl<S: Storage> RawNode<S> {
     /// If the node may not campaign, and why.
     pub fn campaign(&mut self) -> Result<(), CampaignError> {
         self.raft.campaign()
+    }
+
+    /// Asks for the index that a linearizable read must wait for (Thesis 6.4). On a follower or
+    /// learner the leader is asked, and a new one again if the old one has not answered. The end
+    /// comes in [`Ready::read_states`], with the `context`, which need not be unique: either an
+    /// index, or the reason why there is none.
+    ///
+    /// Reads between two [`ready`](Self::ready) share one round of messages.
+    ///
+    /// # Errors
+    ///
+    /// If the read was not taken, and why.
+    pub fn read_index(&mut self, context: impl Into<Bytes>) -> Result<(), ReadError> {
+        self.raft.read_index(context.into())
+    }
+
+    /// Like [`read_index`](Self::read_index), but answered without asking anybody where this node
+    /// leads and holds a lease (Thesis 6.4.1): see
+    /// [`Config::lease_reads`](crate::Config::lease_reads). Without a lease it *is* `read_index`.
+    ///
+    /// A lease trusts clocks: all ticks that have passed must have been told before this is
+    /// called, also after the process was paused, and the clocks of two nodes may not drift apart
+    /// by more than [`Config::lease_margin_ticks`](crate::Config::lease_margin_ticks) allows.
+    ///
+    /// # Errors
+    ///
+    /// If the read was not taken, and why.
+    pub fn lease_read(&mut self, context: impl Into<Bytes>) -> Result<(), ReadError> {
+        self.raft.lease_read(context.into())
+    }
+
+    /// Asks that this voter lead in place of the present leader (Thesis 3.10). Any node that knows
+    /// the leader may be asked. How it ends is told in [`Ready::transfer_outcomes`]. Until then the
+    /// leader takes no proposals, and serves no lease reads; it gives up after an election timeout.
+    ///
+    /// # Errors
+    ///
+    /// If the transfer was not begun, and why.
+    pub fn transfer_leader(&mut self, transferee: NodeId) -> Result<(), TransferError> {
+        self.raft.transfer_leader(transferee)
+    }
+
+    /// The leader is known, by other ways, to be gone: this node votes from now on as if it had not
+    /// heard from it. One such node alone deposes nobody. Returns whether there was a leader to
+    /// forget; with [`Config::lease_reads`](crate::Config::lease_reads) there is none as long as
+    /// its lease may last.
+    pub fn forget_leader(&mut self) -> bool {
+        self.raft.forget_leader()
+    }
+
+    /// On a leader, sends heartbeats now.
+    pub fn ping(&mut self) {
+        self.raft.ping();
+    }
+
+    /// Asks the leader for a snapshot, because the state machine is lost or in doubt. The request is
+    /// repeated until a snapshot has come that covers the whole log as it is now; meanwhile the log
+    /// does not grow. Given up if this node becomes the leader.
+    ///
+    /// # Errors
+    ///
+    /// If it was not asked for, and why.
+    pub fn request_snapshot(&mut self) -> Result<(), RequestSnapshotError> {
+        self.raft.request_snapshot()
+    }
+
+    /// What the storage answered with
+    /// [`TemporarilyUnavailable`](crate::StorageError::TemporarilyUnavailable) to a request for
+    /// this purpose is there now. Without this report the node asks again by and by.
+    pub fn on_entries_fetched(&mut self, purpose: Purpose) {
+        self.raft.entries_fetched(purpose);
+    }
+
+    /// On a leader, changes how much may be on its way to this peer; `None` for what
+    /// [`Config`] says. In force until the node steps down. Returns whether there is such a peer.
+    pub fn set_window(&mut self, peer: NodeId, window: Option<Window>) -> bool {
+        self.raft.set_window(peer, window)
+    }
+
+    /// Puts group commit into force or out of it: whether an entry commits only when voters of two
+    /// groups at least have it on their disks, besides a majority; see
+    /// [`quorum::grouped_index`](crate::quorum::grouped_index). It concerns a leader, but outlives
+    /// changes of role; not a restart.
+    pub fn set_group_commit(&mut self, in_force: bool) {
+        self.raft
+            .change_groups(|groups| groups.are_in_force = in_force);
+    }
+
+    /// Tells which group (zone, rack, region) a member belongs to; `None` for none.
+    pub fn assign_commit_group(&mut self, member: NodeId, group: Option<NonZeroU64>) {
+        self.raft
+            .change_groups(|groups| groups.assign(member, group));
+    }
+
+    /// Whether everything committed is in two groups at least. `None` if this node does not lead,
+    /// has not committed an entry of its term yet, or group commit is not in force.
+    #[must_use]
+    pub fn is_commit_grouped(&self) -> Option<bool> {
+        self.raft.is_commit_grouped()
+    }
+
+    /// Changes [`Config::priority`](crate::Config::priority).
+    pub const fn set_priority(&mut self, priority: i64) {
+        self.raft.core.config.priority = priority;
+    }
+
+    /// Changes [`Config::skip_commit_broadcast`](crate::Config::skip_commit_broadcast).
+    pub const fn set_skip_commit_broadcast(&mut self, skip: bool) {
+        self.raft.core.config.skip_commit_broadcast = skip;
     }
 
     /// The transport could not deliver to this peer: what is on its way is probably lost. A lost

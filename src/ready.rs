@@ -5,7 +5,10 @@
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
+use bytes::Bytes;
+
 use crate::entry::{Entries, Snapshot};
+use crate::error::{ReadDropped, TransferOutcome};
 use crate::message::Message;
 use crate::types::{HardState, LogIndex, NodeId};
 
@@ -22,7 +25,9 @@ use crate::types::{HardState, LogIndex, NodeId};
 /// 4. restore the state machine from `snapshot` (once that is durable in the log), apply
 ///    [`committed_entries`](Self::committed_entries) in order, and pass the membership changes
 ///    among them to [`RawNode::apply_conf_change`](crate::RawNode::apply_conf_change);
-/// 5. hand the `Ready` back with [`RawNode::advance`](crate::RawNode::advance).
+/// 5. answer the [`read_states`](Self::read_states) whose index is applied, and keep the others
+///    until theirs is; take note of the [`transfer_outcomes`](Self::transfer_outcomes);
+/// 6. hand the `Ready` back with [`RawNode::advance`](crate::RawNode::advance).
 ///
 /// Writes must reach the disk in the order of their numbers: a crash loses the last ones, if any.
 ///
@@ -51,10 +56,26 @@ pub struct Ready {
     pub messages_after_persist: Vec<Message>,
     /// To be applied, run by run. Never together with a `snapshot`.
     pub committed_entries: Vec<Entries>,
+    /// Reads asked for by [`RawNode::read_index`](crate::RawNode::read_index) that have come to
+    /// their end, in the order of their answers.
+    pub read_states: Vec<ReadState>,
+    /// How transfers have ended that were asked for by
+    /// [`RawNode::transfer_leader`](crate::RawNode::transfer_leader).
+    pub transfer_outcomes: Vec<TransferOutcome>,
     /// What is applied once `committed_entries` or the `snapshot` are.
     pub(crate) applies_to: Option<LogIndex>,
     /// The node that made it.
     pub(crate) from: NodeId,
+}
+
+/// The end of a read (Thesis 6.4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReadState {
+    /// What the caller gave to [`RawNode::read_index`](crate::RawNode::read_index).
+    pub context: Bytes,
+    /// The index that the state machine must have applied before the read is answered from it, or
+    /// why there is none.
+    pub outcome: Result<LogIndex, ReadDropped>,
 }
 
 impl Ready {

@@ -159,10 +159,15 @@ impl Checker {
             }
             *before = after;
         }
-        if node.role() == RoleKind::Leader {
-            return self.observe_leader(hosts, at, node.current_term());
+        let term = node.current_term();
+        let leads = node.role() == RoleKind::Leader;
+        // A leader may commit something and step down within one call.
+        if leads || self.logs[at].led == Some(term) {
+            self.observe_leader(hosts, at, term)?;
         }
-        self.logs[at].led = None;
+        if !leads {
+            self.logs[at].led = None;
+        }
         Ok(())
     }
 

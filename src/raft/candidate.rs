@@ -6,7 +6,7 @@
 
 use super::Next;
 use super::core::Core;
-use crate::error::{ProposeError, StepError};
+use crate::error::{ProposeError, ReadError, StepError, TransferError};
 use crate::message::{Body, VoteResponse};
 use crate::quorum::{Tally, VoteResult};
 use crate::storage::{Storage, StorageError};
@@ -65,8 +65,11 @@ impl PreCandidate {
 impl Candidate {
     /// Begins an election in the current term, which is new and in which this node votes for
     /// itself.
-    pub(super) fn start<S: Storage>(core: &mut Core<S>) -> Result<Self, StorageError> {
-        core.broadcast_request_vote()?;
+    pub(super) fn start<S: Storage>(
+        core: &mut Core<S>,
+        leadership_transfer: bool,
+    ) -> Result<Self, StorageError> {
+        core.broadcast_request_vote(leadership_transfer)?;
         Ok(Self {
             tally: own_vote(core),
         })
@@ -142,15 +145,17 @@ fn step<S: Storage>(core: &mut Core<S>, from: NodeId, body: Body) -> Result<Next
             Ok(Next::Stay)
         }
         Body::Propose(_) => Err(StepError::Propose(ProposeError::NotLeader { leader: None })),
-        // Votes of a round that is over, and answers to what this node sent as a leader.
+        Body::ReadIndex(_) => Err(StepError::Read(ReadError::NotLeader { leader: None })),
+        Body::TransferLeader { .. } => Err(StepError::Transfer(TransferError::NotLeader {
+            leader: None,
+        })),
+        // Votes of a round that is over, answers to what this node sent in another role, and a
+        // wish that it fulfils already.
         Body::RequestVoteResponse(_)
         | Body::PreVoteResponse(_)
         | Body::AppendEntriesResponse(_)
         | Body::HeartbeatResponse(_)
-        // Refused at the door.
-        | Body::TimeoutNow
-        | Body::ReadIndex(_)
         | Body::ReadIndexResponse(_)
-        | Body::TransferLeader { .. } => Ok(Next::Stay),
+        | Body::TimeoutNow => Ok(Next::Stay),
     }
 }

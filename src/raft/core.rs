@@ -1,6 +1,6 @@
 //! What every role has in common: the state of Figure 2 and the rules that cut across roles.
 //!
-//! Owns the term and vote, the log, the membership, the outbox and the election clock; the vote
+//! Owns the term and vote, the log, the membership, the outbox and the clocks; the vote
 //! rule (Raft 5.4.1, Thesis 9.6), the receiver's side of AppendEntries, Heartbeat and
 //! InstallSnapshot (Raft 5.3, 7), and the decision whether a message waits for the disk. Never
 //! changes the role; that is `raft.rs` alone.
@@ -12,6 +12,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 use super::durability::{Durability, Vote};
+use super::read_index::Reads;
+use super::transfer::Transfers;
 use crate::config::Config;
 use crate::entry::Snapshot;
 use crate::error::{Halted, StartError};
@@ -21,6 +23,7 @@ use crate::message::{
     AppendEntries, AppendEntriesResponse, Body, Heartbeat, HeartbeatResponse, Message, RequestVote,
     VoteResponse,
 };
+use crate::quorum::CommitGroups;
 use crate::ready::Buffers;
 use crate::storage::{Storage, StorageError};
 use crate::types::{HardState, LogIndex, NodeId, Term};
@@ -30,6 +33,8 @@ pub(crate) struct Core<S> {
     pub(crate) config: Config,
     pub(crate) log: Log<S>,
     pub(crate) membership: Membership,
+    /// Which voters fail together, if anybody has told.
+    pub(crate) commit_groups: Option<Box<CommitGroups>>,
     /// The membership of a snapshot that was accepted and is not applied yet, and its last index.
     /// Changes from before the snapshot may still be on their way to the state machine.
     pub(crate) restoring: Option<Box<(LogIndex, Membership)>>,
@@ -48,6 +53,14 @@ pub(crate) struct Core<S> {
     pub(crate) randomized_election_timeout: u32,
     /// Elections that ran out since a leader was last heard; new ones get new timeouts.
     pub(crate) failed_rounds: u64,
+    /// Ticks since a leader was heard, or since the start; counted up to a limit beyond which it
+    /// makes no difference.
+    pub(crate) ticks_since_leader: u32,
+    pub(crate) reads: Reads,
+    pub(crate) transfers: Transfers,
+    /// A snapshot was asked for that reaches at least here; the log does not grow beyond it
+    /// before it has come.
+    pub(crate) requested_snapshot: Option<LogIndex>,
     pub(crate) halted: Option<Halted>,
     pub(crate) buffers: Buffers,
 }
@@ -60,13 +73,16 @@ impl<S: Storage> Core<S> {
             return Err(StorageError::Contract("the hard state's term is out of range").into());
         }
         let membership = Membership::try_from(&initial.conf_state)?;
-        let log = Log::open(storage, &hard_state, config.applied)?;
+        let may_apply_unpersisted = config.max_apply_unpersisted_entries > 0;
+        let log = Log::open(storage, &hard_state, config.applied, may_apply_unpersisted)?;
         let vote = (hard_state.current_term, hard_state.voted_for);
         let durability = Durability::at_start(log.last_index(), vote);
+        let reads = Reads::new(config.incarnation);
         let mut core = Self {
             config,
             log,
             membership,
+            commit_groups: None,
             restoring: None,
             current_term: hard_state.current_term,
             voted_for: hard_state.voted_for,
@@ -77,6 +93,10 @@ impl<S: Storage> Core<S> {
             election_elapsed: 0,
             randomized_election_timeout: 0,
             failed_rounds: 0,
+            ticks_since_leader: 0,
+            reads,
+            transfers: Transfers::default(),
+            requested_snapshot: None,
             halted: None,
             buffers: Buffers::default(),
         };
@@ -115,7 +135,60 @@ impl<S: Storage> Core<S> {
         self.halted.clone().map_or(Ok(()), Err)
     }
 
-    // --- The election clock (Raft 5.2) ---
+    // --- The clocks ---
+
+    /// A tick has passed, whatever the role.
+    pub(crate) fn tick(&mut self) {
+        self.log.ask_again();
+        self.ticks_since_leader = self
+            .ticks_since_leader
+            .saturating_add(1)
+            .min(self.priority_ticks());
+        self.reads.tick();
+        self.transfers.tick();
+    }
+
+    /// After how many ticks something happens whatever the role.
+    pub(crate) fn ticks_until_action(&self) -> u32 {
+        let asks_again = self.log.waits_to_ask().then_some(1);
+        [
+            asks_again,
+            self.reads.ticks_until_action(),
+            self.transfers.ticks_until_action(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(u32::MAX, u32::min)
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub(crate) fn skip(&mut self, ticks: u32) {
+        let since_leader = self.ticks_since_leader.saturating_add(ticks);
+        self.ticks_since_leader = since_leader.min(self.priority_ticks());
+        self.reads.skip(ticks);
+        self.transfers.skip(ticks);
+    }
+
+    /// For how long without a leader priorities count: so many of the longest election timeouts.
+    /// If nobody of high priority is elected in that time, nobody of high priority can be.
+    const fn priority_ticks(&self) -> u32 {
+        const ROUNDS: u32 = 3;
+        self.config
+            .max_election_timeout_ticks
+            .saturating_mul(ROUNDS)
+    }
+
+    /// For how many more ticks this node may be bound by the lease of a leader whom it has
+    /// answered, maybe before it was restarted.
+    pub(crate) const fn lease_ticks_left(&self) -> u32 {
+        if self.config.lease_reads {
+            self.config
+                .election_timeout_ticks
+                .saturating_sub(self.ticks_since_leader)
+        } else {
+            0
+        }
+    }
 
     /// Begins a new wait. The timeout follows from the seed, the node, the term and the number of
     /// failed rounds alone, so that equal states have equal futures.
@@ -143,10 +216,22 @@ impl<S: Storage> Core<S> {
         self.election_elapsed >= self.randomized_election_timeout
     }
 
+    pub(crate) const fn ticks_until_election(&self) -> u32 {
+        self.randomized_election_timeout
+            .saturating_sub(self.election_elapsed)
+    }
+
     /// A leader was heard.
     pub(crate) const fn heard_from_leader(&mut self) {
+        self.ticks_since_leader = 0;
         self.election_elapsed = 0;
         self.failed_rounds = 0;
+    }
+
+    /// Somebody leads: whatever waited for that goes on.
+    pub(super) fn leader_found(&mut self, leader: NodeId) {
+        self.transfers.leader_found(leader, self.current_term);
+        self.forward_reads(leader);
     }
 
     // --- Sending ---
@@ -157,6 +242,17 @@ impl<S: Storage> Core<S> {
             to,
             from: self.id(),
             term: self.current_term,
+            body,
+        };
+        self.outbox.push(message);
+    }
+
+    /// Queues a message of a kind that belongs to no term.
+    pub(super) fn send_without_term(&mut self, to: NodeId, body: Body) {
+        let message = Message {
+            to,
+            from: self.id(),
+            term: Term::ZERO,
             body,
         };
         self.outbox.push(message);
@@ -188,8 +284,7 @@ impl<S: Storage> Core<S> {
         leader: Option<NodeId>,
     ) -> Result<(), StorageError> {
         let free = self.voted_for == Some(from) || (self.voted_for.is_none() && leader.is_none());
-        // Raft 5.4.1: the candidate's log is at least as up-to-date as this one.
-        let granted = free && request.last_log >= self.log.last();
+        let granted = free && self.would_elect(request);
         if granted {
             self.voted_for = Some(from);
             self.election_elapsed = 0;
@@ -217,12 +312,24 @@ impl<S: Storage> Core<S> {
         let free = term > self.current_term
             || self.voted_for == Some(from)
             || (self.voted_for.is_none() && leader.is_none());
-        let granted = free && request.last_log >= self.log.last();
+        let granted = free && self.would_elect(request);
         let answer = self.vote_response(granted)?;
         // A grant carries the term that was asked for, a refusal the voter's.
         let term = if granted { term } else { self.current_term };
         self.send_once_durable(from, term, Body::PreVoteResponse(answer), LogIndex::ZERO);
         Ok(())
+    }
+
+    /// Raft 5.4.1: the candidate's log is at least as up-to-date as this one. If it is just the
+    /// same, priorities decide, for a while. A candidate whom the leader itself has chosen is
+    /// bound by nothing else.
+    fn would_elect(&self, request: &RequestVote) -> bool {
+        let own_last = self.log.last();
+        let is_outranked = request.last_log == own_last
+            && request.priority < self.config.priority
+            && self.ticks_since_leader < self.priority_ticks();
+        let is_barred = is_outranked || self.lease_ticks_left() > 0;
+        request.last_log >= own_last && (request.leadership_transfer || !is_barred)
     }
 
     fn vote_response(&self, granted: bool) -> Result<VoteResponse, StorageError> {
@@ -245,18 +352,18 @@ impl<S: Storage> Core<S> {
     }
 
     /// The vote request of this node's own candidacy.
-    pub(crate) fn vote_request(&self) -> Result<RequestVote, StorageError> {
+    fn vote_request(&self, leadership_transfer: bool) -> Result<RequestVote, StorageError> {
         Ok(RequestVote {
             last_log: self.log.last(),
             commit: self.log.id_or_zero(self.log.commit_index())?,
-            priority: 0,
-            leadership_transfer: false,
+            priority: self.config.priority,
+            leadership_transfer,
         })
     }
 
     /// Asks every other voter for a pre-vote. Nothing hangs on it, so nothing is waited for.
     pub(crate) fn broadcast_pre_vote(&mut self) -> Result<(), StorageError> {
-        let body = Body::PreVote(self.vote_request()?);
+        let body = Body::PreVote(self.vote_request(false)?);
         let messages = self.to_voters(self.current_term.next(), body);
         self.outbox.extend(messages);
         Ok(())
@@ -265,8 +372,11 @@ impl<S: Storage> Core<S> {
     /// Asks every other voter for its vote. The request speaks for the log that it names: a vote
     /// that was won with entries which a crash then takes away could elect this node, in a second
     /// life and the same term, without them. So it waits for the log, but not for its own term.
-    pub(crate) fn broadcast_request_vote(&mut self) -> Result<(), StorageError> {
-        let body = Body::RequestVote(self.vote_request()?);
+    pub(crate) fn broadcast_request_vote(
+        &mut self,
+        leadership_transfer: bool,
+    ) -> Result<(), StorageError> {
+        let body = Body::RequestVote(self.vote_request(leadership_transfer)?);
         let messages = self.to_voters(self.current_term, body);
         if self.log.last_index() <= self.durability.log() {
             self.outbox.extend(messages);
@@ -301,8 +411,12 @@ impl<S: Storage> Core<S> {
         append: &AppendEntries,
     ) -> Result<(), StorageError> {
         let mut prev = append.prev_log;
-        let last_new = append.entries.last_id().unwrap_or(prev);
         let mut entries = append.entries.clone();
+        if let Some(limit) = self.requested_snapshot {
+            let room = usize::try_from(limit.since(prev.index)).unwrap_or(usize::MAX);
+            entries = entries.slice(0, room);
+        }
+        let last_new = entries.last_id().unwrap_or(prev);
         let commit = self.log.commit_index();
         if prev.index < commit {
             if last_new.index <= commit {
@@ -342,12 +456,12 @@ impl<S: Storage> Core<S> {
     pub(crate) fn on_heartbeat(&mut self, leader: NodeId, heartbeat: Heartbeat) {
         self.log.commit_to(heartbeat.leader_commit);
         let commit_index = self.log.commit_index();
-        let context = heartbeat.context;
+        let token = heartbeat.token;
         self.send(
             leader,
             Body::HeartbeatResponse(HeartbeatResponse {
                 commit_index,
-                context,
+                token,
             }),
         );
     }
@@ -361,19 +475,45 @@ impl<S: Storage> Core<S> {
     ) -> Result<(), StorageError> {
         let last = snapshot.last_included;
         let commit = self.log.commit_index();
-        if last.index <= commit {
+        let is_requested = self
+            .requested_snapshot
+            .is_some_and(|request_index| last.index >= request_index);
+        if is_requested {
+            self.requested_snapshot = None;
+        }
+        if is_requested && last.index >= self.log.last_index() {
+            self.install(leader, snapshot, membership);
+        } else if last.index <= commit {
             self.accept(leader, commit);
         } else if self.log.holds(last)? {
             // The log has it all: nothing to install, and what follows is kept (Raft 7).
             self.log.commit_to(last.index);
             self.accept(leader, last.index);
         } else {
-            self.durability.truncated_to(commit);
-            self.log.restore(snapshot);
-            self.restoring = Some(Box::new((last.index, membership)));
-            self.accept(leader, last.index);
+            self.install(leader, snapshot, membership);
         }
         Ok(())
+    }
+
+    fn install(&mut self, leader: NodeId, snapshot: Snapshot, membership: Membership) {
+        let last = snapshot.last_included;
+        self.durability.truncated_to(self.log.commit_index());
+        self.log.restore(snapshot);
+        self.restoring = Some(Box::new((last.index, membership)));
+        self.accept(leader, last.index);
+    }
+
+    /// Asks the leader for a snapshot. Until it comes, the log does not grow: whatever was
+    /// acknowledged is in the snapshot then.
+    pub(super) fn ask_for_snapshot(&mut self, leader: NodeId) {
+        let last_log = self.log.last();
+        let request_index = *self.requested_snapshot.get_or_insert(last_log.index);
+        let requested = AppendEntriesResponse::SnapshotRequested {
+            last_log,
+            commit_index: self.log.commit_index(),
+            request_index,
+        };
+        self.send(leader, Body::AppendEntriesResponse(requested));
     }
 
     fn accept(&mut self, leader: NodeId, match_index: LogIndex) {

@@ -44,10 +44,8 @@ pub(super) fn check<S: Storage>(core: &Core<S>, message: &Message) -> Result<(),
         }
         Body::Propose(proposals) if proposals.is_empty() => Err(StepError::NoProposals),
         Body::Propose(_) => Ok(()),
-        Body::TimeoutNow
-        | Body::ReadIndex(_)
-        | Body::ReadIndexResponse(_)
-        | Body::TransferLeader { .. } => Err(StepError::Unsupported(kind)),
+        Body::ReadIndexResponse(response) => check_index(response.read_index, kind, "read_index"),
+        Body::TimeoutNow | Body::ReadIndex(_) | Body::TransferLeader { .. } => Ok(()),
     }
 }
 
@@ -73,8 +71,10 @@ fn check_envelope<S: Storage>(core: &Core<S>, message: &Message) -> Result<(), S
         | Body::AppendEntries(_)
         | Body::Heartbeat(_)
         | Body::InstallSnapshot(_) => (true, false),
+        // A voter that has seen no term yet refuses in term zero.
+        Body::PreVoteResponse(VoteResponse::Refused { .. }) => (term > Term::ZERO, true),
         Body::RequestVoteResponse(_)
-        | Body::PreVoteResponse(_)
+        | Body::PreVoteResponse(VoteResponse::Granted)
         | Body::AppendEntriesResponse(_)
         | Body::HeartbeatResponse(_)
         | Body::TimeoutNow
@@ -200,8 +200,7 @@ fn check_response(term: Term, response: &AppendEntriesResponse) -> Result<(), St
         } => {
             check_position(last_log, term, kind, "last_log")?;
             check_index(commit_index, kind, "commit_index")?;
-            check_index(request_index, kind, "request_index")?;
-            Err(StepError::Unsupported(kind))
+            check_index(request_index, kind, "request_index")
         }
         AppendEntriesResponse::TermOutdated => Ok(()),
     }

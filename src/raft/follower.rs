@@ -5,7 +5,7 @@
 
 use super::core::Core;
 use super::{Next, door};
-use crate::error::{ProposeError, StepError};
+use crate::error::{ProposeError, ReadError, StepError, TransferError};
 use crate::message::Body;
 use crate::storage::Storage;
 use crate::types::NodeId;
@@ -14,9 +14,18 @@ use crate::types::NodeId;
 pub(crate) struct Follower {
     /// The leader of the current term, once it was heard.
     pub(crate) leader: Option<NodeId>,
+    /// The leader has stepped down for this node, which has a membership change to apply first.
+    pub(super) takes_over: bool,
 }
 
 impl Follower {
+    pub(super) const fn of(leader: Option<NodeId>) -> Self {
+        Self {
+            leader,
+            takes_over: false,
+        }
+    }
+
     pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
         core.election_elapsed = core.election_elapsed.saturating_add(1);
         if !core.election_is_due() {
@@ -40,6 +49,9 @@ impl Follower {
             Body::Heartbeat(heartbeat) => {
                 self.hear(core, from)?;
                 core.on_heartbeat(from, heartbeat);
+                if core.requested_snapshot.is_some() {
+                    core.ask_for_snapshot(from);
+                }
             }
             Body::InstallSnapshot(snapshot) => {
                 let membership = door::check_snapshot(core, core.current_term, &snapshot)?;
@@ -50,19 +62,36 @@ impl Follower {
             Body::PreVote(request) => {
                 core.on_pre_vote(from, core.current_term, &request, self.leader)?;
             }
+            // The leader has stepped down for this node (Thesis 3.10).
+            Body::TimeoutNow => {
+                self.hear(core, from)?;
+                return Ok(Next::TakeOver);
+            }
+            Body::ReadIndexResponse(response) => {
+                if self.leader == Some(from) {
+                    core.on_read_index_response(&response)?;
+                }
+            }
             Body::Propose(_) => {
-                return Err(StepError::Propose(ProposeError::NotLeader { leader: self.leader }));
+                return Err(StepError::Propose(ProposeError::NotLeader {
+                    leader: self.leader,
+                }));
+            }
+            Body::ReadIndex(_) => {
+                return Err(StepError::Read(ReadError::NotLeader {
+                    leader: self.leader,
+                }));
+            }
+            Body::TransferLeader { .. } => {
+                return Err(StepError::Transfer(TransferError::NotLeader {
+                    leader: self.leader,
+                }));
             }
             // Answers to what this node asked in a role that it has left.
             Body::RequestVoteResponse(_)
             | Body::PreVoteResponse(_)
             | Body::AppendEntriesResponse(_)
-            | Body::HeartbeatResponse(_)
-            // Refused at the door.
-            | Body::TimeoutNow
-            | Body::ReadIndex(_)
-            | Body::ReadIndexResponse(_)
-            | Body::TransferLeader { .. } => {}
+            | Body::HeartbeatResponse(_) => {}
         }
         Ok(Next::Stay)
     }
@@ -74,9 +103,14 @@ impl Follower {
                 from,
                 term: core.current_term,
             }),
-            Some(_) | None => {
+            Some(_) => {
+                core.heard_from_leader();
+                Ok(())
+            }
+            None => {
                 self.leader = Some(from);
                 core.heard_from_leader();
+                core.leader_found(from);
                 Ok(())
             }
         }

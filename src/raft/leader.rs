@@ -12,11 +12,13 @@ use bytes::Bytes;
 
 use super::Next;
 use super::core::Core;
+use super::read_index::Rounds;
+use super::transfer::{Target, Transfer};
 use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
-use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal};
+use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal, Token};
 use crate::progress::Progress;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 use crate::types::{LogId, LogIndex, NodeId, Term};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +26,8 @@ pub(crate) struct Leader {
     /// All members but this node, ascending by id.
     pub(crate) peers: Vec<(NodeId, Progress)>,
     pub(super) heartbeat_elapsed: u32,
+    /// Heartbeats leave with the next `Ready`.
+    pub(super) heartbeat_due: bool,
     /// Ticks since the last quorum check.
     pub(super) quorum_elapsed: u32,
     /// Whether a quorum had answered at the last check.
@@ -33,7 +37,10 @@ pub(crate) struct Leader {
     pub(super) term_start: LogIndex,
     /// No membership change may be proposed before this index is applied (Raft 6).
     pub(super) pending_change: LogIndex,
-    /// The proposals of this term that are not committed: index and bytes of each.
+    pub(super) transfer: Option<Transfer>,
+    pub(super) rounds: Rounds,
+    /// The entries that are not committed: index and bytes of each proposal of this term, behind
+    /// one record for all that the leader has found in its log.
     uncommitted: VecDeque<(LogIndex, u64)>,
     uncommitted_bytes: u64,
 }
@@ -41,19 +48,29 @@ pub(crate) struct Leader {
 impl Leader {
     /// Takes over: assumes nothing of the peers, and opens the term with an entry of its own
     /// (Raft 8), behind which everything older commits.
-    pub(super) fn start<S: Storage>(core: &mut Core<S>) -> Self {
+    pub(super) fn start<S: Storage>(core: &mut Core<S>) -> Result<Self, StorageError> {
         let next_index = core.log.last_index().next();
+        // What cannot be counted now counts as the most there may be.
+        let found = core.log.uncommitted_bytes()?;
+        let found = found.unwrap_or(core.config.max_uncommitted_bytes);
         let mut leader = Self {
             peers: Vec::new(),
             heartbeat_elapsed: 0,
+            heartbeat_due: false,
             quorum_elapsed: 0,
             has_quorum: true,
             term_start: next_index,
             pending_change: core.log.last_index(),
+            transfer: None,
+            rounds: Rounds::default(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
+        if found > 0 {
+            leader.count_uncommitted(core.log.last_index(), found);
+        }
         leader.sync_peers(core, false);
+        leader.take_own_reads(core);
         append(
             core,
             Proposal {
@@ -61,7 +78,12 @@ impl Leader {
                 context: Bytes::new(),
             },
         );
-        leader
+        Ok(leader)
+    }
+
+    fn count_uncommitted(&mut self, index: LogIndex, bytes: u64) {
+        self.uncommitted.push_back((index, bytes));
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
     }
 
     pub(crate) fn progress(&self, peer: NodeId) -> Option<&Progress> {
@@ -83,12 +105,32 @@ impl Leader {
                 return Next::StepDown;
             }
         }
+        self.age_lease(core, 1);
+        if self.tick_transfer(core) == Next::StepDown {
+            return Next::StepDown;
+        }
         self.heartbeat_elapsed += 1;
         if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
             self.heartbeat_elapsed = 0;
-            self.broadcast_heartbeat(core);
+            self.heartbeat_due = true;
         }
         Next::Stay
+    }
+
+    /// After how many ticks something happens.
+    pub(super) fn ticks_until_action<S: Storage>(&self, core: &Core<S>) -> u32 {
+        let heartbeat = core.config.heartbeat_interval_ticks - self.heartbeat_elapsed;
+        let quorum = core.config.election_timeout_ticks - self.quorum_elapsed;
+        let transfer = self.ticks_until_transfer_fails(core).unwrap_or(u32::MAX);
+        heartbeat.min(quorum).min(transfer)
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
+        self.heartbeat_elapsed += ticks;
+        self.quorum_elapsed += ticks;
+        self.age_lease(core, ticks);
+        self.skip_transfer(ticks);
     }
 
     /// Whether a quorum has answered since the last time this was asked (Thesis 6.2).
@@ -112,13 +154,17 @@ impl Leader {
         match body {
             Body::AppendEntriesResponse(response) => {
                 self.on_append_entries_response(core, from, response)?;
+                return Ok(self.hand_over_if_ready(core)?);
             }
             Body::HeartbeatResponse(response) => {
                 self.on_heartbeat_response(core, from, &response)?;
             }
             // There is one leader in a term (Election Safety, Raft 5.2).
             Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
-                return Err(StepError::SecondLeader { from, term: core.current_term });
+                return Err(StepError::SecondLeader {
+                    from,
+                    term: core.current_term,
+                });
             }
             Body::RequestVote(request) => {
                 core.on_request_vote(from, &request, Some(core.id()))?;
@@ -129,14 +175,20 @@ impl Leader {
             Body::Propose(proposals) => {
                 self.propose(core, proposals).map_err(StepError::Propose)?;
             }
-            // Votes that are not needed any more.
+            Body::ReadIndex(token) => {
+                self.take_read(core, from, token).map_err(StepError::Read)?;
+            }
+            Body::TransferLeader { transferee } => {
+                self.start_transfer(core, transferee)
+                    .map_err(StepError::Transfer)?;
+                return Ok(self.hand_over_if_ready(core)?);
+            }
+            // Votes that are not needed any more, answers to what this node asked before it led,
+            // and a wish that it fulfils already.
             Body::RequestVoteResponse(_)
             | Body::PreVoteResponse(_)
-            // Refused at the door.
-            | Body::TimeoutNow
-            | Body::ReadIndex(_)
             | Body::ReadIndexResponse(_)
-            | Body::TransferLeader { .. } => {}
+            | Body::TimeoutNow => {}
         }
         Ok(Next::Stay)
     }
@@ -157,7 +209,7 @@ impl Leader {
                 let Some(progress) = self.progress_mut(from) else {
                     return Ok(());
                 };
-                progress.recently_active = true;
+                progress.heard_of_commit(commit_index);
                 progress.accepted(match_index, log_reaches);
                 self.commit(core);
             }
@@ -177,42 +229,51 @@ impl Leader {
                 let Some(progress) = self.progress_mut(from) else {
                     return Ok(());
                 };
-                progress.recently_active = true;
+                progress.heard_of_commit(commit_index);
                 progress.rejected(prev_index, agree_at_most);
             }
-            // Refused at the door; and news only to a leader of an older term.
-            AppendEntriesResponse::SnapshotRequested { .. }
-            | AppendEntriesResponse::TermOutdated => {}
+            AppendEntriesResponse::SnapshotRequested {
+                commit_index,
+                request_index,
+                ..
+            } => {
+                check_ack(core, commit_index.max(request_index))?;
+                let Some(progress) = self.progress_mut(from) else {
+                    return Ok(());
+                };
+                progress.heard_of_commit(commit_index);
+                progress.snapshot_requested(request_index);
+            }
+            // News only to a leader of an older term.
+            AppendEntriesResponse::TermOutdated => {}
         }
         Ok(())
     }
 
     fn on_heartbeat_response<S: Storage>(
         &mut self,
-        core: &Core<S>,
+        core: &mut Core<S>,
         from: NodeId,
         response: &HeartbeatResponse,
     ) -> Result<(), StepError> {
         check_ack(core, response.commit_index)?;
+        self.check_round(from, &response.token)?;
         let Some(progress) = self.progress_mut(from) else {
             return Ok(());
         };
-        progress.recently_active = true;
+        progress.heard_of_commit(response.commit_index);
         progress.heartbeat_answered(response.commit_index, core.log.last_index());
+        if let Token::Number(round) = response.token {
+            progress.round_answered = progress.round_answered.max(round);
+            self.confirm_rounds(core);
+        }
         Ok(())
     }
 
     /// Commits what a quorum has on disk (Raft 5.3), if it is of this term; what is older commits
     /// with it (Raft 5.4.2). This node counts for what is on its own disk.
     pub(super) fn commit<S: Storage>(&mut self, core: &mut Core<S>) {
-        let index = core.membership.quorum_index(|voter| {
-            if voter == core.id() {
-                core.durability.log()
-            } else {
-                self.progress(voter)
-                    .map_or(LogIndex::ZERO, Progress::match_index)
-            }
-        });
+        let index = self.quorum_index(core);
         if index < self.term_start {
             return;
         }
@@ -224,6 +285,42 @@ impl Leader {
             self.uncommitted.pop_front();
             self.uncommitted_bytes -= bytes;
         }
+    }
+
+    /// Up to where this node knows a member's log to be durable.
+    pub(super) fn acknowledged<S: Storage>(&self, core: &Core<S>, member: NodeId) -> LogIndex {
+        if member == core.id() {
+            core.durability.log()
+        } else {
+            self.progress(member)
+                .map_or(LogIndex::ZERO, Progress::match_index)
+        }
+    }
+
+    /// What a quorum has on disk.
+    fn quorum_index<S: Storage>(&self, core: &Core<S>) -> LogIndex {
+        let acknowledged = |voter| self.acknowledged(core, voter);
+        match &core.commit_groups {
+            Some(groups) if groups.are_in_force => {
+                let group = |voter| groups.of(voter);
+                core.membership.grouped_index(acknowledged, group).index
+            }
+            Some(_) | None => core.membership.quorum_index(acknowledged),
+        }
+    }
+
+    /// Whether everything that is committed is in two groups at least; `None` if this cannot be
+    /// told now, or is not asked for.
+    pub(super) fn is_commit_grouped<S: Storage>(&self, core: &Core<S>) -> Option<bool> {
+        let groups = core.commit_groups.as_ref().filter(|it| it.are_in_force)?;
+        if !self.has_committed_in_term(core) {
+            return None;
+        }
+        let acknowledged = |voter| self.acknowledged(core, voter);
+        let grouped = core
+            .membership
+            .grouped_index(acknowledged, |voter| groups.of(voter));
+        Some(grouped.spans_groups && grouped.index >= core.log.commit_index())
     }
 
     /// Appends proposals to the log (Figure 2): all of them or none. Returns the first one's log
@@ -242,8 +339,7 @@ impl Leader {
             let bytes = proposal.size_bytes();
             let is_change = matches!(proposal.payload, Payload::Change(_));
             let index = append(core, proposal);
-            self.uncommitted.push_back((index, bytes));
-            self.uncommitted_bytes += bytes;
+            self.count_uncommitted(index, bytes);
             if is_change {
                 self.pending_change = index;
             }
@@ -256,6 +352,11 @@ impl Leader {
         core: &Core<S>,
         proposals: &[Proposal],
     ) -> Result<(), ProposeError> {
+        match self.transfer.as_ref().map(|transfer| transfer.target) {
+            Some(Target::Node(_)) => return Err(ProposeError::Transferring),
+            Some(Target::MostCaughtUp) => return Err(ProposeError::Removed),
+            None => {}
+        }
         let mut total = self.uncommitted_bytes;
         let mut change_seen = false;
         for proposal in proposals {

@@ -9,6 +9,7 @@ use super::core::Core;
 use crate::entry::Entries;
 use crate::ready::{Buffers, Ready};
 use crate::storage::{Storage, StorageError};
+use crate::types::LogIndex;
 
 impl<S: Storage> Core<S> {
     pub(crate) fn has_output(&self) -> bool {
@@ -16,7 +17,16 @@ impl<S: Storage> Core<S> {
             || !self.outbox_after_persist.is_empty()
             || self.hard_state() != self.handed_out
             || self.log.has_unpersisted()
-            || self.log.has_unapplied(self.durability.log())
+            || self.reads.has_states()
+            || self.transfers.has_outcomes()
+            || self
+                .log
+                .has_unapplied(self.may_apply(), self.config.max_committed_bytes_per_ready)
+    }
+
+    /// What is persisted here, and as much more as may be applied before it is.
+    fn may_apply(&self) -> LogIndex {
+        self.durability.log() + self.config.max_apply_unpersisted_entries
     }
 
     /// Hands everything out that waits to be.
@@ -30,8 +40,9 @@ impl<S: Storage> Core<S> {
         let snapshot = self.log.take_snapshot();
         if snapshot.is_none() {
             let max_bytes = self.config.max_committed_bytes_per_ready;
+            let may_apply = self.may_apply();
             self.log
-                .take_unapplied(self.durability.log(), max_bytes, &mut committed_entries)?;
+                .take_unapplied(may_apply, max_bytes, &mut committed_entries)?;
         }
         self.log.take_unpersisted(&mut entries);
 
@@ -71,6 +82,8 @@ impl<S: Storage> Core<S> {
             must_sync,
             messages_after_persist: after,
             committed_entries,
+            read_states: self.reads.take_states(),
+            transfer_outcomes: self.transfers.take_outcomes(),
             applies_to: applied.or(snapshot_index),
             from: self.id(),
         })

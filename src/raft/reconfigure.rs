@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Next;
 use super::core::Core;
 use super::leader::{Leader, append};
 use crate::entry::Payload;
@@ -14,9 +15,21 @@ use crate::error::ProposeError;
 use crate::membership::MembershipChange;
 use crate::message::Proposal;
 use crate::progress::Progress;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 impl Leader {
+    /// A change is in force. It may end the wait for a quorum, and this node's own vote.
+    pub(super) fn membership_changed<S: Storage>(
+        &mut self,
+        core: &mut Core<S>,
+    ) -> Result<Next, StorageError> {
+        self.sync_peers(core, true);
+        self.commit(core);
+        self.confirm_rounds(core);
+        self.adapt_transfer(core);
+        self.hand_over_if_ready(core)
+    }
+
     /// One change at a time: an earlier one, also of an earlier term, must have been applied here
     /// (Thesis 4.1).
     pub(super) fn check_change<S: Storage>(
@@ -41,6 +54,7 @@ impl Leader {
         if core.membership.is_joint()
             && core.membership.auto_leave()
             && !self.change_is_pending(core)
+            && self.transfer.is_none()
         {
             let payload = Payload::Change(Arc::new(MembershipChange::leave_joint()));
             self.pending_change = append(

@@ -6,15 +6,13 @@
 
 use alloc::boxed::Box;
 
-use bytes::Bytes;
-
 use super::core::Core;
 use super::leader::Leader;
 use crate::config::Config;
 use crate::entry::{Entries, Snapshot};
 use crate::log::Fetched;
 use crate::membership::Membership;
-use crate::message::{AppendEntries, Body, Heartbeat};
+use crate::message::{AppendEntries, Body, Heartbeat, Token};
 use crate::progress::{Progress, ProgressState};
 use crate::storage::{Purpose, Storage, StorageError};
 use crate::types::{LogId, LogIndex, NodeId};
@@ -29,6 +27,8 @@ enum Due {
     },
     /// An append without entries, which tells the commit index or finds out about losses.
     EmptyAppend,
+    /// A snapshot that the peer has asked for.
+    Snapshot,
 }
 
 impl Leader {
@@ -37,35 +37,41 @@ impl Leader {
         self.peers
             .iter()
             .any(|(_, progress)| due(progress, core) != Due::Nothing)
+            || self.heartbeat_due
+            || self.reads_are_due(core)
     }
 
     /// Makes all messages that are due.
     pub(super) fn replicate<S: Storage>(&mut self, core: &mut Core<S>) -> Result<(), StorageError> {
+        self.send_heartbeats(core);
         for (peer, progress) in &mut self.peers {
             loop {
                 match due(progress, core) {
                     Due::Nothing => break,
                     Due::Append { max_bytes } => send_append(core, *peer, progress, max_bytes)?,
                     Due::EmptyAppend => send_empty_append(core, *peer, progress)?,
+                    Due::Snapshot => send_snapshot(core, *peer, progress)?,
                 }
             }
         }
         Ok(())
     }
 
-    pub(super) fn broadcast_heartbeat<S: Storage>(&self, core: &mut Core<S>) {
-        let commit = core.log.commit_index();
-        for (peer, progress) in &self.peers {
-            // No further than what the peer is known to hold: its log may differ behind that.
-            let leader_commit = commit.min(progress.match_index);
-            core.send(
-                *peer,
-                Body::Heartbeat(Heartbeat {
-                    leader_commit,
-                    context: Bytes::new(),
-                }),
-            );
+    /// Heartbeats to all peers if they are due (Raft 5.2); to the voters alone if only reads ask for
+    /// them (Thesis 6.4).
+    fn send_heartbeats<S: Storage>(&mut self, core: &mut Core<S>) {
+        let round = self.start_round(core).map(Token::Number);
+        let to_all = ::core::mem::take(&mut self.heartbeat_due);
+        if !to_all && round.is_none() {
+            return;
         }
+        let token = round.unwrap_or_else(|| self.heartbeat_token(core));
+        for (peer, progress) in &self.peers {
+            if to_all || core.membership.is_voter(*peer) {
+                send_heartbeat(core, *peer, progress, token.clone());
+            }
+        }
+        self.confirm_rounds(core);
     }
 
     /// The first entry that some peer in the steady state has not been sent.
@@ -78,26 +84,46 @@ impl Leader {
     }
 }
 
+fn send_heartbeat<S: Storage>(core: &mut Core<S>, peer: NodeId, progress: &Progress, token: Token) {
+    // No further than what the peer is known to hold: its log may differ behind that.
+    let leader_commit = core.log.commit_index().min(progress.match_index);
+    let heartbeat = Heartbeat {
+        leader_commit,
+        token,
+    };
+    core.send(peer, Body::Heartbeat(heartbeat));
+}
+
 fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
     let Config {
         max_message_bytes,
-        max_inflight_messages,
-        max_inflight_bytes,
+        skip_commit_broadcast,
         ..
     } = core.config;
     match &progress.state {
-        ProgressState::Probe { awaiting: false } => Due::Append {
+        ProgressState::Snapshot { .. } | ProgressState::Probe { awaiting: true } => Due::Nothing,
+        ProgressState::Probe { .. } | ProgressState::Replicate { .. } if progress.fetching => {
+            Due::Nothing
+        }
+        ProgressState::Probe { .. } | ProgressState::Replicate { .. }
+            if progress.requested_snapshot.is_some() =>
+        {
+            Due::Snapshot
+        }
+        ProgressState::Probe { .. } => Due::Append {
             max_bytes: max_message_bytes,
         },
-        ProgressState::Probe { awaiting: true } | ProgressState::Snapshot { .. } => Due::Nothing,
         ProgressState::Replicate { inflight, nudge } => {
-            let is_full = inflight.is_full(max_inflight_messages, max_inflight_bytes);
+            let window = progress.window(&core.config);
+            let is_full = inflight.is_full(window.messages, window.bytes);
+            let commit_is_news =
+                progress.commit_sent < core.log.commit_index() && !skip_commit_broadcast;
             if !is_full && progress.next_index <= core.log.last_index() {
-                let room = max_inflight_bytes - inflight.bytes();
+                let room = window.bytes.saturating_sub(inflight.bytes());
                 Due::Append {
                     max_bytes: max_message_bytes.min(room),
                 }
-            } else if *nudge || (!is_full && progress.commit_sent < core.log.commit_index()) {
+            } else if *nudge || (!is_full && commit_is_news) {
                 Due::EmptyAppend
             } else {
                 Due::Nothing
@@ -131,7 +157,7 @@ fn send_append<S: Storage>(
         }
         Fetched::Compacted => send_snapshot(core, peer, progress),
         Fetched::NotYet => {
-            wait_for_heartbeat(progress);
+            progress.fetching = true;
             Ok(())
         }
     }
@@ -185,12 +211,15 @@ fn send_snapshot<S: Storage>(
 ) -> Result<(), StorageError> {
     // A peer that is not there would only waste it.
     if !progress.recently_active {
-        wait_for_heartbeat(progress);
+        progress.fetching = true;
         return Ok(());
     }
-    let request_index = core.log.compacted_through()?;
+    let request_index = core
+        .log
+        .compacted_through()?
+        .max(progress.requested_snapshot.unwrap_or_default());
     let Some((snapshot, membership)) = take_snapshot(core, peer, request_index)? else {
-        wait_for_heartbeat(progress);
+        progress.fetching = true;
         return Ok(());
     };
     // One that was made before the peer was added is of no use to it: ask for a later one.
@@ -204,7 +233,7 @@ fn send_snapshot<S: Storage>(
             .map(|(snapshot, _)| snapshot)
     };
     let Some(snapshot) = snapshot else {
-        wait_for_heartbeat(progress);
+        progress.fetching = true;
         return Ok(());
     };
     progress.become_snapshot(snapshot.last_included.index);
@@ -236,9 +265,4 @@ fn take_snapshot<S: Storage>(
             "the snapshot's membership is inconsistent",
         )),
     }
-}
-
-/// Nothing can be sent now; an answered heartbeat is the sign to try again.
-fn wait_for_heartbeat(progress: &mut Progress) {
-    progress.state = ProgressState::Probe { awaiting: true };
 }

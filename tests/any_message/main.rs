@@ -12,7 +12,7 @@ use almadia::{
     AppendEntries, AppendEntriesResponse, Body, Bytes, ConfState, Entries, Entry, Heartbeat,
     HeartbeatResponse, LogId, LogIndex, MemberChange, MembershipChange, Message, NodeId, Payload,
     Proposal, ReadIndexResponse, Ready, RequestVote, Snapshot, SnapshotStatus, StepError, Storage,
-    Term, Transition, VoteResponse,
+    Term, Token, Transition, VoteResponse,
 };
 use faults::{Network, Node, compact, id, install, without_tail, write};
 use message::change;
@@ -48,6 +48,8 @@ enum Step {
     /// A crash that takes the last commit indexes along; nobody promised to sync these.
     LoseCommit(u64, u64),
     Unreachable(u64, u64),
+    /// One of the other calls, with this peer.
+    Wish(u64, u64, u8),
     SnapshotReport(u64, u64, bool),
 }
 
@@ -58,7 +60,8 @@ fn node() -> impl Strategy<Value = u64> {
 fn step() -> impl Strategy<Value = Step> {
     use Step::{
         Acknowledge, Campaign, Compact, Crash, Deliver, Duplicate, Lose, LoseCommit, LoseTail,
-        Propose, ProposeChange, Run, Settle, SnapshotReport, Tick, TickOften, Unreachable, Write,
+        Propose, ProposeChange, Run, Settle, SnapshotReport, Tick, TickOften, Unreachable, Wish,
+        Write,
     };
     prop_oneof![
         6 => node().prop_map(Tick),
@@ -79,11 +82,34 @@ fn step() -> impl Strategy<Value = Step> {
             LoseTail(node, kept, durable)
         }),
         1 => (node(), 0..4_u64).prop_map(|(node, lost)| LoseCommit(node, lost)),
+        8 => (node(), node(), 0..11_u8).prop_map(|(node, peer, what)| Wish(node, peer, what)),
         1 => (node(), node()).prop_map(|(node, peer)| Unreachable(node, peer)),
         1 => (node(), node(), any::<bool>()).prop_map(|(node, peer, arrived)| {
             SnapshotReport(node, peer, arrived)
         }),
     ]
+}
+
+/// Everything else that an embedder may ask for; refusals are fine.
+fn wish(node: &mut Node, peer: u64, what: u8) {
+    let window = almadia::Window {
+        messages: usize::from(what),
+        bytes: 30,
+    };
+    match what {
+        0 | 1 => drop(node.read_index("same")),
+        2 => drop(node.lease_read("same")),
+        3 | 4 => drop(node.transfer_leader(id(peer))),
+        5 => drop(node.forget_leader()),
+        6 => node.ping(),
+        7 => drop(node.request_snapshot()),
+        8 => node.tick_many(7).expect("the storage is sound"),
+        9 => drop(node.set_window(id(peer), Some(window))),
+        _ => {
+            node.assign_commit_group(id(peer), std::num::NonZeroU64::new(peer % 3));
+            node.set_group_commit(peer != 1);
+        }
+    }
 }
 
 /// The network, and what was handed out and not acknowledged.
@@ -140,6 +166,7 @@ impl Run {
                 disk.set_hard_state(hard_state);
                 self.crash(node, u64::MAX, true);
             }
+            Step::Wish(node, peer, what) => wish(self.network.node(node), peer, what),
             Step::Unreachable(node, peer) => self.network.node(node).report_unreachable(id(peer)),
             Step::SnapshotReport(node, peer, arrived) => {
                 let status = if arrived {

@@ -139,13 +139,13 @@ enum Say {
     PreVoteAnswer(Option<Place>),
     Append(Place, Number, Lies),
     Answer(Answer),
-    Heartbeat(Number),
-    HeartbeatAnswer(Number),
+    Heartbeat(Number, Token),
+    HeartbeatAnswer(Number, Token),
     Snapshot(Place, ConfState),
     Propose(Vec<Payload>),
     TimeoutNow,
-    ReadIndex,
-    ReadIndexResponse(Number),
+    ReadIndex(Token),
+    ReadIndexResponse(Number, Token),
     TransferLeader(NodeId),
 }
 
@@ -159,6 +159,15 @@ fn answer() -> impl Strategy<Value = Answer> {
             Answer::SnapshotRequested(last, commit, request)
         }),
         1 => Just(Answer::TermOutdated),
+    ]
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    prop_oneof![
+        1 => Just(Token::None),
+        4 => (0..6_u64).prop_map(Token::Number),
+        1 => any::<u64>().prop_map(Token::Number),
+        1 => vec(any::<u8>(), 0..20).prop_map(|bytes| Token::Bytes(bytes.into())),
     ]
 }
 
@@ -176,14 +185,14 @@ fn say() -> impl Strategy<Value = Say> {
             Say::Append(prev, commit, lies)
         }),
         10 => answer().prop_map(Say::Answer),
-        3 => index().prop_map(Say::Heartbeat),
-        2 => index().prop_map(Say::HeartbeatAnswer),
+        3 => (index(), token()).prop_map(|(commit, token)| Say::Heartbeat(commit, token)),
+        3 => (index(), token()).prop_map(|(commit, token)| Say::HeartbeatAnswer(commit, token)),
         5 => (place(), conf_state()).prop_map(|(place, state)| Say::Snapshot(place, state)),
         2 => vec(payload(), 0..4).prop_map(Say::Propose),
-        1 => prop_oneof![
+        3 => prop_oneof![
             Just(Say::TimeoutNow),
-            Just(Say::ReadIndex),
-            index().prop_map(Say::ReadIndexResponse),
+            token().prop_map(Say::ReadIndex),
+            (index(), token()).prop_map(|(index, token)| Say::ReadIndexResponse(index, token)),
             member().prop_map(Say::TransferLeader),
         ],
     ]
@@ -315,7 +324,6 @@ impl Told<'_> {
     }
 
     fn body(&self, say: &Say) -> Body {
-        let context = Bytes::new();
         match say.clone() {
             Say::Vote(last, commit, priority, leadership_transfer) => {
                 Body::RequestVote(RequestVote {
@@ -336,18 +344,18 @@ impl Told<'_> {
                 })
             }
             Say::Answer(answer) => Body::AppendEntriesResponse(self.append_answer(&answer)),
-            Say::Heartbeat(commit) => Body::Heartbeat(Heartbeat {
+            Say::Heartbeat(commit, token) => Body::Heartbeat(Heartbeat {
                 leader_commit: self.index(commit),
-                context,
+                token,
             }),
-            Say::HeartbeatAnswer(commit) => Body::HeartbeatResponse(HeartbeatResponse {
+            Say::HeartbeatAnswer(commit, token) => Body::HeartbeatResponse(HeartbeatResponse {
                 commit_index: self.index(commit),
-                context,
+                token,
             }),
             Say::Snapshot(place, conf_state) => install(Snapshot {
                 last_included: self.place(place),
                 conf_state,
-                data: context,
+                data: Bytes::new(),
             }),
             Say::Propose(payloads) => {
                 let proposal = |payload| Proposal {
@@ -357,11 +365,11 @@ impl Told<'_> {
                 Body::Propose(payloads.into_iter().map(proposal).collect())
             }
             Say::TimeoutNow => Body::TimeoutNow,
-            Say::ReadIndex => Body::ReadIndex(context),
+            Say::ReadIndex(token) => Body::ReadIndex(token),
             Say::TransferLeader(transferee) => Body::TransferLeader { transferee },
-            Say::ReadIndexResponse(index) => Body::ReadIndexResponse(ReadIndexResponse {
+            Say::ReadIndexResponse(index, token) => Body::ReadIndexResponse(ReadIndexResponse {
                 read_index: self.index(index),
-                context,
+                token,
             }),
         }
     }

@@ -12,9 +12,10 @@ mod lost_tail;
 mod requests;
 
 use almadia::{
-    AppendEntriesResponse, Body, Bytes, ConfState, HeartbeatResponse, LogId, LogIndex, MemStorage,
-    MembershipError, Message, MessageKind, Payload, ProgressState, Proposal, ProposeError,
-    ReadIndexResponse, RequestVote, RoleKind, StartError, StepError, Term, VoteResponse,
+    AppendEntriesResponse, Body, Bytes, ConfState, Config, HeartbeatResponse, LogId, LogIndex,
+    MemStorage, MembershipError, Message, MessageKind, Payload, ProgressState, Proposal,
+    ProposeError, RawNode, ReadError, ReadIndexResponse, RequestVote, RoleKind, StartError,
+    StepError, Term, Token, TransferError, VoteResponse,
 };
 use faults::{
     Network, append, assert_refused, assert_refused_in_every_role, candidate, every_role, follower,
@@ -64,7 +65,7 @@ fn rejected(prev: u64, hint: LogId, commit: u64) -> Body {
 fn read_index_response() -> Body {
     Body::ReadIndexResponse(ReadIndexResponse {
         read_index: LogIndex(1),
-        context: Bytes::new(),
+        token: almadia::Token::None,
     })
 }
 
@@ -90,7 +91,7 @@ fn n13_answers_without_a_term() {
         accepted(3, 2),
         Body::HeartbeatResponse(HeartbeatResponse {
             commit_index: LogIndex(2),
-            context: Bytes::new(),
+            token: almadia::Token::None,
         }),
         Body::TimeoutNow,
         read_index_response(),
@@ -122,7 +123,7 @@ fn n14_acknowledgement_beyond_the_leaders_log() {
         assert_refused(&mut node, message(2, 1, 3, accepted(3, index)), &error);
         let answered = Body::HeartbeatResponse(HeartbeatResponse {
             commit_index: LogIndex(index),
-            context: Bytes::new(),
+            token: almadia::Token::None,
         });
         assert_refused(&mut node, message(2, 1, 3, answered), &error);
         // Nothing that only this node holds is committed by it, now or later.
@@ -144,7 +145,7 @@ fn n14_acknowledgement_out_of_range() {
         assert_refused_in_every_role(&message(2, 1, 3, accepted(0, index)), &error);
         let answered = Body::HeartbeatResponse(HeartbeatResponse {
             commit_index: LogIndex(index),
-            context: Bytes::new(),
+            token: almadia::Token::None,
         });
         let error = out_of_range(MessageKind::HeartbeatResponse, "commit_index");
         assert_refused_in_every_role(&message(2, 1, 3, answered), &error);
@@ -191,8 +192,13 @@ fn n15_snapshot_request() {
     let kind = MessageKind::AppendEntriesResponse;
     let error = out_of_range(kind, "request_index");
     assert_refused_in_every_role(&message(2, 1, 3, request(u64::MAX)), &error);
-    let error = StepError::Unsupported(kind);
-    assert_refused_in_every_role(&message(2, 1, 3, request(3)), &error);
+    for index in [5, 1000] {
+        let error = StepError::AcknowledgedBeyondLog {
+            index: LogIndex(index),
+            last_index: LogIndex(4),
+        };
+        assert_refused(&mut leader(), message(2, 1, 3, request(index)), &error);
+    }
 }
 
 // --- E14 and the last row: messages that are none of this node's business ---
@@ -211,13 +217,13 @@ fn one_of_each_kind() -> Vec<(u64, Body)> {
             9,
             Body::HeartbeatResponse(HeartbeatResponse {
                 commit_index: LogIndex(2),
-                context: Bytes::new(),
+                token: almadia::Token::None,
             }),
         ),
         (9, install(snapshot(3, 10, ConfState::of_voters(voters())))),
         (9, Body::TimeoutNow),
         (0, Body::Propose(vec![proposal()])),
-        (0, Body::ReadIndex(Bytes::new())),
+        (0, Body::ReadIndex(almadia::Token::None)),
         (9, read_index_response()),
         (0, Body::TransferLeader { transferee: id(2) }),
     ]

@@ -47,7 +47,7 @@ fn sent_to_two(messages: &[Message]) -> Vec<&Body> {
 fn heartbeat_answer() -> Message {
     let body = Body::HeartbeatResponse(almadia::HeartbeatResponse {
         commit_index: LogIndex(0),
-        context: almadia::Bytes::new(),
+        token: almadia::Token::None,
     });
     message(2, 1, 3, body)
 }
@@ -60,8 +60,7 @@ fn a_peer_waits_for_entries_that_are_fetched() {
     assert!(sent_to_two(&settle(&mut node)).is_empty());
     node.step(heartbeat_answer()).expect("an answer");
     assert!(sent_to_two(&settle(&mut node)).is_empty());
-    let state = node.progress(id(2)).map(almadia::Progress::state);
-    assert_eq!(state, Some(&ProgressState::Probe { awaiting: true }));
+    assert!(node.progress(id(2)).expect("a peer").is_fetching());
     node.storage_mut().entries = None;
     node.step(heartbeat_answer()).expect("an answer");
     let sent = settle(&mut node);

@@ -70,7 +70,7 @@ pub(crate) fn append(prev: (u64, u64), commit: u64, ids: &[(u64, u64)]) -> Body 
 pub(crate) fn heartbeat(commit: u64) -> Body {
     Body::Heartbeat(Heartbeat {
         leader_commit: LogIndex(commit),
-        context: Bytes::new(),
+        token: almadia::Token::None,
     })
 }
 

@@ -101,14 +101,14 @@ pub(crate) fn append(prev: (u64, u64), terms: &[u64], commit: u64) -> Body {
 pub(crate) fn heartbeat(commit: u64) -> Body {
     Body::Heartbeat(Heartbeat {
         leader_commit: index(commit),
-        context: Bytes::new(),
+        token: almadia::Token::None,
     })
 }
 
 pub(crate) fn heartbeat_response(commit: u64) -> Body {
     Body::HeartbeatResponse(HeartbeatResponse {
         commit_index: index(commit),
-        context: Bytes::new(),
+        token: almadia::Token::None,
     })
 }
 

@@ -241,8 +241,7 @@ fn e60_a_snapshot_that_is_not_there_yet() {
     sent_after(&mut node, None);
     sent_after(&mut node, Some(granted()));
     assert!(sent_after(&mut node, Some(rejected(3, (0, 0)))).is_empty());
-    let waits = ProgressState::Probe { awaiting: true };
-    assert_eq!(node.progress(id(2)).unwrap().state(), &waits);
+    assert!(node.progress(id(2)).unwrap().is_fetching());
     assert!(!node.has_ready(), "it does not ask again and again");
     assert!(sent_after(&mut node, Some(heartbeat_response(0))).is_empty());
 
@@ -262,7 +261,7 @@ fn a_snapshot_from_before_the_peer_was_added_is_not_sent() {
     let storage = node.storage_mut();
     storage.save_snapshot(snapshot((2, 4), 1)).unwrap();
     assert!(tell(&mut node, 2, 2, rejected(3, (0, 0))).to(2).is_empty());
-    assert_eq!(state(&node), ProgressState::Probe { awaiting: true });
+    assert!(node.progress(id(2)).unwrap().is_fetching());
     let storage = node.storage_mut();
     storage.save_snapshot(snapshot((2, 4), 3)).unwrap();
     let output = tell(&mut node, 2, 2, heartbeat_response(0));

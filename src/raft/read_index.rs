@@ -1,0 +1,364 @@
+//! Linearizable reads without log entries (Thesis 6.4): ReadIndex, and leases (Thesis 6.4.1).
+//!
+//! Owns the reads that were asked for on this node, the rounds of heartbeats by which a leader
+//! makes sure that it still leads, and its lease. Must not know what is read.
+//!
+//! A leader may answer a read with its commit index once it has committed an entry of its own term
+//! (else it might not know what its predecessors have committed), and once a quorum has answered
+//! a heartbeat that it sent after the read came (else there might be a newer leader). Everything
+//! that came between two `Ready`s shares one round. A round is a number that the heartbeats carry
+//! and their answers echo, so an answer to an earlier heartbeat confirms nothing later.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::leader::Leader;
+use crate::config::Config;
+use crate::error::{ReadDropped, ReadError, StepError};
+use crate::message::{Body, ReadIndexResponse, Token};
+use crate::ready::ReadState;
+use crate::storage::{Storage, StorageError};
+use crate::types::{LogId, LogIndex, NodeId};
+
+// --- The side of the one who asks ---
+
+/// The reads that were asked for on this node, whatever its role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reads {
+    /// Oldest first; all wait equally long, so the first is the first to be dropped.
+    waiting: VecDeque<OwnRead>,
+    /// Never used before, not even in an earlier life; what the caller gives is only echoed.
+    last_token: u64,
+    states: Vec<ReadState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OwnRead {
+    token: u64,
+    context: Bytes,
+    ticks_left: u32,
+}
+
+impl Reads {
+    pub(crate) fn new(incarnation: u32) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            last_token: u64::from(incarnation) << u32::BITS,
+            states: Vec::new(),
+        }
+    }
+
+    pub(crate) fn has_states(&self) -> bool {
+        !self.states.is_empty()
+    }
+
+    pub(crate) fn take_states(&mut self) -> Vec<ReadState> {
+        core::mem::take(&mut self.states)
+    }
+
+    fn answer(&mut self, token: u64, read_index: LogIndex) {
+        let position = self.waiting.binary_search_by_key(&token, |read| read.token);
+        if let Some(read) = position.ok().and_then(|at| self.waiting.remove(at)) {
+            self.states.push(ReadState {
+                context: read.context,
+                outcome: Ok(read_index),
+            });
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        for read in &mut self.waiting {
+            read.ticks_left = read.ticks_left.saturating_sub(1);
+        }
+        while self
+            .waiting
+            .front()
+            .is_some_and(|read| read.ticks_left == 0)
+        {
+            let Some(read) = self.waiting.pop_front() else {
+                break;
+            };
+            self.states.push(ReadState {
+                context: read.context,
+                outcome: Err(ReadDropped::TimedOut),
+            });
+        }
+    }
+
+    /// After how many ticks a read is dropped, if any waits.
+    pub(super) fn ticks_until_action(&self) -> Option<u32> {
+        self.waiting.front().map(|read| read.ticks_left)
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub(super) fn skip(&mut self, ticks: u32) {
+        for read in &mut self.waiting {
+            read.ticks_left -= ticks;
+        }
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// Takes a read, and gives it a token of its own. It is dropped when it has waited for two of
+    /// the longest election timeouts, in which a leader could be lost and another one be found.
+    pub(super) fn accept_read(&mut self, context: Bytes) -> Result<u64, ReadError> {
+        if self.reads.waiting.len() >= self.config.max_pending_reads {
+            return Err(ReadError::TooManyPending);
+        }
+        self.reads.last_token += 1;
+        let token = self.reads.last_token;
+        let ticks_left = self.config.max_election_timeout_ticks.saturating_mul(2);
+        self.reads.waiting.push_back(OwnRead {
+            token,
+            context,
+            ticks_left,
+        });
+        Ok(token)
+    }
+
+    /// Answers a read of this node at once.
+    pub(super) fn answer_read(&mut self, context: Bytes, read_index: LogIndex) {
+        self.reads.states.push(ReadState {
+            context,
+            outcome: Ok(read_index),
+        });
+    }
+
+    pub(super) fn forward_read(&mut self, leader: NodeId, token: u64) {
+        self.send_without_term(leader, Body::ReadIndex(Token::Number(token)));
+    }
+
+    /// Asks a new leader for everything that the old one has not answered.
+    pub(super) fn forward_reads(&mut self, leader: NodeId) {
+        let tokens: Vec<u64> = self.reads.waiting.iter().map(|read| read.token).collect();
+        for token in tokens {
+            self.forward_read(leader, token);
+        }
+    }
+
+    /// The leader has answered a read that was forwarded to it. The index is the leader's commit
+    /// index, and the entry there is of its term; where the log holds that very entry, it is
+    /// committed here too.
+    pub(super) fn on_read_index_response(
+        &mut self,
+        response: &ReadIndexResponse,
+    ) -> Result<(), StorageError> {
+        let read_index = response.read_index;
+        let committed = LogId {
+            term: self.current_term,
+            index: read_index,
+        };
+        if self.log.holds(committed)? {
+            self.log.commit_to(read_index);
+        }
+        if let Token::Number(token) = response.token {
+            self.reads.answer(token, read_index);
+        }
+        Ok(())
+    }
+}
+
+// --- The leader's side ---
+
+/// The reads that a leader has to answer, its own and those of its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Rounds {
+    /// For these no heartbeat has left yet.
+    waiting: Vec<Request>,
+    /// Rounds that no quorum has answered yet, oldest first.
+    asked: VecDeque<Round>,
+    requests_asked: usize,
+    /// The number of the last round.
+    last: u64,
+    lease: Lease,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Request {
+    from: NodeId,
+    token: Token,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Round {
+    number: u64,
+    read_index: LogIndex,
+    requests: Vec<Request>,
+}
+
+/// Until when no other leader can be elected, because a quorum has promised not to vote. Not
+/// touched unless leases are on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Lease {
+    /// Ticks since the node began to lead.
+    now: u64,
+    /// The rounds that no quorum has answered, and when each was sent.
+    sent: VecDeque<(u64, u64)>,
+    /// When the last heartbeats were sent that a quorum has answered.
+    acknowledged: Option<u64>,
+}
+
+impl Lease {
+    /// More rounds than this are not kept apart: the oldest are forgotten, and extend nothing.
+    const MAX_SENT: usize = 256;
+}
+
+impl Leader {
+    pub(super) fn take_read<S: Storage>(
+        &mut self,
+        core: &Core<S>,
+        from: NodeId,
+        token: Token,
+    ) -> Result<(), ReadError> {
+        let rounds = &mut self.rounds;
+        if rounds.waiting.len() + rounds.requests_asked >= core.config.max_pending_reads {
+            return Err(ReadError::TooManyPending);
+        }
+        rounds.waiting.push(Request { from, token });
+        Ok(())
+    }
+
+    /// A read of this node itself, which was counted when it was taken.
+    pub(super) fn take_own_read<S: Storage>(&mut self, core: &Core<S>, token: u64) {
+        self.rounds.waiting.push(Request {
+            from: core.id(),
+            token: Token::Number(token),
+        });
+    }
+
+    /// Takes over what was asked for here before the node began to lead.
+    pub(super) fn take_own_reads<S: Storage>(&mut self, core: &Core<S>) {
+        for read in &core.reads.waiting {
+            self.take_own_read(core, read.token);
+        }
+    }
+
+    /// Whether the leader knows everything that was committed before its term (Thesis 6.4).
+    pub(super) fn has_committed_in_term<S: Storage>(&self, core: &Core<S>) -> bool {
+        core.log.commit_index() >= self.term_start
+    }
+
+    pub(super) fn reads_are_due<S: Storage>(&self, core: &Core<S>) -> bool {
+        !self.rounds.waiting.is_empty() && self.has_committed_in_term(core)
+    }
+
+    /// Makes a new round of all reads that wait. Returns its number, which heartbeats are to carry
+    /// now, if there is one.
+    pub(super) fn start_round<S: Storage>(&mut self, core: &Core<S>) -> Option<u64> {
+        if !self.reads_are_due(core) {
+            return None;
+        }
+        let requests = core::mem::take(&mut self.rounds.waiting);
+        self.rounds.requests_asked += requests.len();
+        let number = self.next_round(core);
+        self.rounds.asked.push_back(Round {
+            number,
+            read_index: core.log.commit_index(),
+            requests,
+        });
+        Some(number)
+    }
+
+    fn next_round<S: Storage>(&mut self, core: &Core<S>) -> u64 {
+        let Rounds { last, lease, .. } = &mut self.rounds;
+        *last += 1;
+        if core.config.lease_reads {
+            lease.sent.push_back((*last, lease.now));
+            if lease.sent.len() > Lease::MAX_SENT {
+                lease.sent.pop_front();
+            }
+        }
+        *last
+    }
+
+    /// What a heartbeat carries that no new read has caused: with leases a new round all the same,
+    /// else the last one while a read waits for it, in case its heartbeat was lost.
+    pub(super) fn heartbeat_token<S: Storage>(&mut self, core: &Core<S>) -> Token {
+        if core.config.lease_reads {
+            Token::Number(self.next_round(core))
+        } else if self.rounds.asked.is_empty() {
+            Token::None
+        } else {
+            Token::Number(self.rounds.last)
+        }
+    }
+
+    /// Whether a peer may answer a heartbeat with this token.
+    pub(super) fn check_round(&self, from: NodeId, token: &Token) -> Result<(), StepError> {
+        match token {
+            Token::None => Ok(()),
+            Token::Number(number) if *number <= self.rounds.last => Ok(()),
+            Token::Number(_) | Token::Bytes(_) => Err(StepError::UnknownHeartbeat { from }),
+        }
+    }
+
+    /// Answers the reads, and extends the lease, of every round that a quorum has answered.
+    pub(super) fn confirm_rounds<S: Storage>(&mut self, core: &mut Core<S>) {
+        while let Some(round) = self.rounds.asked.front() {
+            if !self.is_confirmed(core, round.number) {
+                break;
+            }
+            let Some(round) = self.rounds.asked.pop_front() else {
+                break;
+            };
+            self.rounds.requests_asked -= round.requests.len();
+            for Request { from, token } in round.requests {
+                let read_index = round.read_index;
+                match token {
+                    Token::Number(token) if from == core.id() => {
+                        core.reads.answer(token, read_index);
+                    }
+                    Token::None | Token::Number(_) | Token::Bytes(_) => {
+                        let response = ReadIndexResponse { read_index, token };
+                        core.send(from, Body::ReadIndexResponse(response));
+                    }
+                }
+            }
+        }
+        while let Some(&(number, sent)) = self.rounds.lease.sent.front() {
+            if !self.is_confirmed(core, number) {
+                break;
+            }
+            self.rounds.lease.sent.pop_front();
+            self.rounds.lease.acknowledged = Some(sent);
+        }
+    }
+
+    fn is_confirmed<S: Storage>(&self, core: &Core<S>, number: u64) -> bool {
+        core.membership.has_quorum(|voter| {
+            voter == core.id()
+                || self
+                    .progress(voter)
+                    .is_some_and(|progress| progress.round_answered >= number)
+        })
+    }
+
+    /// One tick, or more in which nothing else happens.
+    pub(super) fn age_lease<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
+        if core.config.lease_reads {
+            self.rounds.lease.now += u64::from(ticks);
+        }
+    }
+
+    /// Whether no other node can have been elected, as far as clocks can be trusted. Void as soon
+    /// as a transfer has begun, which makes the others vote without regard to a lease.
+    pub(super) fn holds_lease<S: Storage>(&self, core: &Core<S>) -> bool {
+        let lease = &self.rounds.lease;
+        let Config {
+            lease_reads,
+            election_timeout_ticks,
+            lease_margin_ticks,
+            ..
+        } = core.config;
+        let duration = election_timeout_ticks.saturating_sub(lease_margin_ticks);
+        lease_reads
+            && self.transfer.is_none()
+            && self.has_committed_in_term(core)
+            && lease
+                .acknowledged
+                .is_some_and(|sent| lease.now - sent < u64::from(duration))
+    }
+}
