@@ -188,6 +188,12 @@ impl Membership {
         &self.learners
     }
 
+    /// The outgoing voters that become learners when the joint configuration is left. Ascending.
+    #[must_use]
+    pub fn learners_next(&self) -> &[NodeId] {
+        &self.learners_next
+    }
+
     /// Whether two majorities have to agree.
     #[must_use]
     pub fn is_joint(&self) -> bool {
@@ -273,45 +279,91 @@ impl Membership {
             == VoteResult::Won
     }
 
-    /// The configuration after `change`.
+    /// The configuration after `change`: one of [`changed_in_one_step`](Self::changed_in_one_step),
+    /// [`entered_joint`](Self::entered_joint) and [`left_joint`](Self::left_joint), whichever it
+    /// asks for.
     ///
     /// # Errors
     ///
     /// Why the change is impossible from here.
     pub fn changed(&self, change: &MembershipChange) -> Result<Self, MembershipError> {
-        let mut next = self.clone();
         if change.is_leave_joint() {
-            if !self.is_joint() {
-                return Err(MembershipError::NotJoint);
-            }
-            next.outgoing.clear();
-            for learner in core::mem::take(&mut next.learners_next) {
-                insert(&mut next.learners, learner);
-            }
-            next.auto_leave = false;
-            return Ok(next);
+            return self.left_joint();
         }
+        match change.joint_auto_leave() {
+            Some(auto_leave) => self.entered_joint(&change.changes, auto_leave),
+            None => self.changed_in_one_step(&change.changes),
+        }
+    }
+
+    /// The configuration after all of these changes at once, without a joint one in between. They
+    /// may come to one voter more or less (Thesis 4.1), and to any number of learners.
+    ///
+    /// # Errors
+    ///
+    /// Why the changes are impossible from here.
+    pub fn changed_in_one_step(&self, changes: &[MemberChange]) -> Result<Self, MembershipError> {
         if self.is_joint() {
             return Err(MembershipError::AlreadyJoint);
         }
-        let joint = change.joint_auto_leave();
-        if let Some(auto_leave) = joint {
-            if self.is_empty() {
-                return Err(MembershipError::NoVoters);
-            }
-            next.outgoing.clone_from(&self.incoming);
-            next.auto_leave = auto_leave;
-        }
-        for &member in &change.changes {
-            next.change_member(member);
-        }
-        if next.incoming.is_empty() {
-            return Err(MembershipError::NoVoters);
-        }
-        if joint.is_none() && next.voters_changed_from(self) > 1 {
+        let mut next = self.clone();
+        next.change_members(changes)?;
+        if next.voters_changed_from(self) > 1 {
             return Err(MembershipError::NeedsJoint);
         }
         Ok(next)
+    }
+
+    /// The joint configuration of this one and the one after these changes (Thesis 4.3).
+    /// `auto_leave` tells whether the leader is to leave it by itself.
+    ///
+    /// # Errors
+    ///
+    /// Why the changes are impossible from here.
+    pub fn entered_joint(
+        &self,
+        changes: &[MemberChange],
+        auto_leave: bool,
+    ) -> Result<Self, MembershipError> {
+        if self.is_joint() {
+            return Err(MembershipError::AlreadyJoint);
+        }
+        if self.is_empty() {
+            return Err(MembershipError::NoVoters);
+        }
+        let mut next = self.clone();
+        next.outgoing.clone_from(&self.incoming);
+        next.auto_leave = auto_leave;
+        next.change_members(changes)?;
+        Ok(next)
+    }
+
+    /// The incoming half of a joint configuration, alone.
+    ///
+    /// # Errors
+    ///
+    /// [`MembershipError::NotJoint`].
+    pub fn left_joint(&self) -> Result<Self, MembershipError> {
+        if !self.is_joint() {
+            return Err(MembershipError::NotJoint);
+        }
+        let mut next = self.clone();
+        next.outgoing.clear();
+        for learner in core::mem::take(&mut next.learners_next) {
+            insert(&mut next.learners, learner);
+        }
+        next.auto_leave = false;
+        Ok(next)
+    }
+
+    fn change_members(&mut self, changes: &[MemberChange]) -> Result<(), MembershipError> {
+        for &change in changes {
+            self.change_member(change);
+        }
+        if self.incoming.is_empty() {
+            return Err(MembershipError::NoVoters);
+        }
+        Ok(())
     }
 
     fn change_member(&mut self, change: MemberChange) {

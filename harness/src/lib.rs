@@ -2,6 +2,7 @@
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
+//! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
 //! the five properties of Raft's Figure 3 and the durability rules after every call.
@@ -14,6 +15,7 @@ mod disk;
 mod host;
 mod network;
 mod profile;
+pub mod script;
 mod simulation;
 mod state_machine;
 mod violation;

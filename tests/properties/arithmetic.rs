@@ -283,6 +283,30 @@ proptest! {
     }
 
     #[test]
+    fn one_step_comes_to_the_same_as_a_joint_change_if_it_changes_one_voter_at_most(
+        start in simple_membership(), changes in vec(member_change(), 0..5),
+    ) {
+        let in_one_step = start.changed_in_one_step(&changes);
+        let Ok(entered) = start.entered_joint(&changes, false) else {
+            prop_assert_eq!(in_one_step, Err(MembershipError::NoVoters));
+            return Ok(());
+        };
+        prop_assert_eq!(entered.changed_in_one_step(&changes), Err(MembershipError::AlreadyJoint));
+        let left = entered.left_joint().unwrap();
+        prop_assert_eq!(left.left_joint(), Err(MembershipError::NotJoint));
+        // Who is demoted stays apart from the learners for as long as it votes.
+        let state = entered.to_conf_state();
+        prop_assert_eq!(entered.learners_next(), state.learners_next.as_slice());
+        let before: BTreeSet<_> = start.incoming().iter().collect();
+        let after: BTreeSet<_> = left.incoming().iter().collect();
+        if before.symmetric_difference(&after).count() <= 1 {
+            prop_assert_eq!(in_one_step, Ok(left));
+        } else {
+            prop_assert_eq!(in_one_step, Err(MembershipError::NeedsJoint));
+        }
+    }
+
+    #[test]
     fn a_joint_quorum_is_a_quorum_of_both_configurations(
         start in simple_membership(), changes in vec(member_change(), 1..5),
         alive in subsequence(voters(6), 0..=6),
