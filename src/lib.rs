@@ -102,6 +102,8 @@ struct Readme;
 mod config;
 mod entry;
 mod error;
+mod event;
+mod explain;
 mod log;
 pub mod membership;
 mod message;
@@ -122,6 +124,10 @@ pub use crate::error::{
     AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, ReadDropped, ReadError,
     RequestSnapshotError, StartError, StepError, TransferError, TransferFailure, TransferOutcome,
 };
+#[cfg(feature = "slog")]
+pub use crate::event::SlogObserver;
+pub use crate::event::{Event, Observer};
+pub use crate::explain::{Behind, NoLeader, NotCommitting, Paused, Votes};
 pub use crate::membership::{
     ChangeForm, ConfState, MemberChange, Membership, MembershipChange, MembershipError, Transition,
 };
@@ -132,7 +138,7 @@ pub use crate::message::{
 pub use crate::progress::{Inflight, Progress, ProgressState, Window};
 pub use crate::raw_node::{RawNode, SnapshotStatus};
 pub use crate::ready::{ReadState, Ready};
-pub use crate::status::{RoleKind, Status};
+pub use crate::status::{BasicStatus, RoleKind, Status};
 pub use crate::storage::{
     EntriesRequest, InitialState, MemStorage, MemStorageError, Purpose, Storage, StorageError,
 };

@@ -457,6 +457,20 @@ impl<S: Storage> Log<S> {
         purpose: Purpose,
     ) -> Result<Fetched, StorageError> {
         self.tail.seal();
+        self.fetch_sealed(first, max_bytes, purpose)
+    }
+
+    /// Entries from `first` on, to be looked at. Nothing was proposed since the tail was sealed.
+    fn scan(&self, first: LogIndex) -> Result<Fetched, StorageError> {
+        self.fetch_sealed(first, SCAN_STRIDE_BYTES, Purpose::Scan)
+    }
+
+    fn fetch_sealed(
+        &self,
+        first: LogIndex,
+        max_bytes: u64,
+        purpose: Purpose,
+    ) -> Result<Fetched, StorageError> {
         if first <= self.before_first.index {
             return Ok(Fetched::Compacted);
         }
@@ -502,11 +516,11 @@ impl<S: Storage> Log<S> {
     }
 
     /// The bytes of all entries that are not committed; `None` if `Storage` cannot tell now.
-    pub(crate) fn uncommitted_bytes(&mut self) -> Result<Option<u64>, StorageError> {
+    pub(crate) fn uncommitted_bytes(&self) -> Result<Option<u64>, StorageError> {
         let mut index = self.commit_index.next();
         let mut bytes = 0_u64;
         while index <= self.last.index {
-            match self.fetch(index, SCAN_STRIDE_BYTES, Purpose::Scan)? {
+            match self.scan(index)? {
                 Fetched::Entries(entries) => {
                     bytes = bytes.saturating_add(entries.size_bytes());
                     index = entries.last_id().map_or(index, |id| id.index).next();
@@ -528,10 +542,10 @@ impl<S: Storage> Log<S> {
 
     /// Whether a committed membership change waits to be applied. A node that does not know the
     /// latest committed membership must not campaign. If it cannot be told now, one may.
-    pub(crate) fn has_unapplied_change(&mut self) -> Result<bool, StorageError> {
+    pub(crate) fn has_unapplied_change(&self) -> Result<bool, StorageError> {
         let mut index = self.last_applied.next();
         while index <= self.commit_index {
-            match self.fetch(index, SCAN_STRIDE_BYTES, Purpose::Scan)? {
+            match self.scan(index)? {
                 Fetched::Entries(entries) => {
                     let committed = entries
                         .iter()

@@ -5,6 +5,7 @@
 //! When a change may be proposed and when it takes effect is decided in `raft/reconfigure.rs`.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -407,6 +408,27 @@ impl Membership {
             learners_next: self.learners_next.clone(),
             auto_leave: self.auto_leave,
         }
+    }
+}
+
+/// Written `voters [1, 2, 3]`, then what else there is.
+impl fmt::Display for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "voters {:?}", self.incoming)?;
+        let others = [
+            (" and (outgoing) ", &self.outgoing),
+            (", learners ", &self.learners),
+            (", learners next ", &self.learners_next),
+        ];
+        for (what, ids) in others {
+            if !ids.is_empty() {
+                write!(f, "{what}{ids:?}")?;
+            }
+        }
+        if self.auto_leave {
+            f.write_str(", left by itself")?;
+        }
+        Ok(())
     }
 }
 

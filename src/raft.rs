@@ -4,10 +4,12 @@
 //! change of role. What a role does with a message stands in that role's file, in one match.
 
 mod candidate;
+mod clock;
 mod commands;
 mod core;
 mod door;
 mod durability;
+mod explain;
 mod follower;
 mod invariants;
 mod leader;
@@ -26,9 +28,11 @@ pub(crate) use self::follower::Follower;
 pub(crate) use self::leader::Leader;
 use crate::config::Config;
 use crate::error::{AcknowledgeError, CampaignError, ChangeError, Halted, StartError, StepError};
+use crate::event::{Event, Observing};
 use crate::membership::MembershipChange;
 use crate::message::{AppendEntriesResponse, Body, Message, RequestVote, VoteResponse};
 use crate::ready::Ready;
+use crate::status::RoleKind;
 use crate::storage::{Storage, StorageError};
 use crate::types::{LogIndex, NodeId, Term};
 
@@ -46,6 +50,17 @@ pub(crate) enum Role {
     PreCandidate(PreCandidate),
     Candidate(Candidate),
     Leader(Box<Leader>),
+}
+
+impl Role {
+    pub(crate) const fn kind(&self) -> RoleKind {
+        match self {
+            Self::Follower(_) => RoleKind::Follower,
+            Self::PreCandidate(_) => RoleKind::PreCandidate,
+            Self::Candidate(_) => RoleKind::Candidate,
+            Self::Leader(_) => RoleKind::Leader,
+        }
+    }
 }
 
 /// What a role wants to happen next.
@@ -70,8 +85,12 @@ enum Next {
 }
 
 impl<S: Storage> Raft<S> {
-    pub(crate) fn open(config: Config, storage: S) -> Result<Self, StartError> {
-        let core = Core::open(config, storage)?;
+    pub(crate) fn open(
+        config: Config,
+        storage: S,
+        observer: Observing,
+    ) -> Result<Self, StartError> {
+        let core = Core::open(config, storage, observer)?;
         Ok(Self {
             core,
             role: Role::Follower(Follower::of(None)),
@@ -88,65 +107,16 @@ impl<S: Storage> Raft<S> {
 
     // --- Inputs ---
 
-    pub(crate) fn tick(&mut self) -> Result<(), Halted> {
-        self.core.check_running()?;
-        self.core.tick();
-        let next = match &mut self.role {
-            Role::Follower(follower) => follower.tick(&mut self.core),
-            Role::PreCandidate(pre_candidate) => pre_candidate.tick(&mut self.core),
-            Role::Candidate(candidate) => candidate.tick(&mut self.core),
-            Role::Leader(leader) => leader.tick(&mut self.core),
-        };
-        let result = self.go(next);
-        self.finish(result)
-    }
-
-    /// As many ticks as that; those in which nothing happens are skipped.
-    pub(crate) fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
-        self.core.check_running()?;
-        let mut left = ticks;
-        while left > 0 {
-            let idle = self.ticks_until_action().saturating_sub(1).min(left);
-            self.skip(idle);
-            left -= idle;
-            if left > 0 {
-                self.tick()?;
-                left -= 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// After how many ticks something happens; [`u32::MAX`] if never.
-    pub(crate) fn ticks_until_action(&self) -> u32 {
-        let of_role = match &self.role {
-            Role::Candidate(_) if !self.core.vote_is_durable() => u32::MAX,
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.core.ticks_until_election()
-            }
-            Role::Leader(leader) => leader.ticks_until_action(&self.core),
-        };
-        of_role.min(self.core.ticks_until_action())
-    }
-
-    fn skip(&mut self, ticks: u32) {
-        self.core.skip(ticks);
-        match &mut self.role {
-            Role::Candidate(_) if !self.core.vote_is_durable() => {}
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.core.election_elapsed += ticks;
-            }
-            Role::Leader(leader) => leader.skip(&self.core, ticks),
-        }
-    }
-
     pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
         self.core.check_running()?;
+        let (from, kind) = (message.from, message.body.kind());
         let result = door::check(&self.core, &message)
             .and_then(|()| Ok(self.learn_commit(&message)?))
             .and_then(|()| self.receive(message));
-        if let Err(StepError::Halted(halted)) = &result {
-            self.core.halt(halted.error.clone());
+        match &result {
+            Err(StepError::Halted(halted)) => drop(self.core.halt(halted.error.clone())),
+            Err(error) => self.core.tell(&Event::MessageRefused { from, kind, error }),
+            Ok(()) => {}
         }
         self.check_invariants();
         result
@@ -315,6 +285,8 @@ impl<S: Storage> Raft<S> {
             return Err(ChangeError::NoMembership);
         }
         self.core.membership = self.core.membership.changed(change)?;
+        self.core
+            .tell(&Event::MembershipChanged(&self.core.membership));
         let is_voter = self.core.membership.is_voter(self.core.id());
         let next = match &mut self.role {
             Role::Leader(leader) => leader.membership_changed(&mut self.core),
@@ -379,6 +351,8 @@ impl<S: Storage> Raft<S> {
             .take_if(|restoring| restoring.0 <= index)
         {
             self.core.membership = restored.1;
+            self.core
+                .tell(&Event::MembershipChanged(&self.core.membership));
         }
         let next = match &mut self.role {
             Role::Leader(leader) => {
@@ -458,14 +432,8 @@ impl<S: Storage> Raft<S> {
                 Err(CampaignError::Halted(halted)) => Err(halted.error),
                 // Not now; ask again after another timeout. The leader was not heard for one, so
                 // this node does not stand by it any more: others may need its vote.
-                Err(
-                    CampaignError::AlreadyLeader
-                    | CampaignError::NotAVoter
-                    | CampaignError::InstallingSnapshot
-                    | CampaignError::UnappliedChange
-                    | CampaignError::BoundByLease { .. }
-                    | CampaignError::NothingLeft,
-                ) => {
+                Err(refusal) => {
+                    self.core.tell(&Event::CampaignRefused(&refusal));
                     self.become_follower(self.core.current_term, None);
                     Ok(())
                 }
@@ -509,7 +477,7 @@ impl<S: Storage> Raft<S> {
 
     /// The guard on membership changes is that of Thesis 4.1: only who has applied the committed
     /// configuration knows who votes.
-    fn check_may_campaign(&mut self) -> Result<(), CampaignError> {
+    fn check_may_campaign(&self) -> Result<(), CampaignError> {
         if matches!(self.role, Role::Leader(_)) {
             return Err(CampaignError::AlreadyLeader);
         }
@@ -532,13 +500,14 @@ impl<S: Storage> Raft<S> {
     /// A vote is for a term, so it outlives a change of role within the term (Raft 5.2).
     fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
         assert!(term >= self.core.current_term, "terms never go back");
-        if term > self.core.current_term {
+        let in_new_term = term > self.core.current_term;
+        if in_new_term {
             self.core.current_term = term;
             self.core.voted_for = None;
         }
         self.core.log.seal();
         self.core.restart_election_clock();
-        self.role = Role::Follower(Follower::of(leader));
+        self.set_role(Role::Follower(Follower::of(leader)), in_new_term);
         if let Some(leader) = leader {
             self.core.leader_found(leader);
         }
@@ -548,7 +517,7 @@ impl<S: Storage> Raft<S> {
         self.core.restart_election_clock();
         let pre_candidate = PreCandidate::start(&mut self.core)?;
         let next = pre_candidate.outcome(&self.core);
-        self.role = Role::PreCandidate(pre_candidate);
+        self.set_role(Role::PreCandidate(pre_candidate), false);
         self.go(next)
     }
 
@@ -556,7 +525,8 @@ impl<S: Storage> Raft<S> {
         self.core.current_term = self.core.current_term.next();
         self.core.voted_for = Some(self.core.id());
         self.core.restart_election_clock();
-        self.role = Role::Candidate(Candidate::start(&mut self.core, leadership_transfer)?);
+        let candidate = Candidate::start(&mut self.core, leadership_transfer)?;
+        self.set_role(Role::Candidate(candidate), true);
         Ok(())
     }
 
@@ -568,9 +538,19 @@ impl<S: Storage> Raft<S> {
         self.core.heard_from_leader();
         self.core.requested_snapshot = None;
         let leader = Leader::start(&mut self.core)?;
-        self.role = Role::Leader(Box::new(leader));
+        self.set_role(Role::Leader(Box::new(leader)), false);
         let id = self.core.id();
         self.core.transfers.leader_found(id, self.core.current_term);
         Ok(())
+    }
+
+    fn set_role(&mut self, role: Role, in_new_term: bool) {
+        let before = self.role.kind();
+        self.role = role;
+        let role = self.role.kind();
+        if in_new_term || role != before {
+            let term = self.core.current_term;
+            self.core.tell(&Event::RoleChanged { role, term });
+        }
     }
 }

@@ -16,12 +16,14 @@ use crate::error::{
     AcknowledgeError, CampaignError, ChangeError, Halted, ProposeError, ReadError,
     RequestSnapshotError, StartError, StepError, TransferError,
 };
+use crate::event::{Observer, Observing};
+use crate::explain::{NoLeader, NotCommitting, Paused};
 use crate::membership::{ConfState, Membership, MembershipChange};
 use crate::message::{Message, Proposal};
 use crate::progress::{Progress, Window};
 use crate::raft::{Raft, Role};
 use crate::ready::Ready;
-use crate::status::{RoleKind, Status};
+use crate::status::{BasicStatus, RoleKind, Status};
 use crate::storage::{Purpose, Storage};
 use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 
@@ -52,8 +54,38 @@ impl<S: Storage> RawNode<S> {
     /// If the storage cannot be read, or holds what no node could have left there.
     pub fn new(config: Config, storage: S) -> Result<Self, StartError> {
         Ok(Self {
-            raft: Raft::open(config, storage)?,
+            raft: Raft::open(config, storage, Observing::default())?,
         })
+    }
+
+    /// Like [`new`](Self::new), with somebody who is told what happens on the node.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_observer(
+        config: Config,
+        storage: S,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, StartError> {
+        Ok(Self {
+            raft: Raft::open(config, storage, Observing(Some(observer)))?,
+        })
+    }
+
+    /// Like [`new`](Self::new), with a logger for what happens on the node. (Feature `slog`.)
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg(feature = "slog")]
+    pub fn with_logger(
+        config: Config,
+        storage: S,
+        logger: &slog::Logger,
+    ) -> Result<Self, StartError> {
+        let observer = crate::event::SlogObserver::new(logger);
+        Self::with_observer(config, storage, Arc::new(observer))
     }
 
     // --- Inputs ---
@@ -358,12 +390,7 @@ impl<S: Storage> RawNode<S> {
     /// Its role.
     #[must_use]
     pub fn role(&self) -> RoleKind {
-        match &self.raft.role {
-            Role::Follower(_) => RoleKind::Follower,
-            Role::PreCandidate(_) => RoleKind::PreCandidate,
-            Role::Candidate(_) => RoleKind::Candidate,
-            Role::Leader(_) => RoleKind::Leader,
-        }
+        self.raft.role.kind()
     }
 
     /// The leader of the current term, if this node knows it.
@@ -424,15 +451,11 @@ impl<S: Storage> RawNode<S> {
         self.raft.core.halted.as_ref()
     }
 
-    /// Everything at once.
+    /// The most important things at once, without an allocation.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn basic_status(&self) -> BasicStatus {
         let core = &self.raft.core;
-        let progress = match &self.raft.role {
-            Role::Leader(leader) => leader.peers.clone(),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
-        };
-        Status {
+        BasicStatus {
             id: core.id(),
             role: self.role(),
             leader: self.leader(),
@@ -442,9 +465,50 @@ impl<S: Storage> RawNode<S> {
             last_applied: core.log.last_applied(),
             last_log: core.log.last(),
             persisted_index: core.durability.log(),
-            membership: core.membership.clone(),
+            transferee: self.raft.transferee(),
+        }
+    }
+
+    /// Everything at once.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let progress = match &self.raft.role {
+            Role::Leader(leader) => leader.peers.clone(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
+        };
+        Status {
+            basic: self.basic_status(),
+            membership: self.membership().clone(),
             progress,
         }
+    }
+
+    /// Whether everything is applied here and, on a leader, known to be committed on every member:
+    /// then nothing is lost if the whole group stops its clocks until somebody wants something of
+    /// it. Whoever wakes it must tell all its nodes that they are awake, with a tick at least, in
+    /// case the leader has died meanwhile.
+    #[must_use]
+    pub fn is_quiescent(&self) -> bool {
+        self.raft.is_quiescent()
+    }
+
+    /// Why this node knows no leader; `None` if it knows one.
+    #[must_use]
+    pub fn why_no_leader(&self) -> Option<NoLeader> {
+        self.raft.why_no_leader()
+    }
+
+    /// Why this entry is not committed; `None` if it is.
+    #[must_use]
+    pub fn why_not_committing(&self, index: LogIndex) -> Option<NotCommitting> {
+        self.raft.why_not_committing(index)
+    }
+
+    /// On a leader, why a peer is sent no entries; `None` if nothing keeps it from that, or if
+    /// there is no such peer.
+    #[must_use]
+    pub fn why_paused(&self, peer: NodeId) -> Option<Paused> {
+        self.raft.why_paused(peer)
     }
 
     /// The storage.

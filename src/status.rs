@@ -1,9 +1,10 @@
 //! A node as seen from outside, for people and for monitoring.
 //!
-//! Owns [`Status`]. A copy; looking at it changes nothing.
+//! Owns [`Status`] and its cheap part. Copies; looking at them changes nothing.
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Deref;
 
 use crate::membership::Membership;
 use crate::progress::Progress;
@@ -33,10 +34,10 @@ impl fmt::Display for RoleKind {
     }
 }
 
-/// Everything about a node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What fits into a few words about a node at one moment; costs no allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Status {
+pub struct BasicStatus {
     /// The node.
     pub id: NodeId,
     /// Its role.
@@ -56,8 +57,26 @@ pub struct Status {
     pub last_log: LogId,
     /// The log is durable here up to this index.
     pub persisted_index: LogIndex,
+    /// On a leader, to whom it is to hand leadership, if it is.
+    pub transferee: Option<NodeId>,
+}
+
+/// Everything about a node at one moment. Reads like its basic part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Status {
+    /// The part that costs no allocation.
+    pub basic: BasicStatus,
     /// The membership as applied here.
     pub membership: Membership,
     /// On a leader, what it knows of every other member, ascending by id; else empty.
     pub progress: Vec<(NodeId, Progress)>,
+}
+
+impl Deref for Status {
+    type Target = BasicStatus;
+
+    fn deref(&self) -> &BasicStatus {
+        &self.basic
+    }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Candidate {
 }
 
 impl PreCandidate {
+    pub(super) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Begins a round.
     pub(super) fn start<S: Storage>(core: &mut Core<S>) -> Result<Self, StorageError> {
         core.broadcast_pre_vote()?;
@@ -63,6 +67,14 @@ impl PreCandidate {
 }
 
 impl Candidate {
+    pub(super) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(super) fn has_won<S: Storage>(&self, core: &Core<S>) -> bool {
+        core.membership.vote_result(&self.tally) == VoteResult::Won
+    }
+
     /// Begins an election in the current term, which is new and in which this node votes for
     /// itself.
     pub(super) fn start<S: Storage>(

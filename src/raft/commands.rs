@@ -104,6 +104,14 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// To whom this node is to hand leadership, if it leads and is.
+    pub(crate) fn transferee(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Leader(leader) => leader.transferee(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
     /// The embedder knows that the leader is gone. A promise not to vote outlives that.
     pub(crate) fn forget_leader(&mut self) -> bool {
         let is_bound = self.core.lease_ticks_left() > 0;

@@ -1,15 +1,12 @@
 //! What every role has in common: the state of Figure 2 and the rules that cut across roles.
 //!
-//! Owns the term and vote, the log, the membership, the outbox and the clocks; the vote
-//! rule (Raft 5.4.1, Thesis 9.6), the receiver's side of AppendEntries, Heartbeat and
-//! InstallSnapshot (Raft 5.3, 7), and the decision whether a message waits for the disk. Never
-//! changes the role; that is `raft.rs` alone.
+//! Owns the term and vote, the log, the membership and the outbox; the vote rule (Raft 5.4.1,
+//! Thesis 9.6), the receiver's side of AppendEntries, Heartbeat and InstallSnapshot (Raft 5.3, 7),
+//! and the decision whether a message waits for the disk. Never changes the role; that is `raft.rs`
+//! alone. What time does to it stands in `clock.rs`.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{Rng, SeedableRng};
 
 use super::durability::{Durability, Vote};
 use super::read_index::Reads;
@@ -17,6 +14,7 @@ use super::transfer::Transfers;
 use crate::config::Config;
 use crate::entry::Snapshot;
 use crate::error::{Halted, StartError};
+use crate::event::{Event, Observing};
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::message::{
@@ -63,10 +61,15 @@ pub(crate) struct Core<S> {
     pub(crate) requested_snapshot: Option<LogIndex>,
     pub(crate) halted: Option<Halted>,
     pub(crate) buffers: Buffers,
+    observer: Observing,
 }
 
 impl<S: Storage> Core<S> {
-    pub(crate) fn open(config: Config, storage: S) -> Result<Self, StartError> {
+    pub(crate) fn open(
+        config: Config,
+        storage: S,
+        observer: Observing,
+    ) -> Result<Self, StartError> {
         let initial = storage.initial_state()?;
         let hard_state = initial.hard_state;
         if hard_state.current_term > Term::MAX {
@@ -99,6 +102,7 @@ impl<S: Storage> Core<S> {
             requested_snapshot: None,
             halted: None,
             buffers: Buffers::default(),
+            observer,
         };
         core.restart_election_clock();
         Ok(core)
@@ -127,110 +131,30 @@ impl<S: Storage> Core<S> {
 
     /// Stops the node.
     pub(crate) fn halt(&mut self, error: StorageError) -> Halted {
-        let halted = Halted { error };
-        self.halted.get_or_insert(halted).clone()
+        if self.halted.is_none() {
+            self.tell(&Event::Halted(&Halted {
+                error: error.clone(),
+            }));
+        }
+        self.halted.get_or_insert(Halted { error }).clone()
+    }
+
+    /// Tells the observer, if there is one.
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        if let Some(observer) = &self.observer.0 {
+            observer.on_event(self.id(), event);
+        }
     }
 
     pub(crate) fn check_running(&self) -> Result<(), Halted> {
         self.halted.clone().map_or(Ok(()), Err)
     }
 
-    // --- The clocks ---
-
-    /// A tick has passed, whatever the role.
-    pub(crate) fn tick(&mut self) {
-        self.log.ask_again();
-        self.ticks_since_leader = self
-            .ticks_since_leader
-            .saturating_add(1)
-            .min(self.priority_ticks());
-        self.reads.tick();
-        self.transfers.tick();
-    }
-
-    /// After how many ticks something happens whatever the role.
-    pub(crate) fn ticks_until_action(&self) -> u32 {
-        let asks_again = self.log.waits_to_ask().then_some(1);
-        [
-            asks_again,
-            self.reads.ticks_until_action(),
-            self.transfers.ticks_until_action(),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(u32::MAX, u32::min)
-    }
-
-    /// Lets time pass in which nothing happens.
-    pub(crate) fn skip(&mut self, ticks: u32) {
-        let since_leader = self.ticks_since_leader.saturating_add(ticks);
-        self.ticks_since_leader = since_leader.min(self.priority_ticks());
-        self.reads.skip(ticks);
-        self.transfers.skip(ticks);
-    }
-
-    /// For how long without a leader priorities count: so many of the longest election timeouts.
-    /// If nobody of high priority is elected in that time, nobody of high priority can be.
-    const fn priority_ticks(&self) -> u32 {
-        const ROUNDS: u32 = 3;
-        self.config
-            .max_election_timeout_ticks
-            .saturating_mul(ROUNDS)
-    }
-
-    /// For how many more ticks this node may be bound by the lease of a leader whom it has
-    /// answered, maybe before it was restarted.
-    pub(crate) const fn lease_ticks_left(&self) -> u32 {
-        if self.config.lease_reads {
-            self.config
-                .election_timeout_ticks
-                .saturating_sub(self.ticks_since_leader)
-        } else {
-            0
-        }
-    }
-
-    /// Begins a new wait. The timeout follows from the seed, the node, the term and the number of
-    /// failed rounds alone, so that equal states have equal futures.
-    pub(crate) fn restart_election_clock(&mut self) {
-        self.election_elapsed = 0;
-        let Config {
-            election_timeout_ticks: low,
-            max_election_timeout_ticks: high,
-            ..
-        } = self.config;
-        let draw = [
-            self.config.id.get(),
-            self.current_term.0,
-            self.failed_rounds,
-        ]
-        .iter()
-        .fold(self.config.seed, |seed, part| {
-            Xoshiro256PlusPlus::seed_from_u64(seed ^ part).next_u64()
-        });
-        let extra = draw % u64::from(high - low);
-        self.randomized_election_timeout = low.saturating_add(u32::try_from(extra).unwrap_or(0));
-    }
-
-    pub(crate) const fn election_is_due(&self) -> bool {
-        self.election_elapsed >= self.randomized_election_timeout
-    }
-
-    pub(crate) const fn ticks_until_election(&self) -> u32 {
-        self.randomized_election_timeout
-            .saturating_sub(self.election_elapsed)
-    }
-
-    /// A leader was heard.
-    pub(crate) const fn heard_from_leader(&mut self) {
-        self.ticks_since_leader = 0;
-        self.election_elapsed = 0;
-        self.failed_rounds = 0;
-    }
-
     /// Somebody leads: whatever waited for that goes on.
     pub(super) fn leader_found(&mut self, leader: NodeId) {
-        self.transfers.leader_found(leader, self.current_term);
+        let term = self.current_term;
+        self.tell(&Event::LeaderFound { leader, term });
+        self.transfers.leader_found(leader, term);
         self.forward_reads(leader);
     }
 
@@ -444,6 +368,7 @@ impl<S: Storage> Core<S> {
         }
         if let Some(kept) = self.log.append_from_leader(&entries)? {
             self.durability.truncated_to(kept);
+            self.tell(&Event::LogTruncated { kept });
         }
         // Only up to the last new entry: what lies behind it may not be the leader's (Figure 2).
         self.log.commit_to(append.leader_commit.min(last_new.index));
@@ -499,6 +424,8 @@ impl<S: Storage> Core<S> {
         let last = snapshot.last_included;
         self.durability.truncated_to(self.log.commit_index());
         self.log.restore(snapshot);
+        let last_included = last;
+        self.tell(&Event::SnapshotAccepted { last_included });
         self.restoring = Some(Box::new((last.index, membership)));
         self.accept(leader, last.index);
     }

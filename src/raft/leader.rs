@@ -16,6 +16,7 @@ use super::read_index::Rounds;
 use super::transfer::{Target, Transfer};
 use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
+use crate::event::Event;
 use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal, Token};
 use crate::progress::Progress;
 use crate::storage::{Storage, StorageError};
@@ -102,6 +103,8 @@ impl Leader {
             self.quorum_elapsed = 0;
             self.has_quorum = self.check_quorum(core);
             if core.config.check_quorum && !self.has_quorum {
+                let term = core.current_term;
+                core.tell(&Event::QuorumLost { term });
                 return Next::StepDown;
             }
         }

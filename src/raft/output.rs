@@ -7,6 +7,7 @@ use core::mem;
 
 use super::core::Core;
 use crate::entry::Entries;
+use crate::event::Event;
 use crate::ready::{Buffers, Ready};
 use crate::storage::{Storage, StorageError};
 use crate::types::LogIndex;
@@ -69,6 +70,10 @@ impl<S: Storage> Core<S> {
             // What they waited for has become durable meanwhile.
             messages.append(&mut after);
         }
+        let transfer_outcomes = self.transfers.take_outcomes();
+        for outcome in &transfer_outcomes {
+            self.tell(&Event::TransferEnded(outcome));
+        }
         let applied = committed_entries
             .last()
             .and_then(Entries::last_id)
@@ -83,7 +88,7 @@ impl<S: Storage> Core<S> {
             messages_after_persist: after,
             committed_entries,
             read_states: self.reads.take_states(),
-            transfer_outcomes: self.transfers.take_outcomes(),
+            transfer_outcomes,
             applies_to: applied.or(snapshot_index),
             from: self.id(),
         })

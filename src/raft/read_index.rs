@@ -206,6 +206,13 @@ impl Lease {
     const MAX_SENT: usize = 256;
 }
 
+impl Rounds {
+    /// Whether no read waits.
+    pub(super) fn are_settled(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty()
+    }
+}
+
 impl Leader {
     pub(super) fn take_read<S: Storage>(
         &mut self,

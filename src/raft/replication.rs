@@ -10,6 +10,7 @@ use super::core::Core;
 use super::leader::Leader;
 use crate::config::Config;
 use crate::entry::{Entries, Snapshot};
+use crate::event::Event;
 use crate::log::Fetched;
 use crate::membership::Membership;
 use crate::message::{AppendEntries, Body, Heartbeat, Token};
@@ -236,7 +237,12 @@ fn send_snapshot<S: Storage>(
         progress.fetching = true;
         return Ok(());
     };
-    progress.become_snapshot(snapshot.last_included.index);
+    let last_included = snapshot.last_included;
+    progress.become_snapshot(last_included.index);
+    core.tell(&Event::SnapshotSent {
+        peer,
+        last_included,
+    });
     core.send(peer, Body::InstallSnapshot(Box::new(snapshot)));
     Ok(())
 }

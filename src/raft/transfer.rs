@@ -13,6 +13,7 @@ use super::Next;
 use super::core::Core;
 use super::leader::Leader;
 use crate::error::{TransferError, TransferFailure, TransferOutcome};
+use crate::event::Event;
 use crate::message::Body;
 use crate::storage::{Storage, StorageError};
 use crate::types::{NodeId, Term};
@@ -128,6 +129,13 @@ impl<S: Storage> Core<S> {
 }
 
 impl Leader {
+    pub(super) fn transferee(&self) -> Option<NodeId> {
+        match self.transfer.as_ref()?.target {
+            Target::Node(transferee) => Some(transferee),
+            Target::MostCaughtUp => None,
+        }
+    }
+
     pub(super) fn start_transfer<S: Storage>(
         &mut self,
         core: &mut Core<S>,
@@ -197,6 +205,7 @@ impl Leader {
         };
         self.replicate(core)?;
         core.send(successor, Body::TimeoutNow);
+        core.tell(&Event::HandedOver { successor });
         Ok(Next::StepDown)
     }
 

@@ -1,0 +1,161 @@
+//! Time, which is ticks.
+//!
+//! Owns the clocks that run whatever the role: the election clock (Raft 5.2) and how long ago a
+//! leader was heard; and the passing of many ticks at once, which skips those in which nothing
+//! happens. What a role does when its time has come is the role's business.
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
+
+use super::core::Core;
+use super::{Raft, Role};
+use crate::config::Config;
+use crate::error::Halted;
+use crate::storage::Storage;
+
+impl<S: Storage> Raft<S> {
+    pub(crate) fn tick(&mut self) -> Result<(), Halted> {
+        self.core.check_running()?;
+        self.core.tick();
+        let next = match &mut self.role {
+            Role::Follower(follower) => follower.tick(&mut self.core),
+            Role::PreCandidate(pre_candidate) => pre_candidate.tick(&mut self.core),
+            Role::Candidate(candidate) => candidate.tick(&mut self.core),
+            Role::Leader(leader) => leader.tick(&mut self.core),
+        };
+        let result = self.go(next);
+        self.finish(result)
+    }
+
+    /// As many ticks as that; those in which nothing happens are skipped.
+    pub(crate) fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
+        self.core.check_running()?;
+        let mut left = ticks;
+        while left > 0 {
+            let idle = self.ticks_until_action().saturating_sub(1).min(left);
+            self.skip(idle);
+            left -= idle;
+            if left > 0 {
+                self.tick()?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// After how many ticks something happens; [`u32::MAX`] if never.
+    pub(crate) fn ticks_until_action(&self) -> u32 {
+        let of_role = match &self.role {
+            Role::Candidate(_) if !self.core.vote_is_durable() => u32::MAX,
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.ticks_until_election()
+            }
+            Role::Leader(leader) => leader.ticks_until_action(&self.core),
+        };
+        of_role.min(self.core.ticks_until_action())
+    }
+
+    fn skip(&mut self, ticks: u32) {
+        self.core.skip(ticks);
+        match &mut self.role {
+            Role::Candidate(_) if !self.core.vote_is_durable() => {}
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.election_elapsed += ticks;
+            }
+            Role::Leader(leader) => leader.skip(&self.core, ticks),
+        }
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// A tick has passed, whatever the role.
+    pub(crate) fn tick(&mut self) {
+        self.log.ask_again();
+        self.ticks_since_leader = self
+            .ticks_since_leader
+            .saturating_add(1)
+            .min(self.priority_ticks());
+        self.reads.tick();
+        self.transfers.tick();
+    }
+
+    /// After how many ticks something happens whatever the role.
+    pub(crate) fn ticks_until_action(&self) -> u32 {
+        let asks_again = self.log.waits_to_ask().then_some(1);
+        [
+            asks_again,
+            self.reads.ticks_until_action(),
+            self.transfers.ticks_until_action(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(u32::MAX, u32::min)
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub(crate) fn skip(&mut self, ticks: u32) {
+        let since_leader = self.ticks_since_leader.saturating_add(ticks);
+        self.ticks_since_leader = since_leader.min(self.priority_ticks());
+        self.reads.skip(ticks);
+        self.transfers.skip(ticks);
+    }
+
+    /// For how long without a leader priorities count: so many of the longest election timeouts.
+    /// If nobody of high priority is elected in that time, nobody of high priority can be.
+    pub(super) const fn priority_ticks(&self) -> u32 {
+        const ROUNDS: u32 = 3;
+        self.config
+            .max_election_timeout_ticks
+            .saturating_mul(ROUNDS)
+    }
+
+    /// For how many more ticks this node may be bound by the lease of a leader whom it has
+    /// answered, maybe before it was restarted.
+    pub(crate) const fn lease_ticks_left(&self) -> u32 {
+        if self.config.lease_reads {
+            self.config
+                .election_timeout_ticks
+                .saturating_sub(self.ticks_since_leader)
+        } else {
+            0
+        }
+    }
+
+    /// Begins a new wait. The timeout follows from the seed, the node, the term and the number of
+    /// failed rounds alone, so that equal states have equal futures.
+    pub(crate) fn restart_election_clock(&mut self) {
+        self.election_elapsed = 0;
+        let Config {
+            election_timeout_ticks: low,
+            max_election_timeout_ticks: high,
+            ..
+        } = self.config;
+        let draw = [
+            self.config.id.get(),
+            self.current_term.0,
+            self.failed_rounds,
+        ]
+        .iter()
+        .fold(self.config.seed, |seed, part| {
+            Xoshiro256PlusPlus::seed_from_u64(seed ^ part).next_u64()
+        });
+        let extra = draw % u64::from(high - low);
+        self.randomized_election_timeout = low.saturating_add(u32::try_from(extra).unwrap_or(0));
+    }
+
+    pub(crate) const fn election_is_due(&self) -> bool {
+        self.election_elapsed >= self.randomized_election_timeout
+    }
+
+    pub(crate) const fn ticks_until_election(&self) -> u32 {
+        self.randomized_election_timeout
+            .saturating_sub(self.election_elapsed)
+    }
+
+    /// A leader was heard.
+    pub(crate) const fn heard_from_leader(&mut self) {
+        self.ticks_since_leader = 0;
+        self.election_elapsed = 0;
+        self.failed_rounds = 0;
+    }
+}
