@@ -64,8 +64,10 @@ impl Follower {
             }
             // The leader has stepped down for this node (Thesis 3.10).
             Body::TimeoutNow => {
-                self.hear(core, from)?;
-                return Ok(Next::TakeOver);
+                if self.leader == Some(from) || core.membership.contains(from) {
+                    self.hear(core, from)?;
+                    return Ok(Next::TakeOver);
+                }
             }
             Body::ReadIndexResponse(response) => {
                 if self.leader == Some(from) {

@@ -71,6 +71,43 @@ fn a_peer_waits_for_entries_that_are_fetched() {
     assert_eq!(node.halted(), None);
 }
 
+/// E59: the storage says when it has fetched them.
+#[test]
+fn e59_entries_that_are_fetched_are_sent_when_the_storage_says_so() {
+    let mut node = leader();
+    reject_everything(&mut node);
+    node.storage_mut().entries = Some(Err(StorageError::TemporarilyUnavailable));
+    assert!(sent_to_two(&settle(&mut node)).is_empty());
+    assert_eq!(node.why_paused(id(2)), Some(almadia::Paused::Fetching));
+    node.storage_mut().entries = None;
+    assert!(!node.has_ready());
+    for other in [
+        Purpose::Send(id(3)),
+        Purpose::Send(id(9)),
+        Purpose::Apply,
+        Purpose::Scan,
+    ] {
+        node.on_entries_fetched(other);
+        assert!(!node.has_ready(), "{other:?}");
+    }
+    let mut deposed = node.clone();
+    node.on_entries_fetched(Purpose::Send(id(2)));
+    let sent = settle(&mut node);
+    assert!(matches!(sent_to_two(&sent)[..], [Body::AppendEntries(_)]));
+
+    // Too late: this node has stepped down, and neither sends nor makes anything.
+    let heartbeat = Body::Heartbeat(almadia::Heartbeat {
+        leader_commit: LogIndex(0),
+        token: almadia::Token::None,
+    });
+    deposed
+        .step(message(3, 1, 9, heartbeat))
+        .expect("a later leader");
+    settle(&mut deposed);
+    deposed.on_entries_fetched(Purpose::Send(id(2)));
+    assert_eq!(settle(&mut deposed), []);
+}
+
 #[test]
 fn a_peer_waits_for_a_snapshot_that_is_made() {
     let mut node = leader_that_has_to_send_a_snapshot();

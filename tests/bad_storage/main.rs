@@ -12,9 +12,9 @@ mod for_peers;
 use almadia::{
     AcknowledgeError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config,
     Entries, EntriesRequest, Halted, HardState, InitialState, LogId, LogIndex, MemStorage,
-    MemberChange, MembershipChange, MembershipError, Message, NodeId, ProposeError, RawNode,
-    RoleKind, Snapshot, SnapshotStatus, StartError, StepError, Storage, StorageError, Term,
-    VoteResponse,
+    MemberChange, MembershipChange, MembershipError, Message, NodeId, ProposeError, Purpose,
+    RawNode, RoleKind, Snapshot, SnapshotStatus, StartError, StepError, Storage, StorageError,
+    Term, VoteResponse,
 };
 use faults::{
     Disk, append, entries, entry, heartbeat, id, install, message, settle, snapshot, storage,

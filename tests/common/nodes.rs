@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use almadia::{
     AppendEntries, AppendEntriesResponse, Body, Config, ConfigBuilder, Entries, Entry, HardState,
     Heartbeat, HeartbeatResponse, LogId, LogIndex, MemStorage, Message, NodeId, Payload, RawNode,
-    Ready, RequestVote, RoleKind, Snapshot, Storage, Term, VoteResponse,
+    Ready, RequestVote, RoleKind, Snapshot, StepError, Storage, Term, VoteResponse,
 };
 use almadia::{Bytes, ConfState};
 
@@ -412,7 +412,11 @@ impl Network {
             if lost || !self.nodes.contains_key(&to) {
                 continue;
             }
-            self.node(to).step(message).unwrap();
+            match self.node(to).step(message) {
+                // Who has been removed may not know it yet.
+                Ok(()) | Err(StepError::NotAMember { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
             self.collect(to, &mut queue);
         }
         panic!("the messages never end");

@@ -1,0 +1,272 @@
+//! Many groups on one host: time in bulk, nodes that sleep, groups that commit zone by zone.
+
+use std::num::NonZeroU64;
+
+use almadia::{Config, RoleKind};
+use proptest::prelude::*;
+
+use crate::nodes::*;
+
+fn sleeper(number: u64) -> Node {
+    open(Config::builder(id(number)), disk(3, &[1]))
+}
+
+/// B77: a group whose leader died while it slept wakes when it is told the time, and elects.
+#[test]
+fn b77_a_sleeping_group_with_a_dead_leader_wakes() {
+    let mut network = Network::new((1..=3).map(sleeper));
+    network.campaign(1);
+    network.nodes.remove(&1);
+    for number in [2, 3] {
+        let node = network.node(number);
+        let wait = node.ticks_until_action();
+        assert!(wait > 1, "it sleeps");
+        node.tick_many(wait).unwrap();
+    }
+    network.run();
+    for _ in 0..60 {
+        network.tick(2);
+        network.tick(3);
+    }
+    let leads = |number: u64| network.nodes[&number].role() == RoleKind::Leader;
+    assert!(leads(2) || leads(3));
+}
+
+#[test]
+fn nothing_happens_before_ticks_until_action() {
+    let mut node = sleeper(1);
+    let wait = node.ticks_until_action();
+    for _ in 1..wait {
+        node.tick().unwrap();
+        assert!(!node.has_ready());
+    }
+    node.tick().unwrap();
+    assert!(node.has_ready(), "it campaigns");
+    let leading = leader(1, 3, &[1]);
+    assert_eq!(leading.ticks_until_action(), 1, "the next heartbeat");
+}
+
+/// What a test does to a node between two spells of time.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Campaign,
+    Vote,
+    Hear,
+    Read,
+    Transfer,
+    Acknowledge,
+    Settle,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    use Step::{Acknowledge, Campaign, Hear, Read, Settle, Transfer, Vote};
+    prop::sample::select(vec![
+        Campaign,
+        Vote,
+        Vote,
+        Hear,
+        Read,
+        Transfer,
+        Acknowledge,
+        Settle,
+        Settle,
+    ])
+}
+
+fn act(node: &mut Node, step: Step) {
+    let term = node.current_term().0;
+    let last = node.last_log().index.0;
+    let result = match step {
+        Step::Campaign => {
+            drop(node.campaign());
+            Ok(())
+        }
+        Step::Vote if node.role() == RoleKind::PreCandidate => {
+            let granted = almadia::Body::PreVoteResponse(almadia::VoteResponse::Granted);
+            node.step(message(2, 1, term + 1, granted))
+        }
+        Step::Vote => node.step(message(2, 1, term.max(1), granted())),
+        Step::Hear => node.step(message(3, 1, term + 1, heartbeat(0))),
+        Step::Read => {
+            drop(node.read_index("x"));
+            Ok(())
+        }
+        Step::Transfer => {
+            drop(node.transfer_leader(id(3)));
+            Ok(())
+        }
+        Step::Acknowledge => node.step(message(2, 1, term.max(1), accepted(last.min(1)))),
+        Step::Settle => {
+            settle(node);
+            Ok(())
+        }
+    };
+    result.expect("it makes sense");
+}
+
+proptest! {
+    /// Many ticks at once are as many ticks, in whatever state the node is.
+    #[test]
+    fn tick_many_is_as_many_ticks(
+        leases in any::<bool>(),
+        interval in 1..5_u32,
+        steps in prop::collection::vec((step(), 0..45_u32), 1..12),
+    ) {
+        let settings = Config::builder(id(1)).lease_reads(leases).heartbeat_interval_ticks(interval);
+        let mut slow = open(settings, disk(3, &[1]));
+        let mut fast = slow.clone();
+        for (step, ticks) in steps {
+            act(&mut slow, step);
+            act(&mut fast, step);
+            let (wait, before) = (slow.ticks_until_action(), slow.clone());
+            let mut acted_after = None;
+            for passed in 1..=ticks {
+                let had_output = slow.has_ready();
+                let role = slow.role();
+                slow.tick().expect("the storage is sound");
+                let acts = slow.role() != role || slow.has_ready() != had_output;
+                acted_after = acted_after.or(acts.then_some(passed));
+            }
+            fast.tick_many(ticks).expect("the storage is sound");
+            prop_assert_eq!(&slow, &fast, "{} ticks after {:?} on {:?}", ticks, step, before);
+            prop_assert!(acted_after.is_none_or(|passed| passed >= wait));
+        }
+    }
+}
+
+// --- Group commit ---
+
+fn zone(number: u64) -> Option<NonZeroU64> {
+    NonZeroU64::new(number)
+}
+
+/// A leader of five in which nodes 1 to 3 are in one zone, and 4 and 5 in another.
+fn zoned() -> Node {
+    let mut node = leader(1, 5, &[]);
+    for (member, group) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)] {
+        node.assign_commit_group(id(member), zone(group));
+    }
+    assert_eq!(node.is_commit_grouped(), None);
+    node.set_group_commit(true);
+    node
+}
+
+#[test]
+fn group_commit_waits_for_a_second_group() {
+    let mut node = zoned();
+    tell(&mut node, 2, 1, accepted(1));
+    tell(&mut node, 3, 1, accepted(1));
+    assert_eq!(node.commit_index(), index(0), "three of five, in one zone");
+    assert_eq!(
+        node.is_commit_grouped(),
+        None,
+        "nothing of the term is committed"
+    );
+    let why = node.why_not_committing(index(1));
+    assert_eq!(why, Some(almadia::NotCommitting::OneGroupOnly));
+    tell(&mut node, 5, 1, accepted(1));
+    assert_eq!(node.commit_index(), index(1));
+    assert_eq!(node.is_commit_grouped(), Some(true));
+}
+
+#[test]
+fn group_commit_can_be_changed_at_any_time() {
+    let mut node = zoned();
+    for peer in [2, 3] {
+        tell(&mut node, peer, 1, accepted(1));
+    }
+    let mut moved = node.clone();
+    node.set_group_commit(false);
+    assert_eq!(node.commit_index(), index(1), "a majority is enough again");
+    assert_eq!(node.is_commit_grouped(), None);
+    node.set_group_commit(true);
+    assert_eq!(
+        node.is_commit_grouped(),
+        Some(false),
+        "what is committed stays so"
+    );
+    moved.assign_commit_group(id(3), zone(2));
+    assert_eq!(moved.commit_index(), index(1));
+    assert_eq!(moved.is_commit_grouped(), Some(true));
+}
+
+/// Where all are in one group, there is no other to wait for; where somebody is in none, nobody
+/// knows, and everybody must have it.
+#[test]
+fn group_commit_with_one_group_or_without() {
+    let acks = [9, 8, 7];
+    let voters = [1, 2, 3].map(id);
+    let index_of = |groups: [u64; 3]| {
+        let position = |voter: almadia::NodeId| usize::try_from(voter.get()).unwrap() - 1;
+        let grouped = almadia::quorum::grouped_index(
+            &voters,
+            |voter| index(acks[position(voter)]),
+            |voter| zone(groups[position(voter)]),
+        )
+        .unwrap();
+        (grouped.index.0, grouped.spans_groups)
+    };
+    assert_eq!(index_of([1, 1, 1]), (8, false));
+    assert_eq!(index_of([1, 2, 1]), (8, true));
+    assert_eq!(index_of([1, 1, 2]), (7, true));
+    assert_eq!(index_of([0, 0, 0]), (7, false));
+    assert_eq!(index_of([1, 0, 1]), (7, false));
+    assert_eq!(index_of([0, 1, 2]), (7, true));
+    assert_eq!(
+        almadia::quorum::grouped_index(&[], |_| index(1), |_| None),
+        None
+    );
+}
+
+proptest! {
+    /// The definition, computed by trying every index.
+    #[test]
+    fn grouped_index_is_the_definition(
+        members in prop::collection::vec((0..8_u64, 0..4_u64), 1..8),
+    ) {
+        let voters: Vec<_> = (1..=members.len() as u64).map(id).collect();
+        let of = |voter: almadia::NodeId| members[usize::try_from(voter.get()).unwrap() - 1];
+        let grouped = almadia::quorum::grouped_index(
+            &voters,
+            |voter| index(of(voter).0),
+            |voter| zone(of(voter).1),
+        )
+        .unwrap();
+        let groups: std::collections::BTreeSet<u64> =
+            members.iter().map(|it| it.1).filter(|&group| group > 0).collect();
+        let has_two = groups.len() > 1;
+        let commits = |at: u64| {
+            let have: Vec<_> = members.iter().filter(|it| it.0 >= at).collect();
+            let in_groups: std::collections::BTreeSet<u64> =
+                have.iter().map(|it| it.1).filter(|&group| group > 0).collect();
+            let majority = have.len() > members.len() / 2;
+            let all_in_one = !has_two && members.iter().all(|it| it.1 > 0);
+            if has_two {
+                majority && in_groups.len() > 1
+            } else if all_in_one {
+                majority
+            } else {
+                have.len() == members.len()
+            }
+        };
+        let expected = (0..8).filter(|&at| commits(at)).max().unwrap();
+        prop_assert_eq!(grouped.index.0, expected);
+        prop_assert_eq!(grouped.spans_groups, has_two);
+    }
+}
+
+/// B32: commit indexes are cross-checked against a count by hand; so it is with groups and joint.
+#[test]
+fn b32_a_joint_grouped_index_is_the_lower_of_both_halves() {
+    let mut conf_state = almadia::ConfState::of_voters([1, 2, 3].map(id));
+    conf_state.voters_outgoing = [3, 4, 5].map(id).to_vec();
+    let membership = almadia::Membership::try_from(&conf_state).unwrap();
+    let acks = [9, 9, 5, 4, 4];
+    let groups = [1, 1, 2, 1, 1];
+    let position = |voter: almadia::NodeId| usize::try_from(voter.get()).unwrap() - 1;
+    let grouped = membership.grouped_index(
+        |voter| index(acks[position(voter)]),
+        |voter| zone(groups[position(voter)]),
+    );
+    assert_eq!((grouped.index, grouped.spans_groups), (index(4), true));
+}

@@ -1,0 +1,218 @@
+//! Snapshots: asked for by a follower, sent by somebody else, late.
+
+use almadia::{
+    AppendEntriesResponse, Body, ConfState, LogIndex, RequestSnapshotError, RoleKind, Snapshot,
+};
+
+use crate::nodes::*;
+
+fn requested(last: (u64, u64), commit: u64, request: u64) -> Body {
+    Body::AppendEntriesResponse(AppendEntriesResponse::SnapshotRequested {
+        last_log: almadia::LogId::new(last.0, last.1),
+        commit_index: index(commit),
+        request_index: index(request),
+    })
+}
+
+/// A follower with three entries, two of them committed, that has asked for a snapshot.
+fn asking() -> (Node, Output) {
+    let mut node = follower(2, 3, &[]);
+    tell(&mut node, 1, 1, append((0, 0), &[1, 1, 1], 2));
+    node.request_snapshot().unwrap();
+    let output = settle(&mut node);
+    (node, output)
+}
+
+#[test]
+fn a_follower_asks_for_a_snapshot_of_its_whole_log_until_it_comes() {
+    let (mut node, output) = asking();
+    let wish = requested((1, 3), 2, 3);
+    assert_eq!(output.messages, [message(2, 1, 1, wish.clone())]);
+    let output = tell(&mut node, 1, 1, heartbeat(2));
+    assert!(output.messages.contains(&message(2, 1, 1, wish.clone())));
+    tell(
+        &mut node,
+        1,
+        1,
+        Body::InstallSnapshot(snapshot((1, 3), 3).into()),
+    );
+    assert_eq!(
+        node.storage().saved_snapshot().unwrap().last_included.index,
+        index(3)
+    );
+    assert_eq!(node.last_applied(), index(3));
+    let output = tell(&mut node, 1, 1, heartbeat(3));
+    assert!(!output.messages.iter().any(|it| it.body == wish));
+}
+
+/// What was acknowledged must be in the snapshot: so the log does not grow meanwhile, and a
+/// snapshot that does not reach its end is none that was asked for (B46).
+#[test]
+fn b46_a_requested_snapshot_takes_nothing_that_was_acknowledged() {
+    let (mut node, _) = asking();
+    let output = tell(&mut node, 1, 1, append((1, 3), &[1, 1], 3));
+    assert_eq!(node.last_log().index, index(3));
+    assert_eq!(node.commit_index(), index(3));
+    let accepted = AppendEntriesResponse::Accepted {
+        match_index: index(3),
+        commit_index: index(3),
+    };
+    assert_eq!(
+        output.messages[0].body,
+        Body::AppendEntriesResponse(accepted)
+    );
+    tell(
+        &mut node,
+        1,
+        1,
+        Body::InstallSnapshot(snapshot((1, 2), 3).into()),
+    );
+    assert_eq!(node.last_log().index, index(3), "nothing is taken away");
+    assert_eq!(stored_terms(&node), [1, 1, 1]);
+    tell(
+        &mut node,
+        1,
+        1,
+        Body::InstallSnapshot(snapshot((1, 3), 3).into()),
+    );
+    tell(&mut node, 1, 1, append((1, 3), &[1, 1], 5));
+    assert_eq!(node.last_applied(), index(5), "the log grows again");
+}
+
+#[test]
+fn a_snapshot_is_asked_of_a_leader() {
+    let mut node = follower(2, 3, &[1]);
+    assert_eq!(node.request_snapshot(), Err(RequestSnapshotError::NoLeader));
+    let mut leading = leader(1, 3, &[1]);
+    assert_eq!(
+        leading.request_snapshot(),
+        Err(RequestSnapshotError::NoLeader)
+    );
+    node.step(message(
+        1,
+        2,
+        1,
+        Body::InstallSnapshot(snapshot((1, 5), 3).into()),
+    ))
+    .unwrap();
+    assert_eq!(
+        node.request_snapshot(),
+        Err(RequestSnapshotError::InstallingSnapshot)
+    );
+}
+
+/// The request goes on with another leader, and ends when this node leads itself.
+#[test]
+fn a_request_outlives_its_leader() {
+    let (mut node, _) = asking();
+    let output = tell(&mut node, 3, 2, heartbeat(2));
+    assert!(
+        output
+            .messages
+            .contains(&message(2, 3, 2, requested((1, 3), 2, 3)))
+    );
+    elect(&mut node);
+    tell(&mut node, 3, 3, accepted(4));
+    assert_eq!(node.commit_index(), index(4));
+}
+
+#[test]
+fn a_leader_sends_the_snapshot_that_was_asked_for_once() {
+    let mut node = leader(1, 3, &[1]);
+    tell(&mut node, 2, 2, accepted(2));
+    let output = tell(&mut node, 2, 2, requested((2, 2), 2, 2));
+    assert!(output.snapshots_to(2).is_empty(), "there is none yet");
+    let storage = node.storage_mut();
+    storage.save_snapshot(snapshot((2, 2), 3)).unwrap();
+    let output = tell(&mut node, 2, 2, heartbeat_response(2));
+    assert_eq!(output.snapshots_to(2).len(), 1);
+    let output = tell(&mut node, 2, 2, requested((2, 2), 2, 2));
+    assert!(output.snapshots_to(2).is_empty(), "it is on its way");
+    propose(&mut node, "x");
+    assert!(settle(&mut node).appends_to(2).is_empty());
+    node.report_snapshot(id(2), almadia::SnapshotStatus::Delivered);
+    let output = tell(&mut node, 2, 2, accepted(2));
+    assert_eq!(output.appends_to(2).len(), 1);
+}
+
+/// E61: a snapshot of an earlier leader that arrives late is used, and the new leader told.
+#[test]
+fn e61_a_snapshot_of_an_old_leader_is_of_use_to_the_new_one() {
+    let mut node = follower(2, 3, &[1]);
+    node.step(message(
+        1,
+        2,
+        1,
+        Body::InstallSnapshot(snapshot((1, 5), 3).into()),
+    ))
+    .unwrap();
+    node.step(message(3, 2, 2, heartbeat(0))).unwrap();
+    let output = settle(&mut node);
+    assert_eq!(node.last_log().index, index(5));
+    let accepted = Body::AppendEntriesResponse(AppendEntriesResponse::Accepted {
+        match_index: index(5),
+        commit_index: index(5),
+    });
+    let to_old = output
+        .messages
+        .iter()
+        .find(|it| it.body == accepted)
+        .unwrap();
+    assert_eq!(to_old.to, id(1));
+    // The new leader's probe finds the entry that the snapshot ends with.
+    let output = tell(&mut node, 3, 2, append((1, 5), &[2], 5));
+    assert!(output.to(3).iter().any(|it| {
+        matches!(
+            it.body,
+            Body::AppendEntriesResponse(AppendEntriesResponse::Accepted { match_index, .. })
+                if match_index == LogIndex(6)
+        )
+    }));
+}
+
+/// B47: while a snapshot is installed the old membership counts for nothing that the new one
+/// forbids: a node that it makes a learner does not campaign.
+#[test]
+fn b47_a_node_that_a_snapshot_makes_a_learner_does_not_campaign() {
+    let mut conf_state = ConfState::of_voters([1, 3].map(id));
+    conf_state.learners = vec![id(2)];
+    let snapshot = Snapshot {
+        conf_state,
+        ..snapshot((1, 5), 3)
+    };
+    let mut node = follower(2, 3, &[1]);
+    node.step(message(1, 2, 1, Body::InstallSnapshot(snapshot.into())))
+        .unwrap();
+    for _ in 0..100 {
+        node.tick().unwrap();
+        assert_eq!(node.role(), RoleKind::Follower);
+    }
+    settle(&mut node);
+    for _ in 0..100 {
+        node.tick().unwrap();
+        assert_eq!(node.role(), RoleKind::Follower);
+    }
+}
+
+/// B53: the same snapshot twice, and an older one behind it, change nothing more.
+#[test]
+fn b53_repeated_and_superseded_snapshots() {
+    let mut node = follower(2, 3, &[1]);
+    let install = |last| Body::InstallSnapshot(snapshot(last, 3).into());
+    node.step(message(1, 2, 1, install((1, 5)))).unwrap();
+    let first = take(&mut node);
+    node.step(message(1, 2, 1, install((1, 5)))).unwrap();
+    node.step(message(1, 2, 1, install((1, 4)))).unwrap();
+    let again = take(&mut node);
+    assert!(again.snapshot.is_none());
+    persist(&mut node, &first);
+    node.step(message(1, 2, 1, install((1, 9)))).unwrap();
+    let later = take(&mut node);
+    assert_eq!(
+        later.snapshot.as_ref().unwrap().last_included.index,
+        index(9)
+    );
+    persist(&mut node, &later);
+    node.applied(index(9)).unwrap();
+    assert_eq!(node.last_log().index, index(9));
+}
