@@ -99,6 +99,7 @@ extern crate alloc;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod buffer;
 mod config;
 mod entry;
 mod error;

@@ -11,6 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use self::unpersisted::Tail;
+use crate::buffer::give_back;
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
@@ -429,6 +430,7 @@ impl<S: Storage> Log<S> {
             self.outstanding.pop_front();
             self.outstanding_bytes -= bytes;
         }
+        give_back(&mut self.outstanding);
     }
 
     /// Lets go of entries in memory that are persisted, and that nobody needs (`needed_from` is

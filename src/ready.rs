@@ -7,6 +7,7 @@ use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
+use crate::buffer::emptied;
 use crate::entry::{Entries, Snapshot};
 use crate::error::{ReadDropped, TransferOutcome};
 use crate::message::Message;
@@ -97,19 +98,11 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// A buffer that grew beyond this is given back.
-    const KEPT: usize = 1024;
-
     pub(crate) fn recycle(&mut self, ready: Ready) {
-        fn empty<T>(mut buffer: Vec<T>) -> Vec<T> {
-            buffer.clear();
-            buffer.shrink_to(Buffers::KEPT);
-            buffer
-        }
-        self.messages = empty(ready.messages);
-        self.messages_after_persist = empty(ready.messages_after_persist);
-        self.entries = empty(ready.entries);
-        self.committed_entries = empty(ready.committed_entries);
+        self.messages = emptied(ready.messages);
+        self.messages_after_persist = emptied(ready.messages_after_persist);
+        self.entries = emptied(ready.entries);
+        self.committed_entries = emptied(ready.committed_entries);
     }
 }
 

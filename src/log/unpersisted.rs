@@ -7,6 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::buffer::{emptied, give_back};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
@@ -82,6 +83,7 @@ impl Tail {
     pub(crate) fn seal(&mut self) {
         if !self.open.is_empty() {
             self.runs.push_back(self.open.drain(..).collect());
+            self.open = emptied(core::mem::take(&mut self.open));
         }
     }
 
@@ -115,6 +117,7 @@ impl Tail {
                 self.first = last.index.next();
             }
         }
+        give_back(&mut self.runs);
     }
 
     /// The term of the entry at `index`, if it is held.

@@ -4,6 +4,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::buffer::give_back;
 use crate::types::LogIndex;
 
 /// The messages that carried entries and have not been acknowledged, oldest first.
@@ -49,5 +50,6 @@ impl Inflight {
             self.messages.pop_front();
             self.bytes = self.bytes.saturating_sub(bytes);
         }
+        give_back(&mut self.messages);
     }
 }

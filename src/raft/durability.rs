@@ -9,6 +9,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::buffer::give_back;
 use crate::error::AcknowledgeError;
 use crate::types::{LogIndex, NodeId, Term};
 
@@ -110,6 +111,7 @@ impl Durability {
             self.vote = write.vote;
             snapshot = write.snapshot.or(snapshot);
         }
+        give_back(&mut self.writes);
         Ok(snapshot)
     }
 }

@@ -14,6 +14,7 @@ use super::Next;
 use super::core::Core;
 use super::read_index::Rounds;
 use super::transfer::{Target, Transfer};
+use crate::buffer::give_back;
 use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
 use crate::event::Event;
@@ -288,6 +289,7 @@ impl Leader {
             self.uncommitted.pop_front();
             self.uncommitted_bytes -= bytes;
         }
+        give_back(&mut self.uncommitted);
     }
 
     /// Up to where this node knows a member's log to be durable.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::leader::Leader;
+use crate::buffer::give_back;
 use crate::config::Config;
 use crate::error::{ReadDropped, ReadError, StepError};
 use crate::message::{Body, ReadIndexResponse, Token};
@@ -67,6 +68,7 @@ impl Reads {
                 outcome: Ok(read_index),
             });
         }
+        give_back(&mut self.waiting);
     }
 
     pub(super) fn tick(&mut self) {
@@ -325,6 +327,7 @@ impl Leader {
                 }
             }
         }
+        give_back(&mut self.rounds.asked);
         while let Some(&(number, sent)) = self.rounds.lease.sent.front() {
             if !self.is_confirmed(core, number) {
                 break;

@@ -1,0 +1,24 @@
+//! How much memory an emptied buffer may keep.
+//!
+//! Owns the one rule: a buffer that a burst has made large is given back when it is empty again, so
+//! an idle group costs little. Small ones are kept, so a steady load allocates nothing.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// What an empty buffer may hold on to, in elements.
+const KEPT: usize = 64;
+
+/// Gives the memory of an emptied queue back.
+pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > KEPT {
+        *queue = VecDeque::new();
+    }
+}
+
+/// Empties a vector, and keeps a little of its memory.
+pub(crate) fn emptied<T>(mut vector: Vec<T>) -> Vec<T> {
+    vector.clear();
+    vector.shrink_to(KEPT);
+    vector
+}

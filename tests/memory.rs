@@ -1,0 +1,46 @@
+//! What a node keeps in memory when a burst is over.
+//!
+//! Owns the count of bytes. Holds no rule of the protocol.
+
+#[path = "common/nodes.rs"]
+mod nodes;
+
+use nodes::{accepted, disk, elect, open, propose, settings, settle, tell};
+
+/// A burst of proposals, all of them acknowledged and applied, leaves nothing behind but what a
+/// node that never saw one has.
+#[test]
+fn buffers_that_grew_are_given_back() {
+    const BURST: u64 = 20_000;
+    let settings = settings(1)
+        .max_inflight_messages(100_000)
+        .max_message_bytes(1);
+    let mut node = open(settings, disk(3, &[]));
+    elect(&mut node);
+    for peer in [2, 3] {
+        tell(&mut node, peer, 1, accepted(1));
+    }
+    let burst = |node: &mut nodes::Node, count: u64| {
+        for _ in 0..count {
+            propose(node, "x");
+        }
+        settle(node);
+        let last = node.last_log().index;
+        for peer in [2, 3] {
+            tell(node, peer, 1, accepted(last.0));
+        }
+        // The embedder's own log is not the node's memory.
+        let storage = node.storage_mut();
+        storage
+            .save_snapshot(nodes::snapshot((1, last.0), 3))
+            .unwrap();
+        storage.compact(last).unwrap();
+    };
+    burst(&mut node, 10);
+    let info = allocation_counter::measure(|| burst(&mut node, BURST));
+    assert!(info.bytes_max > BURST * 100, "there was a burst: {info:?}");
+    // The emptied log of MemStorage keeps the room of its entries.
+    let of_storage = BURST * 2 * std::mem::size_of::<almadia::Entry>() as u64;
+    let kept = info.bytes_current - i64::try_from(of_storage).unwrap();
+    assert!(kept < 40_000, "{kept} bytes are kept: {info:?}");
+}
