@@ -14,6 +14,8 @@ mod cluster;
 mod command;
 #[path = "../examples/five_mem_node/machine.rs"]
 mod machine;
+#[path = "../examples/five_mem_node/mail.rs"]
+mod mail;
 #[path = "../examples/five_mem_node/node.rs"]
 mod node;
 #[path = "../examples/five_mem_node/verdict.rs"]
@@ -27,7 +29,7 @@ use almadia::{LogIndex, NodeId, RoleKind, Term};
 
 use crate::cluster::NODES;
 use crate::machine::StateMachine;
-use crate::node::Report;
+use crate::mail::Report;
 use crate::verdict::differences;
 
 /// The built example of this name, in the profile of this test.

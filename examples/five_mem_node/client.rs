@@ -11,7 +11,7 @@ use almadia::{NodeId, Term};
 use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::machine::{Outcome, StateMachine, WINDOW};
-use crate::node::{Answer, AnyError, Input, Request};
+use crate::mail::{Answer, AnyError, Input, Request};
 
 /// The most commands in one input of a node.
 const BATCH: u64 = 64;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use almadia::{LogIndex, MemStorage, NodeId, Storage};
 
-use crate::node::{AnyError, Event, Input, Node};
+use crate::mail::{AnyError, Event, Input};
+use crate::node::Node;
 
 /// How many nodes there are.
 pub(crate) const NODES: u64 = 5;

@@ -11,6 +11,7 @@ mod client;
 mod cluster;
 mod command;
 mod machine;
+mod mail;
 mod node;
 mod show;
 mod verdict;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use crate::client::Client;
 use crate::command::{Command, built_in_workload, read_commands};
-use crate::node::{AnyError, Report};
+use crate::mail::{AnyError, Report};
 use crate::show::Show;
 use crate::verdict::differences;
 use crate::watchdog::Watchdog;

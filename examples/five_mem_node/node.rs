@@ -4,77 +4,23 @@
 //! all that goes in or out is an [`Input`] or an [`Event`]. Read first: `single_mem_node.rs`.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use almadia::{
-    Body, Bytes, Config, Entry, LogId, LogIndex, MemStorage, Message, NodeId, Payload, RawNode,
-    Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Term,
+    Body, Config, Entry, LogId, LogIndex, MemStorage, Message, NodeId, Payload, RawNode, Ready,
+    RoleKind, Snapshot, SnapshotStatus, StepError, Term,
 };
 
 use crate::command::Command;
 use crate::machine::{Outcome, StateMachine};
-
-/// An error that can leave its thread.
-pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
+use crate::mail::{Answer, AnyError, Event, Input, Report, Request};
 
 /// The length of a tick.
 const TICK: Duration = Duration::from_millis(5);
 
 /// The most inputs taken before the node is asked what it wants done.
 const MAX_INPUTS_AT_ONCE: usize = 8;
-
-/// What a node is told.
-pub(crate) enum Input {
-    /// A message of a peer.
-    Message(Message),
-    /// Commands of the client, in order.
-    Propose(Vec<Request>),
-    /// An entry that carries nothing, to take the log one step further.
-    ProposeNothing,
-    /// The inbox of a peer that has started.
-    Connect { peer: NodeId, inbox: Sender<Input> },
-    /// Save a snapshot and forget the log before it.
-    Compact,
-    /// Tell how it is going.
-    Report { with_state: bool },
-    /// Power off.
-    Stop,
-}
-
-/// A numbered command in its text form.
-pub(crate) struct Request {
-    pub(crate) sequence: u64,
-    pub(crate) command: Bytes,
-}
-
-/// What a node tells the main thread.
-pub(crate) enum Event {
-    Leading { node: NodeId, term: Term },
-    Answers { node: NodeId, answers: Vec<Answer> },
-    Refused { node: NodeId },
-    SnapshotInstalled { node: NodeId, index: LogIndex },
-    Compacted { node: NodeId, through: LogIndex },
-    Report(Report),
-}
-
-/// A command has been applied.
-pub(crate) struct Answer {
-    pub(crate) sequence: u64,
-    pub(crate) text: Option<String>,
-}
-
-/// How a node is doing.
-pub(crate) struct Report {
-    pub(crate) node: NodeId,
-    pub(crate) role: RoleKind,
-    pub(crate) term: Term,
-    pub(crate) commit_index: LogIndex,
-    pub(crate) applied: LogIndex,
-    /// The state machine, if it was asked for.
-    pub(crate) state: Option<StateMachine>,
-}
 
 /// Everything that a node has in memory. All of it but the storage is lost when it stops.
 pub(crate) struct Node {

@@ -1,7 +1,9 @@
 //! The show: what happens to the cluster while the client works, act by act.
 //!
-//! Owns the script and the comparison at the end. Every wait goes through [`Show::wait_until`],
+//! Owns the order of the acts and the comparison at the end. Every wait goes through [`Show::wait_until`],
 //! which keeps the client going and can be interrupted by the watchdog.
+
+mod failures;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -11,7 +13,7 @@ use almadia::{LogIndex, NodeId, RoleKind};
 
 use crate::client::Client;
 use crate::cluster::{Cluster, NODES};
-use crate::node::{AnyError, Event, Input, Report};
+use crate::mail::{AnyError, Event, Input, Report};
 use crate::watchdog::Watchdog;
 
 /// How long to wait for one event.
@@ -107,97 +109,6 @@ impl Show {
         })?;
         self.tell_progress();
         Ok(())
-    }
-
-    /// The nodes that run save a snapshot of their state, and forget the log before it.
-    fn compact(&mut self, who: &str) -> Result<LogIndex, AnyError> {
-        self.wait_until("something to compact", |show| {
-            let running = show.cluster.running();
-            running.iter().all(|id| show.applied(*id) > LogIndex::ZERO)
-        })?;
-        self.compacted.clear();
-        for id in self.cluster.running() {
-            self.cluster.send(id, Input::Compact);
-        }
-        self.wait_until("compaction", |show| {
-            let running = show.cluster.running();
-            running.iter().all(|id| show.compacted.contains_key(id))
-        })?;
-        let through = self.compacted.values().copied().min().unwrap_or_default();
-        self.tell(format!(
-            "{who} have compacted their logs, at least up to entry {through}"
-        ));
-        Ok(through)
-    }
-
-    /// Power goes off at the leader. Some of the commands in flight are lost with it, some not.
-    fn kill_leader(&mut self) -> Result<NodeId, AnyError> {
-        let leader = self.leader()?;
-        let in_flight = self.client.in_flight();
-        let last = self.kill(leader)?;
-        self.tell(format!(
-            "node {leader}, the leader, is killed with {in_flight} commands in flight; \
-             its disk ends at entry {last}"
-        ));
-        self.wait_until("a new leader", |show| show.client.leader().is_some())?;
-        Ok(leader)
-    }
-
-    /// A killed node starts from its disk, and learns what it has missed.
-    fn restart_and_catch_up(&mut self, id: NodeId) -> Result<(), AnyError> {
-        self.reports.clear();
-        self.wait_until("reports", |show| {
-            show.reports.len() == show.cluster.running().len()
-        })?;
-        self.cluster.start(id)?;
-        self.tell(format!("node {id} restarts from its disk"));
-        let target = self.reports.values().map(|report| report.commit_index);
-        let target = target.max().unwrap_or_default();
-        self.wait_until("the restarted node to catch up", |show| {
-            show.applied(id) >= target
-        })?;
-        let applied = self.applied(id);
-        self.tell(format!(
-            "node {id} has caught up: applied up to entry {applied}"
-        ));
-        Ok(())
-    }
-
-    fn stop_a_follower(&mut self) -> Result<(NodeId, LogIndex), AnyError> {
-        let leader = self.leader()?;
-        let running = self.cluster.running();
-        let follower = running.into_iter().find(|id| *id != leader);
-        let follower = follower.ok_or("there is no follower to stop")?;
-        let last = self.kill(follower)?;
-        self.tell(format!(
-            "node {follower}, a follower, is stopped; its disk ends at entry {last}"
-        ));
-        Ok((follower, last))
-    }
-
-    /// The others forget what the stopped node needs. So it gets a snapshot when it is back.
-    fn bring_back_by_snapshot(&mut self, id: NodeId, last: LogIndex) -> Result<(), AnyError> {
-        // The commands may all be done, so that nothing takes the log further by itself. If there
-        // is no leader now, the entry with which the next one opens its term does.
-        if let Some(leader) = self.client.leader() {
-            self.cluster.send(leader, Input::ProposeNothing);
-        }
-        self.wait_until("the others to go further than the stopped node", |show| {
-            let running = show.cluster.running();
-            running.iter().all(|id| show.applied(*id) > last)
-        })?;
-        let through = self.compact("the four others")?;
-        if through <= last {
-            return Err(format!("the logs still reach back to entry {last}").into());
-        }
-        self.installed.clear();
-        self.cluster.start(id)?;
-        self.tell(format!(
-            "node {id} restarts; the others have forgotten what follows entry {last}"
-        ));
-        self.wait_until("a snapshot to be installed", |show| {
-            show.installed.contains(&id)
-        })
     }
 
     /// Waits until all nodes have applied the same entries, or nothing moves any more. Then asks each

@@ -4,7 +4,7 @@
 
 use crate::cluster::NODES;
 use crate::machine::StateMachine;
-use crate::node::Report;
+use crate::mail::Report;
 
 /// In what the nodes differ from each other, and from what the commands alone lead to.
 pub(crate) fn differences(reports: &[Report], expected: &StateMachine) -> Vec<String> {

@@ -1,0 +1,64 @@
+//! What the main thread and the nodes write to each other.
+//!
+//! Owns the vocabulary, and nothing that acts on it: `node.rs` and `show.rs` do.
+
+use std::error::Error;
+use std::sync::mpsc::Sender;
+
+use almadia::{Bytes, LogIndex, Message, NodeId, RoleKind, Term};
+
+use crate::machine::StateMachine;
+
+/// An error that can leave its thread.
+pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
+
+/// What a node is told.
+pub(crate) enum Input {
+    /// A message of a peer.
+    Message(Message),
+    /// Commands of the client, in order.
+    Propose(Vec<Request>),
+    /// An entry that carries nothing, to take the log one step further.
+    ProposeNothing,
+    /// The inbox of a peer that has started.
+    Connect { peer: NodeId, inbox: Sender<Input> },
+    /// Save a snapshot and forget the log before it.
+    Compact,
+    /// Tell how it is going.
+    Report { with_state: bool },
+    /// Power off.
+    Stop,
+}
+
+/// A numbered command in its text form.
+pub(crate) struct Request {
+    pub(crate) sequence: u64,
+    pub(crate) command: Bytes,
+}
+
+/// What a node tells the main thread.
+pub(crate) enum Event {
+    Leading { node: NodeId, term: Term },
+    Answers { node: NodeId, answers: Vec<Answer> },
+    Refused { node: NodeId },
+    SnapshotInstalled { node: NodeId, index: LogIndex },
+    Compacted { node: NodeId, through: LogIndex },
+    Report(Report),
+}
+
+/// A command has been applied.
+pub(crate) struct Answer {
+    pub(crate) sequence: u64,
+    pub(crate) text: Option<String>,
+}
+
+/// How a node is doing.
+pub(crate) struct Report {
+    pub(crate) node: NodeId,
+    pub(crate) role: RoleKind,
+    pub(crate) term: Term,
+    pub(crate) commit_index: LogIndex,
+    pub(crate) applied: LogIndex,
+    /// The state machine, if it was asked for.
+    pub(crate) state: Option<StateMachine>,
+}
