@@ -13,6 +13,12 @@ use crate::command::Command;
 use crate::machine::{Outcome, StateMachine, WINDOW};
 use crate::mail::{Answer, AnyError, Input, Request};
 
+/// The client takes about this long for all its commands, so that the cluster has work meanwhile.
+const SPAN: Duration = Duration::from_millis(1500);
+
+/// It sends so many commands in that time at least, if it has as many.
+const MIN_PACE: u64 = 10_000;
+
 /// The most commands in one input of a node.
 const BATCH: u64 = 64;
 
@@ -28,8 +34,11 @@ pub(crate) struct Client {
     prints_answers: bool,
     /// What one machine alone makes of the same commands: the answers must be its answers.
     model: StateMachine,
-    /// Commands up to this number may be sent.
+    begin: Instant,
+    /// Commands up to this number may be sent when their time has come.
     limit: u64,
+    /// Commands up to this number may be sent at once.
+    hurried: u64,
     /// Commands up to this number have been sent to the present leader.
     sent: u64,
     /// Commands up to this number have been answered.
@@ -48,7 +57,9 @@ impl Client {
             commands,
             prints_answers,
             model: StateMachine::default(),
+            begin: Instant::now(),
             limit: 0,
+            hurried: 0,
             sent: 0,
             answered: 0,
             leader: None,
@@ -83,9 +94,15 @@ impl Client {
         &self.model
     }
 
-    /// Lets commands up to this number be sent.
+    /// Lets commands up to this number be sent when their time has come.
     pub(crate) fn allow(&mut self, limit: u64) {
         self.limit = limit;
+    }
+
+    /// Sends as many commands at once as may be in flight, allowed or not.
+    pub(crate) fn hurry(&mut self, cluster: &Cluster) {
+        self.hurried = self.answered + WINDOW;
+        self.send(cluster);
     }
 
     /// The leader is gone; a new one will announce itself.
@@ -103,8 +120,12 @@ impl Client {
         }
     }
 
-    /// A node has not taken some commands. All that are unanswered follow once more, in order.
-    pub(crate) fn on_refused(&mut self, node: NodeId) {
+    /// A node has not taken some commands. If it knows a later leader, they go there; if not, they
+    /// are for this one again in a while. All that are unanswered follow once more, in order.
+    pub(crate) fn on_refused(&mut self, node: NodeId, leader: Option<(NodeId, Term)>) {
+        if let Some((leader, term)) = leader {
+            self.on_leading(leader, term);
+        }
         if self.leader == Some(node) {
             self.begin_again();
             self.resume_at = Instant::now() + PAUSE;
@@ -140,7 +161,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends as many commands to the leader as may be in flight.
+    /// Sends as many commands to the leader as are due, and may be in flight.
     pub(crate) fn send(&mut self, cluster: &Cluster) {
         let now = Instant::now();
         if self.in_flight() > 0 && now.duration_since(self.last_news) > PATIENCE {
@@ -152,7 +173,7 @@ impl Client {
         if now < self.resume_at {
             return;
         }
-        let last = self.limit.min(self.answered + WINDOW);
+        let last = self.due(now).min(self.answered + WINDOW);
         while self.sent < last {
             let batch_end = last.min(self.sent + BATCH);
             let request = |sequence| {
@@ -166,6 +187,16 @@ impl Client {
             }
             self.sent = batch_end;
         }
+    }
+
+    /// How many commands may have been sent by now.
+    fn due(&self, now: Instant) -> u64 {
+        let in_span = u128::from(self.count().max(MIN_PACE));
+        let elapsed = now.duration_since(self.begin);
+        let paced = in_span * elapsed.as_micros() / SPAN.as_micros();
+        let paced = u64::try_from(paced).unwrap_or(u64::MAX);
+        let paced = paced.min(self.limit);
+        paced.max(self.hurried).min(self.count())
     }
 
     fn begin_again(&mut self) {

@@ -38,11 +38,27 @@ pub(crate) struct Request {
 
 /// What a node tells the main thread.
 pub(crate) enum Event {
-    Leading { node: NodeId, term: Term },
-    Answers { node: NodeId, answers: Vec<Answer> },
-    Refused { node: NodeId },
-    SnapshotInstalled { node: NodeId, index: LogIndex },
-    Compacted { node: NodeId, through: LogIndex },
+    Leading {
+        node: NodeId,
+        term: Term,
+    },
+    Answers {
+        node: NodeId,
+        answers: Vec<Answer>,
+    },
+    /// Commands were not taken. If the node knows who leads, and which term, it says so.
+    Refused {
+        node: NodeId,
+        leader: Option<(NodeId, Term)>,
+    },
+    SnapshotInstalled {
+        node: NodeId,
+        index: LogIndex,
+    },
+    Compacted {
+        node: NodeId,
+        through: LogIndex,
+    },
     Report(Report),
 }
 

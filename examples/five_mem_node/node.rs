@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use almadia::{
-    Body, Config, Entry, LogId, LogIndex, MemStorage, Message, NodeId, Payload, RawNode, Ready,
-    RoleKind, Snapshot, SnapshotStatus, StepError, Term,
+    Body, Config, Entry, LogId, LogIndex, MemStorage, Message, NodeId, Payload, ProposeError,
+    RawNode, Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Term,
 };
 
 use crate::command::Command;
@@ -143,13 +143,19 @@ impl Node {
         }
     }
 
-    /// Puts the client's commands into the log, up to the first that is not taken.
+    /// Puts the client's commands into the log, up to the first that is not taken: because another
+    /// node leads, because leadership is being transferred, or because too much is uncommitted.
     fn propose(&mut self, requests: Vec<Request>) {
         for Request { sequence, command } in requests {
             let context = sequence.to_be_bytes().to_vec();
-            if self.raft.propose(context, command).is_err() {
+            if let Err(error) = self.raft.propose(context, command) {
+                let leader = if let ProposeError::NotLeader { leader } = error {
+                    leader.map(|leader| (leader, self.raft.current_term()))
+                } else {
+                    None
+                };
                 let node = self.raft.id();
-                self.tell(Event::Refused { node });
+                self.tell(Event::Refused { node, leader });
                 return;
             }
         }

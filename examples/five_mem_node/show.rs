@@ -28,6 +28,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How long nothing may move before the nodes are judged by what they have come to.
 const AGREEMENT_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The acts divide the workload into so many parts.
+const SHARES: u64 = 12;
+
 /// Everything on stage.
 pub(crate) struct Show {
     cluster: Cluster,
@@ -75,20 +78,20 @@ impl Show {
         for id in self.cluster.stopped() {
             self.cluster.start(id)?;
         }
-        self.answer_eighths(1, 1)?;
+        self.answer_share(1)?;
         self.compact("all nodes")?;
 
-        self.answer_eighths(2, 4)?;
+        self.answer_share(2)?;
         let old_leader = self.kill_leader()?;
-        self.answer_eighths(4, 5)?;
+        self.answer_share(4)?;
         self.restart_and_catch_up(old_leader)?;
 
-        self.answer_eighths(5, 7)?;
+        self.answer_share(5)?;
         let (absent, last) = self.stop_a_follower()?;
-        self.answer_eighths(7, 7)?;
+        self.answer_share(6)?;
         self.bring_back_by_snapshot(absent, last)?;
 
-        self.answer_eighths(8, 8)?;
+        self.answer_share(SHARES)?;
         self.wait_for_agreement()
     }
 
@@ -97,15 +100,15 @@ impl Show {
         &self.client
     }
 
-    // --- The acts ---
-
-    /// Goes on until this share of the commands is answered. In a tiny input that may be none.
-    /// What is allowed beyond it is in flight when the next act begins.
-    fn answer_eighths(&mut self, target: u64, allowed: u64) -> Result<(), AnyError> {
+    /// Goes on until so many twelfths of the commands are answered. In a tiny input that may be
+    /// none. One more is allowed, to be worked on during the next act; the rest waits for what
+    /// follows, so that the work outlasts the acts however long they take.
+    fn answer_share(&mut self, share: u64) -> Result<(), AnyError> {
         let count = self.client.count();
-        self.client.allow(count * allowed / 8);
+        self.client.allow(count * (share + 1) / SHARES);
+        let target = count * share / SHARES;
         self.wait_until("a leader and its answers", |show| {
-            show.client.leader().is_some() && show.client.answered() >= count * target / 8
+            show.client.leader().is_some() && show.client.answered() >= target
         })?;
         self.tell_progress();
         Ok(())
@@ -208,7 +211,7 @@ impl Show {
             // Answers that a killed node had not delivered are lost with it.
             Event::Answers { node, .. } if !self.cluster.is_running(node) => {}
             Event::Answers { answers, .. } => self.client.on_answers(answers)?,
-            Event::Refused { node } => self.client.on_refused(node),
+            Event::Refused { node, leader } => self.client.on_refused(node, leader),
             Event::SnapshotInstalled { node, index } => {
                 self.tell(format!(
                     "node {node} has installed a snapshot up to entry {index}"

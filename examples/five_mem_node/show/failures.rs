@@ -32,6 +32,7 @@ impl Show {
     /// Power goes off at the leader. Some of the commands in flight are lost with it, some not.
     pub(super) fn kill_leader(&mut self) -> Result<NodeId, AnyError> {
         let leader = self.leader()?;
+        self.client.hurry(&self.cluster);
         let in_flight = self.client.in_flight();
         let last = self.kill(leader)?;
         self.tell(format!(
