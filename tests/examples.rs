@@ -84,6 +84,7 @@ fn replicate(input: &[u8]) -> (Vec<String>, String) {
         .position(|line| line.starts_with("node "))
         .expect("there is a table");
     assert_eq!(lines.len() - table, 7, "a head, five nodes, the verdict");
+    assert_final_members(&lines[table + 1..table + 6], &stderr);
     let answers = lines.iter().take(table).map(|line| (*line).to_owned());
     (answers.collect(), stderr)
 }
@@ -93,17 +94,58 @@ fn texts(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
+/// The acts are told of, each after the one before.
 fn assert_all_acts(stderr: &str) {
+    let mut rest = stderr;
     for act in [
         "leads term 1",
+        "all nodes have compacted their logs",
         "the leader, is killed",
         "restarts from its disk",
         "has caught up",
+        "a follower, is stopped",
         "the four others have compacted their logs",
         "has installed a snapshot",
+        "node 6 starts with an empty disk",
+        "the voters are [1 2 3 4 5], the learners [6]",
+        "learner 6 has caught up: a linearizable read there sees ",
+        "the voters are [1 2 3 4 5 6], the learners []",
+        "node 6 is promoted to a voter",
+        "is to be removed through a joint configuration",
+        "a joint configuration is entered: majorities of [",
+        "] and [1 2 3 4 5 6] agree",
+        "the joint configuration is left: the voters are [",
+        "is removed, and stopped",
+        "is to hand leadership over to node ",
+        "the transfer has succeeded: node ",
     ] {
-        assert!(stderr.contains(act), "`{act}` is missing in:\n{stderr}");
+        let position = rest.find(act);
+        let position = position.unwrap_or_else(|| panic!("`{act}` is missing in:\n{stderr}"));
+        rest = &rest[position + act.len()..];
     }
+}
+
+/// The first number that follows this text.
+fn number_after(text: &str, before: &str) -> u64 {
+    let rest = text.split_once(before).map(|(_, rest)| rest.trim_start());
+    let digits = rest.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.unwrap_or_else(|| panic!("no number follows `{before}` in:\n{text}"))
+}
+
+/// What was told of the end is what the table shows: five nodes without the one that was removed,
+/// and with the one that came.
+fn assert_final_members(table: &[&str], stderr: &str) {
+    let listed = |row: &&str| row.split_whitespace().next().map(str::to_owned);
+    let rows = table.iter().filter_map(listed).collect::<Vec<_>>();
+    let told = stderr.split_once("the joint configuration is left: the voters are [");
+    let told = told.and_then(|(_, rest)| rest.split_once(']'));
+    let (voters, rest) = told.expect("the last voters are told");
+    assert_eq!(rows.join(" "), voters, "{stderr}");
+    assert!(rows.contains(&"6".to_owned()), "{stderr}");
+    let (before, _) = rest.split_once(" is removed, and stopped").expect("an act");
+    let removed = before.rsplit(' ').next().expect("a node").to_owned();
+    assert!(!rows.contains(&removed), "{stderr}");
 }
 
 /// Runs the example with arguments that it must refuse. Returns what it says.
@@ -179,6 +221,18 @@ fn the_built_in_workload_ends_in_agreement() {
         "{stderr}"
     );
     assert_all_acts(&stderr);
+    // The client is still at work when the last act begins, and a read misses nothing.
+    let before_last_act = stderr.split("is to hand leadership over").next();
+    let progress = before_last_act.and_then(|text| text.rsplit(" of 10000 ").nth(1));
+    let answered = progress.and_then(|text| text.rsplit(' ').next());
+    let answered = answered.and_then(|number| number.parse::<u64>().ok());
+    assert!(
+        answered.is_some_and(|answered| answered < 10_000),
+        "{stderr}"
+    );
+    let seen = number_after(&stderr, "a linearizable read there sees");
+    let answered = number_after(&stderr, "of which");
+    assert!(seen >= answered && answered > 0, "{stderr}");
 }
 
 #[test]

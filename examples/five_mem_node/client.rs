@@ -2,6 +2,9 @@
 //!
 //! Owns the order of the commands and what has been answered. Knows nothing of the log; it has
 //! only the promise of the state machine that no number counts twice and none is left out.
+//!
+//! A `get` goes through the log like the rest: it is to see the commands before it and no later
+//! one, though all of them are in flight together. `show/members.rs` has a read without an entry.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The five nodes as the main thread sees them: threads to start and stop, and the disks of those
+//! The nodes as the main thread sees them: threads to start and stop, and the disks of those
 //! that do not run.
 //!
 //! Owns the threads and the channels to them. Knows nothing of commands or of what the nodes say.
@@ -13,7 +13,7 @@ use almadia::{LogIndex, MemStorage, NodeId, Storage};
 use crate::mail::{AnyError, Event, Input};
 use crate::node::Node;
 
-/// How many nodes there are.
+/// How many nodes there are, at the start and at the end.
 pub(crate) const NODES: u64 = 5;
 
 /// A node that runs, as far as the main thread has hold of it.
@@ -27,6 +27,8 @@ pub(crate) struct Cluster {
     nodes: BTreeMap<NodeId, Running>,
     /// The disks of the nodes that do not run.
     disks: BTreeMap<NodeId, MemStorage>,
+    /// How often any node was started.
+    starts: u32,
     events: Receiver<Event>,
     event_sender: Sender<Event>,
 }
@@ -41,9 +43,15 @@ impl Cluster {
             disks: ids()
                 .map(|id| (id, MemStorage::with_voters(ids())))
                 .collect(),
+            starts: 0,
             events,
             event_sender,
         }
+    }
+
+    /// Adds one more node, stopped, with an empty disk: it does not know yet whom it belongs to.
+    pub(crate) fn add(&mut self, id: NodeId) {
+        self.disks.insert(id, MemStorage::new());
     }
 
     /// The nodes that run.
@@ -74,7 +82,8 @@ impl Cluster {
             let _ = running.inbox.send(Input::Connect { peer: id, inbox });
         }
         let events = self.event_sender.clone();
-        let node = Node::start(id, disk, receiver, peers, events)
+        self.starts += 1;
+        let node = Node::start(id, self.starts, disk, receiver, peers, events)
             .map_err(|error| format!("node {id} cannot start: {error}"))?;
         let thread = thread::Builder::new()
             .name(format!("node {id}"))

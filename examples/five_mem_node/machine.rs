@@ -54,6 +54,11 @@ impl StateMachine {
         Outcome::Done { answer }
     }
 
+    /// How many commands have taken effect.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.last_sequence
+    }
+
     fn execute(&mut self, sequence: u64, command: Command) {
         match command {
             Command::Put { key, value } => {

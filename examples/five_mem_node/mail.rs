@@ -5,7 +5,9 @@
 use std::error::Error;
 use std::sync::mpsc::Sender;
 
-use almadia::{Bytes, LogIndex, Message, NodeId, RoleKind, Term};
+use almadia::{
+    Bytes, ConfState, LogIndex, MembershipChange, Message, NodeId, RoleKind, Term, TransferOutcome,
+};
 
 use crate::machine::StateMachine;
 
@@ -20,6 +22,12 @@ pub(crate) enum Input {
     Propose(Vec<Request>),
     /// An entry that carries nothing, to take the log one step further.
     ProposeNothing,
+    /// Change who belongs to the cluster.
+    ChangeMembership(MembershipChange),
+    /// Let this node lead.
+    TransferLeader { transferee: NodeId },
+    /// Tell how many commands have taken effect in the whole cluster, by a linearizable read.
+    Read,
     /// The inbox of a peer that has started.
     Connect { peer: NodeId, inbox: Sender<Input> },
     /// Save a snapshot and forget the log before it.
@@ -51,9 +59,25 @@ pub(crate) enum Event {
         node: NodeId,
         leader: Option<(NodeId, Term)>,
     },
+    /// The entry at this index has changed the membership to this one.
+    MembershipChanged {
+        node: NodeId,
+        index: LogIndex,
+        members: ConfState,
+    },
+    TransferEnded(TransferOutcome),
+    /// A transfer has not even begun.
+    TransferRefused {
+        reason: String,
+    },
+    /// The answer to [`Input::Read`].
+    ReadAnswered {
+        commands: u64,
+    },
     SnapshotInstalled {
         node: NodeId,
         index: LogIndex,
+        members: ConfState,
     },
     Compacted {
         node: NodeId,

@@ -2,10 +2,13 @@
 //! the network, memory for disks.
 //!
 //! While a client works, the leader is killed and restarted, the logs are compacted, and a node
-//! that has missed too much is brought back by a snapshot. At the end all five must agree.
+//! that has missed too much is brought back by a snapshot. Then a sixth node joins as a learner and
+//! becomes a voter, one of the first five is removed through a joint configuration, and leadership
+//! is handed over. At the end the five that are left must agree.
 //!
 //! Read `node.rs` for the run loop of a node, `machine.rs` and `client.rs` for how every command
-//! counts exactly once, and `show.rs` for what happens when. This file owns the command line.
+//! counts exactly once, and `show.rs` for what happens when, with `show/failures.rs` for nodes that
+//! fail and `show/members.rs` for a cluster that changes. This file owns the command line.
 
 mod client;
 mod cluster;
@@ -30,8 +33,8 @@ use crate::verdict::differences;
 use crate::watchdog::Watchdog;
 
 const USAGE: &str = "\
-Replicates a key-value store on five nodes in memory, kills and restarts nodes meanwhile, and
-checks that all five agree.
+Replicates a key-value store on five nodes in memory. Meanwhile nodes are killed and restarted, a
+sixth one takes the place of one of them, and leadership is handed over. Checks that all agree.
 
 Usage: five_mem_node [--input FILE]
 

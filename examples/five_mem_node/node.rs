@@ -34,13 +34,16 @@ pub(crate) struct Node {
     announced: Option<Term>,
     /// The answers that have not left yet.
     answers: Vec<Answer>,
+    /// Reads wait here until the state machine has applied their index.
+    reads: Vec<LogIndex>,
 }
 
 impl Node {
     /// Starts a node from its disk: the state machine is the last snapshot, and the log goes on
-    /// from there.
+    /// from there. `incarnation` is a number that no earlier start of this node has had.
     pub(crate) fn start(
         id: NodeId,
+        incarnation: u32,
         mut storage: MemStorage,
         inbox: Receiver<Input>,
         peers: BTreeMap<NodeId, Sender<Input>>,
@@ -59,6 +62,7 @@ impl Node {
             .election_timeout_ticks(20)
             .max_election_timeout_ticks(40)
             .applied(applied.index)
+            .incarnation(incarnation)
             .seed(42)
             .build()?;
         Ok(Self {
@@ -70,6 +74,7 @@ impl Node {
             events,
             announced: None,
             answers: Vec::new(),
+            reads: Vec::new(),
         })
     }
 
@@ -116,8 +121,11 @@ impl Node {
         match input {
             Input::Message(message) => self.step(message)?,
             Input::Propose(requests) => self.propose(requests),
-            // If it is refused, whoever wanted it will see that the log has not moved.
+            // If one of these is refused, whoever wanted it sees nothing come of it.
             Input::ProposeNothing => drop(self.raft.propose("", "")),
+            Input::ChangeMembership(change) => drop(self.raft.propose_conf_change("", change)),
+            Input::Read => drop(self.raft.read_index("")),
+            Input::TransferLeader { transferee } => self.transfer_leader(transferee),
             Input::Connect { peer, inbox } => {
                 self.peers.insert(peer, inbox);
             }
@@ -133,6 +141,8 @@ impl Node {
         match self.raft.step(message) {
             Ok(()) => Ok(()),
             Err(StepError::Halted(halted)) => Err(halted.into()),
+            // The last words of a node that was removed.
+            Err(StepError::NotAMember { .. }) => Ok(()),
             Err(error) => {
                 eprintln!("node {} refused a message: {error}", self.raft.id());
                 if let Some(reply) = error.into_reply() {
@@ -161,6 +171,14 @@ impl Node {
         }
     }
 
+    /// Begins to hand leadership over. How that ends is in a later `Ready`.
+    fn transfer_leader(&mut self, transferee: NodeId) {
+        if let Err(error) = self.raft.transfer_leader(transferee) {
+            let reason = error.to_string();
+            self.tell(Event::TransferRefused { reason });
+        }
+    }
+
     /// Fulfils one `Ready`, in the order that its documentation gives.
     fn handle_ready(&mut self, mut ready: Ready) -> Result<(), AnyError> {
         for message in ready.messages.drain(..) {
@@ -181,6 +199,14 @@ impl Node {
         }
         for entry in ready.committed_entries.iter().flatten() {
             self.apply(entry)?;
+        }
+        // A read that was dropped is asked for again by whoever wanted it.
+        let read_states = ready.read_states.drain(..);
+        self.reads
+            .extend(read_states.filter_map(|read| read.outcome.ok()));
+        self.answer_reads();
+        for outcome in ready.transfer_outcomes.drain(..) {
+            self.tell(Event::TransferEnded(outcome));
         }
         self.raft.advance(ready)?;
         Ok(())
@@ -212,6 +238,7 @@ impl Node {
     /// Replaces the log and the state machine by the leader's snapshot.
     fn install(&mut self, snapshot: Snapshot) -> Result<(), AnyError> {
         let machine = StateMachine::from_snapshot(&snapshot.data)?;
+        let members = snapshot.conf_state.clone();
         self.applied = snapshot.last_included;
         // The log first: the state machine is never ahead of it.
         self.raft.storage_mut().install_snapshot(snapshot)?;
@@ -219,11 +246,13 @@ impl Node {
         self.tell(Event::SnapshotInstalled {
             node: self.raft.id(),
             index: self.applied.index,
+            members,
         });
         Ok(())
     }
 
     fn apply(&mut self, entry: &Entry) -> Result<(), AnyError> {
+        self.applied = entry.id;
         match &entry.payload {
             // A leader's opening entry, or one that was to carry nothing.
             Payload::Data(data) if data.is_empty() => {}
@@ -239,29 +268,53 @@ impl Node {
                     });
                 }
             }
-            // Nobody changes the membership here. The snapshot stores it with the applied state.
-            Payload::Change(change) => drop(self.raft.apply_conf_change(change)?),
+            Payload::Change(change) => {
+                let members = self.raft.apply_conf_change(change)?;
+                // A node that joins can begin only with a snapshot that counts it as a member.
+                self.save_snapshot()?;
+                self.tell(Event::MembershipChanged {
+                    node: self.raft.id(),
+                    index: entry.index(),
+                    members,
+                });
+            }
         }
-        self.applied = entry.id;
         Ok(())
     }
 
-    /// Saves the state machine as a snapshot, then forgets the log that it covers.
+    /// Answers the reads whose index is applied. That the leader of that moment still led was made
+    /// sure of before the node told the index, so the answer misses nothing that was answered
+    /// anywhere before the read was asked for (Thesis 6.4).
+    fn answer_reads(&mut self) {
+        let applied = self.applied.index;
+        let waiting = self.reads.len();
+        self.reads.retain(|&index| index > applied);
+        for _ in self.reads.len()..waiting {
+            let commands = self.machine.last_sequence();
+            self.tell(Event::ReadAnswered { commands });
+        }
+    }
+
+    /// Saves a snapshot, then forgets the log that it covers.
     fn compact(&mut self) -> Result<(), AnyError> {
         let through = self.applied.index;
         if through > LogIndex::ZERO {
-            let conf_state = self.raft.membership().to_conf_state();
-            let snapshot = Snapshot {
-                last_included: self.applied,
-                conf_state,
-                data: self.machine.to_snapshot().into(),
-            };
-            let storage = self.raft.storage_mut();
-            storage.save_snapshot(snapshot)?;
-            storage.compact(through)?;
+            self.save_snapshot()?;
+            self.raft.storage_mut().compact(through)?;
         }
         let node = self.raft.id();
         self.tell(Event::Compacted { node, through });
+        Ok(())
+    }
+
+    /// Saves the state machine as it is, with the membership of the same moment.
+    fn save_snapshot(&mut self) -> Result<(), AnyError> {
+        let snapshot = Snapshot {
+            last_included: self.applied,
+            conf_state: self.raft.membership().to_conf_state(),
+            data: self.machine.to_snapshot().into(),
+        };
+        self.raft.storage_mut().save_snapshot(snapshot)?;
         Ok(())
     }
 

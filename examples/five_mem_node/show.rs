@@ -1,15 +1,17 @@
 //! The show: what happens to the cluster while the client works, act by act.
 //!
-//! Owns the order of the acts and the comparison at the end. Every wait goes through [`Show::wait_until`],
-//! which keeps the client going and can be interrupted by the watchdog.
+//! Owns the order of the acts and the comparison at the end. Every wait goes through
+//! [`Show::wait_until`], which keeps the client going and can be interrupted by the watchdog.
 
 mod failures;
+mod members;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use almadia::{LogIndex, NodeId, RoleKind};
+use almadia::{ConfState, LogIndex, NodeId, RoleKind};
 
 use crate::client::Client;
 use crate::cluster::{Cluster, NODES};
@@ -18,6 +20,9 @@ use crate::watchdog::Watchdog;
 
 /// How long to wait for one event.
 const EVENT_PATIENCE: Duration = Duration::from_millis(5);
+
+/// After how long a wish that may have been refused or lost is repeated.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often nodes are asked for reports while something is waited for.
 const REPORT_INTERVAL: Duration = Duration::from_millis(20);
@@ -43,6 +48,12 @@ pub(crate) struct Show {
     compacted: BTreeMap<NodeId, LogIndex>,
     /// The nodes that have installed a snapshot in this act.
     installed: BTreeSet<NodeId>,
+    /// The last membership that each node has told of, and the index of its entry or snapshot.
+    members: BTreeMap<NodeId, (LogIndex, ConfState)>,
+    /// The last answer to a read.
+    read: Option<u64>,
+    /// How the last transfer has ended.
+    transfer: Option<Result<(), String>>,
     /// Whether reports are to contain the state.
     wants_state: bool,
     next_report: Instant,
@@ -62,6 +73,9 @@ impl Show {
             reports: BTreeMap::new(),
             compacted: BTreeMap::new(),
             installed: BTreeSet::new(),
+            members: BTreeMap::new(),
+            read: None,
+            transfer: None,
             wants_state: false,
             next_report: now,
             next_progress: now + PROGRESS_INTERVAL,
@@ -91,6 +105,15 @@ impl Show {
         self.answer_share(6)?;
         self.bring_back_by_snapshot(absent, last)?;
 
+        self.answer_share(7)?;
+        let newcomer = self.add_learner()?;
+        self.answer_share(8)?;
+        self.promote(newcomer)?;
+        self.answer_share(9)?;
+        self.remove_an_old_voter(newcomer)?;
+        self.answer_share(10)?;
+        self.transfer_leadership(newcomer)?;
+
         self.answer_share(SHARES)?;
         self.wait_for_agreement()
     }
@@ -114,8 +137,8 @@ impl Show {
         Ok(())
     }
 
-    /// Waits until all nodes have applied the same entries, or nothing moves any more. Then asks each
-    /// for its state, once: with many keys that is much to tell.
+    /// Waits until all nodes have applied the same entries, or nothing moves any more. Then asks
+    /// each for its state, once: with many keys that is much to tell.
     fn wait_for_agreement(&mut self) -> Result<Vec<Report>, AnyError> {
         self.reports.clear();
         self.wait_until("all nodes to apply the same entries", |show| {
@@ -168,6 +191,31 @@ impl Show {
         }
     }
 
+    /// Expresses a wish, again and again, until the condition holds. To be used for what does no
+    /// harm if it is done twice.
+    fn insist(
+        &mut self,
+        purpose: &'static str,
+        wish: impl Fn(&Self),
+        condition: impl Fn(&Self) -> bool,
+    ) -> Result<(), AnyError> {
+        let next = Cell::new(Instant::now());
+        self.wait_until(purpose, |show| {
+            let is_fulfilled = condition(show);
+            if !is_fulfilled && Instant::now() >= next.get() {
+                next.set(Instant::now() + REPEAT_INTERVAL);
+                wish(show);
+            }
+            is_fulfilled
+        })
+    }
+
+    /// Lets cluster and client go on for this long.
+    fn pause(&mut self, duration: Duration) -> Result<(), AnyError> {
+        let end = Instant::now() + duration;
+        self.wait_until("a pause to end", |_| Instant::now() >= end)
+    }
+
     /// How far everything has come, as one number that grows while anything moves.
     fn distance(&self) -> u64 {
         let applied = self.reports.values().map(|report| report.applied.0);
@@ -212,11 +260,30 @@ impl Show {
             Event::Answers { node, .. } if !self.cluster.is_running(node) => {}
             Event::Answers { answers, .. } => self.client.on_answers(answers)?,
             Event::Refused { node, leader } => self.client.on_refused(node, leader),
-            Event::SnapshotInstalled { node, index } => {
+            Event::MembershipChanged {
+                node,
+                index,
+                members,
+            } => {
+                self.tell_change(index, &members);
+                self.members.insert(node, (index, members));
+            }
+            Event::TransferEnded(outcome) => {
+                let result = outcome.result.map_err(|failure| failure.to_string());
+                self.transfer = Some(result);
+            }
+            Event::TransferRefused { reason } => self.transfer = Some(Err(reason)),
+            Event::ReadAnswered { commands } => self.read = Some(commands),
+            Event::SnapshotInstalled {
+                node,
+                index,
+                members,
+            } => {
                 self.tell(format!(
                     "node {node} has installed a snapshot up to entry {index}"
                 ));
                 self.installed.insert(node);
+                self.members.insert(node, (index, members));
             }
             Event::Compacted { node, through } => {
                 self.compacted.insert(node, through);
