@@ -245,8 +245,8 @@ impl<S: Storage> Core<S> {
     }
 
     /// Raft 5.4.1: the candidate's log is at least as up-to-date as this one. If it is just the
-    /// same, priorities decide, for a while. A candidate whom the leader itself has chosen is
-    /// bound by nothing else.
+    /// same, priorities decide, for a while; and a lease that may be in force stands against it. A
+    /// candidate whom the leader itself has chosen is bound by nothing else (Deviation D7).
     fn would_elect(&self, request: &RequestVote) -> bool {
         let own_last = self.log.last();
         let is_outranked = request.last_log == own_last

@@ -120,3 +120,86 @@ fn no_scenario_of_the_list_is_forgotten() {
         );
     }
 }
+
+/// The tags by which rules are marked in the code.
+fn tags(text: &str) -> BTreeSet<String> {
+    let mut tags = BTreeSet::new();
+    for mark in ["Raft ", "Thesis "] {
+        for (at, _) in text.match_indices(mark) {
+            let rest = &text[at + mark.len()..];
+            let section: String = rest
+                .chars()
+                .take_while(|it| it.is_ascii_digit() || *it == '.')
+                .collect();
+            let section = section.trim_end_matches('.');
+            if !section.is_empty() {
+                tags.insert(format!("{mark}{section}"));
+            }
+        }
+    }
+    let named = [
+        "Figure 2",
+        "Election Safety",
+        "Leader Append-Only",
+        "Leader Completeness",
+    ];
+    tags.extend(
+        named
+            .iter()
+            .filter(|tag| text.contains(**tag))
+            .map(|tag| (*tag).to_owned()),
+    );
+    tags
+}
+
+#[test]
+fn every_rule_stands_where_its_row_says_and_has_tests() {
+    let tests = tests();
+    let mut rules = 0;
+    let mut known = BTreeSet::new();
+    for row in rows("docs/protocol.md") {
+        let [rule, source, code, shown_by] = &row[..] else {
+            panic!("{row:?} has no four cells");
+        };
+        if rule == "rule" {
+            continue;
+        }
+        rules += 1;
+        let file = code.trim_matches('`');
+        let text = fs::read_to_string(root().join("src").join(file)).expect("the code");
+        assert!(
+            tags(&text).contains(source),
+            "{file} has no tag {source}: {rule}"
+        );
+        known.insert(source.clone());
+        let named: Vec<&str> = quoted(shown_by).collect();
+        assert!(!named.is_empty(), "{rule} has no test");
+        for name in named {
+            assert!(
+                tests.contains(name),
+                "{rule} names {name}, which is no test"
+            );
+        }
+    }
+    assert!(rules > 50);
+    // And the other way round.
+    let mut files = Vec::new();
+    rust_files(&root().join("src/raft"), &mut files);
+    files.extend(["raft.rs", "log.rs", "quorum.rs"].map(|file| root().join("src").join(file)));
+    for file in files {
+        let text = fs::read_to_string(&file).expect("the code");
+        for tag in tags(&text) {
+            let section = |tag: &str| {
+                known
+                    .iter()
+                    .any(|it| it == tag || tag.starts_with(&format!("{it}.")))
+            };
+            let is_of_a_chapter = known.iter().any(|it| it.starts_with(&format!("{tag}.")));
+            assert!(
+                section(&tag) || is_of_a_chapter,
+                "{} marks {tag}, which has no row",
+                file.display()
+            );
+        }
+    }
+}
