@@ -3,11 +3,15 @@
 //! Owns the choice of what happens when. Must not know what is checked; the cluster's checkers look
 //! on.
 
+mod calls;
+mod time;
+
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
 use almadia::{MemberChange, MembershipChange, NodeId, RoleKind, Transition};
 
+use self::time::Time;
 use crate::cluster::{Cluster, Stats};
 use crate::dice::Dice;
 use crate::host::{DiskMode, Settings};
@@ -49,7 +53,12 @@ struct Simulation<'a> {
     dice: Dice,
     /// How fast each node's disk is.
     disk_rates: Vec<u64>,
+    time: Time,
     next_command: u64,
+    /// The number of the next read, which is its context.
+    next_read: u64,
+    /// How many contexts there are; reads share them if these are few.
+    read_contexts: u64,
 }
 
 impl<'a> Simulation<'a> {
@@ -62,6 +71,12 @@ impl<'a> Simulation<'a> {
         cluster.set_checks(profile.checks);
         let mut disk_rates = Vec::new();
         for host in &mut cluster.hosts {
+            if dice.chance(profile.priority) {
+                host.settings.priority = i64::try_from(dice.below(3)).unwrap_or(0);
+                if let Some(node) = &mut host.node {
+                    node.set_priority(host.settings.priority);
+                }
+            }
             host.disk.fault = profile.fault;
             if dice.chance(profile.asynchronous) {
                 host.mode = DiskMode::Asynchronous;
@@ -73,12 +88,17 @@ impl<'a> Simulation<'a> {
                 profile.disk
             });
         }
+        let time = Time::new(profile, &settings, cluster.hosts.len(), &mut dice);
+        let read_contexts = if dice.chance(500) { u64::MAX } else { 3 };
         Self {
             cluster,
             profile,
             dice,
             disk_rates,
+            time,
             next_command: 0,
+            next_read: 0,
+            read_contexts,
         }
     }
 
@@ -97,9 +117,13 @@ impl<'a> Simulation<'a> {
 
     fn step(&mut self) {
         self.cluster.now += 1;
+        let now = self.cluster.now;
+        self.cluster.network.release(now);
         self.cluster.send_due_reports();
         self.faults();
+        self.tick();
         self.inputs();
+        self.calls();
         for at in 0..self.cluster.hosts.len() {
             self.work(at);
         }
@@ -161,11 +185,6 @@ impl<'a> Simulation<'a> {
 
     fn inputs(&mut self) {
         let profile = self.profile;
-        for at in 0..self.cluster.hosts.len() {
-            if self.dice.chance(800) {
-                self.cluster.tick_at(at);
-            }
-        }
         if self.dice.chance(profile.campaign) {
             let at = self.any_host();
             self.cluster.call(at, |node| node.campaign().is_ok());
@@ -180,12 +199,6 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.compact) {
             let at = self.any_host();
             self.cluster.compact_at(at);
-        }
-        if self.dice.chance(10) {
-            let at = self.any_host();
-            let peer = self.any_host();
-            let peer = self.cluster.hosts[peer].id;
-            self.cluster.call(at, |node| node.report_unreachable(peer));
         }
     }
 
@@ -263,6 +276,8 @@ impl<'a> Simulation<'a> {
     fn deliver(&mut self) {
         /// What does not fit is lost, oldest first.
         const CAPACITY: usize = 150;
+        /// In steps; long enough for an election.
+        const MAX_DELAY: u64 = 60;
         let profile = self.profile;
         let count = self.cluster.network.len().min(4 + self.dice.position(12));
         for _ in 0..count {
@@ -276,6 +291,11 @@ impl<'a> Simulation<'a> {
             };
             if self.dice.chance(profile.drop) {
                 self.cluster.lose(&message);
+                continue;
+            }
+            if self.dice.chance(profile.delay) {
+                let due = self.cluster.now + 1 + self.dice.below(MAX_DELAY);
+                self.cluster.network.delay(message, due);
                 continue;
             }
             if self.dice.chance(profile.duplicate) {
@@ -293,6 +313,7 @@ impl<'a> Simulation<'a> {
 
     fn recover(&mut self) {
         self.cluster.heal();
+        self.cluster.network.release(u64::MAX);
         self.cluster.is_instant = true;
         for at in 0..self.cluster.hosts.len() {
             self.cluster.complete_writes(at as u64 + 1);
@@ -359,7 +380,13 @@ impl<'a> Simulation<'a> {
 /// Small limits, so that short runs meet them.
 fn varied(settings: Settings, dice: &mut Dice) -> Settings {
     let pick = |dice: &mut Dice, from: [u64; 3]| from[dice.position(3)];
+    // An embedder that allows it at all allows a little, or as much as it likes.
+    let unpersisted = pick(dice, [1, 3, u64::MAX]);
     Settings {
+        lease_margin_ticks: 1 + u32::from(dice.chance(700)),
+        max_pending_reads: [1, 3, 4096][dice.position(3)],
+        max_apply_unpersisted_entries: settings.max_apply_unpersisted_entries.min(unpersisted),
+        skip_commit_broadcast: dice.chance(150),
         election_timeout_ticks: 4 + u32::try_from(dice.below(6)).unwrap_or(0),
         max_message_bytes: pick(dice, [1, 150, 1 << 20]),
         max_inflight_messages: 1 + dice.position(5),
