@@ -535,6 +535,8 @@ impl<S: Storage> Raft<S> {
         if term > self.core.current_term {
             self.core.current_term = term;
             self.core.voted_for = None;
+            // The new leader is asked anew, once the log is known to be its log.
+            self.core.requested_snapshot = None;
         }
         self.core.log.seal();
         self.core.restart_election_clock();
@@ -555,6 +557,7 @@ impl<S: Storage> Raft<S> {
     fn become_candidate(&mut self, leadership_transfer: bool) -> Result<(), StorageError> {
         self.core.current_term = self.core.current_term.next();
         self.core.voted_for = Some(self.core.id());
+        self.core.requested_snapshot = None;
         self.core.restart_election_clock();
         self.role = Role::Candidate(Candidate::start(&mut self.core, leadership_transfer)?);
         Ok(())
@@ -566,7 +569,7 @@ impl<S: Storage> Raft<S> {
             "nobody leads on a vote that a crash could undo"
         );
         self.core.heard_from_leader();
-        self.core.requested_snapshot = None;
+        self.core.forget_snapshot_request();
         let leader = Leader::start(&mut self.core)?;
         self.role = Role::Leader(Box::new(leader));
         let id = self.core.id();
