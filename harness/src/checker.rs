@@ -143,16 +143,10 @@ impl Checker {
         self.reads[at].refused();
     }
 
-    /// A transfer is about to be asked for.
-    pub(crate) fn before_transfer(&mut self, host: &Host, at: usize, transferee: NodeId) {
-        if let Some(node) = &host.node {
-            self.transfers[at].asked(transferee, node.current_term(), !node.has_ready());
-        }
-    }
-
-    /// The transfer that was just asked for was not taken.
-    pub(crate) fn transfer_refused(&mut self, at: usize) {
-        self.transfers[at].refused();
+    /// A transfer was asked for in this term, and taken, while so many ends of earlier ones were
+    /// not told.
+    pub(crate) fn on_transfer(&mut self, at: usize, transferee: NodeId, term: Term, untold: usize) {
+        self.transfers[at].asked(transferee, term, untold);
     }
 
     /// What was asked of this node and has not ended.

@@ -3,28 +3,29 @@
 //!
 //! Owns the transfers that were asked for on each node. Must not know how one is carried out.
 //!
-//! Several requests for one node in one term may be told one end or several: the node may not have
-//! noticed yet, when it is asked again, that the first one has ended. So an end ends all of them,
-//! and what has ended is remembered until no `Ready` waits that could tell of it.
+//! A node waits for one transfer at a time. Whoever asks for the same one again while it waits, in
+//! the same term, gets one end for both; anything else ends what was asked for before. So ends are
+//! told in the order of the questions.
+
+use std::collections::VecDeque;
 
 use almadia::{NodeId, Ready, Term, TransferOutcome};
 
 use super::Checked;
 use crate::violation::ViolationKind;
 
-/// A transfer that was taken.
-#[derive(Clone, Copy, Debug)]
+/// A transfer that was taken, and whose end was not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Request {
     transferee: NodeId,
     /// The term of the node when it was asked.
     term: Term,
-    has_ended: bool,
 }
 
 /// The transfers that were asked for on one node, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfers {
-    requests: Vec<Request>,
+    waiting: VecDeque<Request>,
 }
 
 /// How transfers have ended, over all nodes.
@@ -35,21 +36,14 @@ pub(super) struct TransferCounts {
 }
 
 impl Transfers {
-    /// A transfer is asked for. `is_quiet` tells that no `Ready` waits.
-    pub(super) fn asked(&mut self, transferee: NodeId, term: Term, is_quiet: bool) {
-        if is_quiet {
-            self.requests.retain(|request| !request.has_ended);
+    /// A transfer was asked for in this term, and taken. `untold` ends were waiting for a `Ready`
+    /// to tell them.
+    pub(super) fn asked(&mut self, transferee: NodeId, term: Term, untold: usize) {
+        let request = Request { transferee, term };
+        let awaited = self.waiting.iter().skip(untold).next_back();
+        if awaited != Some(&request) {
+            self.waiting.push_back(request);
         }
-        self.requests.push(Request {
-            transferee,
-            term,
-            has_ended: false,
-        });
-    }
-
-    /// The last transfer was not taken.
-    pub(super) fn refused(&mut self) {
-        self.requests.pop();
     }
 
     /// `led_after` tells whether a node led any term after the given one.
@@ -61,7 +55,12 @@ impl Transfers {
         counts: &mut TransferCounts,
     ) -> Checked {
         for &TransferOutcome { transferee, result } in &ready.transfer_outcomes {
-            let term = self.end(node, transferee)?;
+            let request = self.waiting.pop_front();
+            let Some(Request { term, .. }) = request.filter(|it| it.transferee == transferee)
+            else {
+                let what = format!("a transfer to {transferee}");
+                return Err(ViolationKind::EndedTwice { node, what });
+            };
             if result.is_err() {
                 counts.failed += 1;
                 continue;
@@ -78,28 +77,9 @@ impl Transfers {
         Ok(())
     }
 
-    /// The oldest transfers to this node have ended. Returns the term in which the oldest was
-    /// asked for that may be meant.
-    fn end(&mut self, node: NodeId, transferee: NodeId) -> Result<Term, ViolationKind> {
-        let is_meant = |request: &Request| request.transferee == transferee;
-        let Some(&oldest) = self.requests.iter().find(|request| is_meant(request)) else {
-            let what = format!("a transfer to {transferee}");
-            return Err(ViolationKind::EndedTwice { node, what });
-        };
-        let mut meant = self.requests.iter_mut().filter(|request| is_meant(request));
-        if let Some(first) = meant.find(|request| !request.has_ended) {
-            first.has_ended = true;
-            let term = first.term;
-            for request in meant.filter(|request| request.term == term) {
-                request.has_ended = true;
-            }
-        }
-        Ok(oldest.term)
-    }
-
     /// What has not ended.
     pub(super) fn without_end(&self) -> Option<String> {
-        let waiting = self.requests.iter().find(|request| !request.has_ended)?;
-        Some(format!("the transfer to {}", waiting.transferee))
+        let request = self.waiting.front()?;
+        Some(format!("the transfer to {}", request.transferee))
     }
 }

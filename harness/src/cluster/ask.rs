@@ -33,11 +33,15 @@ impl Cluster {
             return;
         }
         self.settle_clock(at);
-        self.checker
-            .before_transfer(&self.hosts[at], at, transferee);
+        let Some(node) = &self.hosts[at].node else {
+            return;
+        };
+        let term = node.current_term();
+        let untold = node.clone().ready().ok().flatten();
+        let untold = untold.map_or(0, |ready| ready.transfer_outcomes.len());
         let taken = self.call(at, |node| node.transfer_leader(transferee).is_ok());
-        if taken != Some(true) {
-            self.checker.transfer_refused(at);
+        if taken == Some(true) {
+            self.checker.on_transfer(at, transferee, term, untold);
         }
     }
 
