@@ -526,6 +526,9 @@ impl<S: Storage> Core<S> {
             request_index,
         };
         self.send(leader, Body::AppendEntriesResponse(requested));
+        // The leader sends nothing more that could be acknowledged, and may not have heard what
+        // was: it has to commit that before a snapshot can cover it.
+        self.accept(leader, last_log.index);
     }
 
     pub(super) const fn forget_snapshot_request(&mut self) {
