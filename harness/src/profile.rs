@@ -124,6 +124,8 @@ pub struct Profile {
     pub campaign: u64,
     /// A pending write of a node becomes durable.
     pub disk: u64,
+    /// The state machine of a node becomes durable as it is.
+    pub save: u64,
     /// A node prefers itself as a leader, more or less.
     pub priority: u64,
     /// What else is called.
@@ -164,6 +166,7 @@ impl Profile {
             change: 0,
             campaign: 10,
             disk: 700,
+            save: 100,
             priority: 200,
             calls: Calls::FEW,
             ticking: Ticking::Random,
@@ -295,6 +298,8 @@ impl Profile {
     #[must_use]
     pub const fn applying_unpersisted(self) -> Self {
         Self {
+            disk: 250,
+            save: 500,
             settings: Settings {
                 max_apply_unpersisted_entries: 1000,
                 ..self.settings

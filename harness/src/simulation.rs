@@ -267,7 +267,7 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(self.disk_rates[at]) {
             self.cluster.apply_job(at);
         }
-        if self.dice.chance(100) {
+        if self.dice.chance(self.profile.save) {
             let host = &mut self.cluster.hosts[at];
             host.disk.keep_machine(&host.machine);
         }
