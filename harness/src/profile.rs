@@ -110,6 +110,8 @@ pub struct Profile {
     pub partition: u64,
     /// All partitions end.
     pub heal: u64,
+    /// How often a partition or a call is aimed at the leader, and not at any node.
+    pub aim: u64,
     /// A node crashes.
     pub crash: u64,
     /// A node that is down starts.
@@ -159,6 +161,7 @@ impl Profile {
             delay: 10,
             partition: 25,
             heal: 50,
+            aim: 500,
             crash: 15,
             restart: 80,
             propose: 300,
@@ -242,27 +245,52 @@ impl Profile {
         }
     }
 
-    /// The same with leases, and clocks that can be trusted. Many reads, little else, and messages
-    /// that take long, so that a leader without its quorum is asked before it knows.
+    /// The same with leases, and clocks that can be trusted. Leaders are cut off for long, the
+    /// others campaign as soon as they may, and whoever believes to lead is asked all the time.
+    /// Little else goes wrong. Messages are fast: within a tick there is time for an election.
     #[must_use]
     pub const fn leasing(self) -> Self {
         Self {
-            steps: 500,
-            delay: 30,
-            campaign: 100,
-            propose: 100,
-            partition: 40,
-            compact: 10,
-            ticking: Ticking::Lockstep { max_steps: 12 },
+            steps: 800,
+            drop: 10,
+            delay: 5,
+            reorder: 50,
+            crash: self.crash / 4,
+            campaign: 1000,
+            propose: 30,
+            partition: 10,
+            heal: 6,
+            aim: 800,
+            compact: self.compact / 4,
+            change: self.change / 4,
+            disk: 850,
+            ticking: Ticking::Lockstep { max_steps: 30 },
             calls: Calls {
-                lease_read: 600,
-                read: 40,
-                tick_many: 100,
+                lease_read: 700,
+                read: 10,
+                transfer: 2,
+                tick_many: 50,
                 ..Calls::FEW
             },
             settings: Settings {
                 lease_reads: true,
                 ..self.settings
+            },
+            ..self
+        }
+    }
+
+    /// The same with messages of which many take long, some as long as a lease.
+    #[must_use]
+    pub const fn slow(self) -> Self {
+        Self {
+            steps: 400,
+            delay: 200,
+            partition: 25,
+            heal: 15,
+            ticking: match self.ticking {
+                Ticking::Random => Ticking::Random,
+                Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 3 },
             },
             ..self
         }
@@ -280,11 +308,15 @@ impl Profile {
         }
     }
 
-    /// The same with many reads, and messages that take long.
+    /// The same with many reads, messages that take long, and leaders that are cut off for long.
     #[must_use]
     pub const fn reading(self) -> Self {
         Self {
-            delay: 50,
+            delay: 60,
+            partition: 25,
+            heal: 15,
+            aim: 800,
+            campaign: 50,
             calls: Calls {
                 read: 700,
                 ping: 100,

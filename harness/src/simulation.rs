@@ -134,9 +134,14 @@ impl<'a> Simulation<'a> {
         self.dice.position(self.cluster.hosts.len())
     }
 
-    /// A leader in half of the cases, if there is one.
+    /// The leader, as often as the profile aims at it and if there is one.
     fn likely_leader(&mut self) -> usize {
-        let leader = self.cluster.leader().filter(|_| self.dice.chance(500));
+        self.leader_or_any(self.profile.aim)
+    }
+
+    /// The leader in so many of a thousand cases, if there is one.
+    fn leader_or_any(&mut self, aim: u64) -> usize {
+        let leader = self.cluster.leader().filter(|_| self.dice.chance(aim));
         let position = leader.and_then(|id| usize::try_from(id - 1).ok());
         position.unwrap_or_else(|| self.any_host())
     }
@@ -144,7 +149,7 @@ impl<'a> Simulation<'a> {
     fn faults(&mut self) {
         let profile = self.profile;
         if self.dice.chance(profile.crash) {
-            let at = self.likely_leader();
+            let at = self.leader_or_any(500);
             let pending = self.cluster.hosts[at].disk.pending.len();
             let kept = self.dice.position(pending + 1);
             self.cluster.crash_at(at, kept);
@@ -165,11 +170,13 @@ impl<'a> Simulation<'a> {
     fn partition(&mut self) {
         let nodes = self.cluster.hosts.len() as u64;
         let one = 1 + self.likely_leader() as u64;
-        match self.dice.below(4) {
+        match self.dice.below(5) {
             0 => self.cluster.isolate(one),
             1 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
             // It sends and does not hear.
             2 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            // It hears, and nobody hears it.
+            3 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
             _ => {
                 let side: Vec<bool> = (0..nodes).map(|_| self.dice.chance(500)).collect();
                 for (from, &from_side) in (1..).zip(&side) {
@@ -382,7 +389,10 @@ fn varied(settings: Settings, dice: &mut Dice) -> Settings {
     let pick = |dice: &mut Dice, from: [u64; 3]| from[dice.position(3)];
     // An embedder that allows it at all allows a little, or as much as it likes.
     let unpersisted = pick(dice, [1, 3, u64::MAX]);
+    // A lease is all that keeps an election away where nobody asks for pre-votes.
+    let pre_vote = settings.pre_vote && !(settings.lease_reads && dice.chance(500));
     Settings {
+        pre_vote,
         lease_margin_ticks: 1 + u32::from(dice.chance(700)),
         max_pending_reads: [1, 3, 4096][dice.position(3)],
         max_apply_unpersisted_entries: settings.max_apply_unpersisted_entries.min(unpersisted),

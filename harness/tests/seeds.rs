@@ -40,22 +40,20 @@ fn profile_of(seed: u64) -> Profile {
         17 => Profile::faulty("3 nodes, leases and crashes", 3)
             .crashing()
             .leasing(),
-        18 => Profile::faulty("5 nodes, leases", 5).leasing(),
+        18 => Profile::faulty("5 nodes, leases, slow", 5).leasing().slow(),
         19 => Profile::faulty("3 nodes, leases and changes", 3)
             .changing(Membership::Joint)
             .leasing(),
-        20 => Profile::faulty("3 nodes, leases and transfers", 3)
+        20 => Profile::faulty("3 nodes, leases and transfers, slow", 3)
             .leasing()
+            .slow()
             .transferring(),
         21 => Profile::faulty("4 nodes, transfers", 4).transferring(),
         22 => Profile::faulty("3 nodes, transfers and changes", 3)
             .changing(Membership::Joint)
             .transferring(),
         23 => Profile::faulty("3 nodes, reads", 3).reading(),
-        24 => Profile::faulty("3 nodes, reads, bare", 3)
-            .bare()
-            .crashing()
-            .reading(),
+        24 => Profile::faulty("3 nodes, reads, bare", 3).bare().reading(),
         25 => Profile::faulty("3 nodes, unpersisted apply", 3)
             .asynchronous()
             .crashing()
