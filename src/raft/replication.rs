@@ -219,7 +219,7 @@ fn send_snapshot<S: Storage>(
         .compacted_through()?
         .max(progress.requested_snapshot.unwrap_or_default());
     let Some((snapshot, membership)) = take_snapshot(core, peer, request_index)? else {
-        progress.fetching = true;
+        progress.snapshot_unavailable();
         return Ok(());
     };
     // One that was made before the peer was added is of no use to it: ask for a later one.
@@ -233,7 +233,7 @@ fn send_snapshot<S: Storage>(
             .map(|(snapshot, _)| snapshot)
     };
     let Some(snapshot) = snapshot else {
-        progress.fetching = true;
+        progress.snapshot_unavailable();
         return Ok(());
     };
     progress.become_snapshot(snapshot.last_included.index);
