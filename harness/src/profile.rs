@@ -108,6 +108,8 @@ pub struct Profile {
     pub delay: u64,
     /// A new partition, of any kind.
     pub partition: u64,
+    /// The leader alone is cut off, and the others hear each other.
+    pub coup: u64,
     /// All partitions end.
     pub heal: u64,
     /// How often a partition or a call is aimed at the leader, and not at any node.
@@ -160,6 +162,7 @@ impl Profile {
             reorder: 200,
             delay: 10,
             partition: 25,
+            coup: 3,
             heal: 50,
             aim: 500,
             crash: 15,
@@ -256,10 +259,11 @@ impl Profile {
             delay: 5,
             reorder: 50,
             crash: self.crash / 4,
-            campaign: 1000,
-            propose: 30,
-            partition: 10,
-            heal: 6,
+            campaign: 120,
+            propose: 50,
+            partition: 2,
+            coup: 8,
+            heal: 5,
             aim: 800,
             compact: self.compact / 4,
             change: self.change / 4,
@@ -285,9 +289,9 @@ impl Profile {
     pub const fn slow(self) -> Self {
         Self {
             steps: 400,
-            delay: 200,
-            partition: 25,
-            heal: 15,
+            delay: 150,
+            coup: 25,
+            heal: 12,
             ticking: match self.ticking {
                 Ticking::Random => Ticking::Random,
                 Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 3 },
@@ -313,10 +317,12 @@ impl Profile {
     pub const fn reading(self) -> Self {
         Self {
             delay: 60,
-            partition: 25,
-            heal: 15,
+            partition: 5,
+            coup: 20,
+            heal: 12,
             aim: 800,
-            campaign: 50,
+            crash: 5,
+            campaign: 80,
             calls: Calls {
                 read: 700,
                 ping: 100,
