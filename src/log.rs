@@ -167,11 +167,12 @@ impl<S: Storage> Log<S> {
         self.incoming.is_some()
     }
 
-    /// Whether applying up to `index` takes a snapshot that is on its way to the disk.
+    /// Whether applying up to `index` takes a snapshot that is on its way to the disk. A snapshot
+    /// that was asked for may end where entries do that were handed out before.
     pub(crate) fn needs_unpersisted_snapshot(&self, index: LogIndex) -> bool {
-        self.incoming
-            .as_ref()
-            .is_some_and(|it| index >= it.snapshot.last_included.index)
+        let is_of_entries = self.outstanding.iter().any(|&(last, _)| last >= index);
+        let incoming = self.incoming.as_ref().filter(|_| !is_of_entries);
+        incoming.is_some_and(|it| index >= it.snapshot.last_included.index)
     }
 
     /// The term of the entry at `index`; `None` if the log does not reach there or no longer does.

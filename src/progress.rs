@@ -146,6 +146,13 @@ impl Progress {
         }
     }
 
+    /// There is no snapshot that would do now. A peer that asked for one repeats that; if it has
+    /// forgotten it in a restart, entries must flow again.
+    pub(crate) const fn snapshot_unavailable(&mut self) {
+        self.requested_snapshot = None;
+        self.fetching = true;
+    }
+
     pub(crate) fn become_probe(&mut self, next_index: LogIndex) {
         self.next_index = next_index.max(self.match_index.next());
         self.state = ProgressState::Probe { awaiting: false };

@@ -504,6 +504,8 @@ impl<S: Storage> Raft<S> {
         if in_new_term {
             self.core.current_term = term;
             self.core.voted_for = None;
+            // The new leader is asked anew, once the log is known to be its log.
+            self.core.requested_snapshot = None;
         }
         self.core.log.seal();
         self.core.restart_election_clock();
@@ -524,6 +526,7 @@ impl<S: Storage> Raft<S> {
     fn become_candidate(&mut self, leadership_transfer: bool) -> Result<(), StorageError> {
         self.core.current_term = self.core.current_term.next();
         self.core.voted_for = Some(self.core.id());
+        self.core.requested_snapshot = None;
         self.core.restart_election_clock();
         let candidate = Candidate::start(&mut self.core, leadership_transfer)?;
         self.set_role(Role::Candidate(candidate), true);
@@ -536,7 +539,7 @@ impl<S: Storage> Raft<S> {
             "nobody leads on a vote that a crash could undo"
         );
         self.core.heard_from_leader();
-        self.core.requested_snapshot = None;
+        self.core.forget_snapshot_request();
         let leader = Leader::start(&mut self.core)?;
         self.set_role(Role::Leader(Box::new(leader)), false);
         let id = self.core.id();

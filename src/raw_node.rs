@@ -252,8 +252,9 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Asks the leader for a snapshot, because the state machine is lost or in doubt. The request is
-    /// repeated until a snapshot has come that covers the whole log as it is now; meanwhile the log
-    /// does not grow. Given up if this node becomes the leader.
+    /// repeated until a snapshot has come that covers the whole log as it was when the leader was
+    /// asked, and meanwhile the log does not grow. A leader is asked once the log has an entry of
+    /// its term. Given up if this node becomes the leader.
     ///
     /// # Errors
     ///

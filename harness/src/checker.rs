@@ -9,12 +9,17 @@
 
 mod log_view;
 mod promises;
+mod reads;
+mod transfers;
 
 use std::collections::BTreeMap;
 
-use almadia::{ConfState, Entry, LogId, LogIndex, NodeId, Ready, RoleKind, Storage, Term};
+use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, NodeId, Ready, RoleKind, Storage, Term};
 
 use self::log_view::LogView;
+use self::reads::{ReadCounts, Reads};
+use self::transfers::{TransferCounts, Transfers};
+use crate::cluster::Stats;
 use crate::digest::Digest;
 use crate::host::Host;
 use crate::state_machine::StateMachine;
@@ -79,6 +84,10 @@ pub(crate) struct Checker {
     votes: BTreeMap<(Term, NodeId), NodeId>,
     seen: Vec<Seen>,
     logs: Vec<LogView>,
+    reads: Vec<Reads>,
+    transfers: Vec<Transfers>,
+    read_counts: ReadCounts,
+    transfer_counts: TransferCounts,
 }
 
 type Checked = Result<(), ViolationKind>;
@@ -95,24 +104,66 @@ impl Checker {
             votes: BTreeMap::new(),
             seen: vec![Seen::default(); nodes],
             logs: vec![LogView::default(); nodes],
+            reads: vec![Reads::default(); nodes],
+            transfers: vec![Transfers::default(); nodes],
+            read_counts: ReadCounts::default(),
+            transfer_counts: TransferCounts::default(),
         }
     }
 
-    /// How many terms had a leader.
-    pub(crate) fn elections(&self) -> u64 {
-        self.leaders.len() as u64
+    /// Adds what only the checkers can count.
+    pub(crate) fn count(&self, stats: Stats) -> Stats {
+        Stats {
+            elections: self.leaders.len() as u64,
+            commits: self.last_committed().0,
+            reads: self.read_counts.answered,
+            lease_reads: self.read_counts.by_lease,
+            reads_dropped: self.read_counts.dropped,
+            transfers: self.transfer_counts.succeeded,
+            transfers_failed: self.transfer_counts.failed,
+            ..stats
+        }
     }
 
-    /// How many entries were committed.
-    pub(crate) fn commits(&self) -> u64 {
-        self.committed.len() as u64 - 1
+    /// The highest index that any leader has committed.
+    fn last_committed(&self) -> LogIndex {
+        self.committed.last().copied().unwrap_or_default().index
     }
+
+    // --- What was asked for ---
+
+    /// A read is about to be asked for.
+    pub(crate) fn before_read(&mut self, at: usize, context: Bytes, may_use_lease: bool) {
+        let committed = self.last_committed();
+        self.reads[at].asked(context, committed, may_use_lease);
+    }
+
+    /// The read that was just asked for was not taken.
+    pub(crate) fn read_refused(&mut self, at: usize) {
+        self.reads[at].refused();
+    }
+
+    /// A transfer was asked for in this term, and taken, while so many ends of earlier ones were
+    /// not told.
+    pub(crate) fn on_transfer(&mut self, at: usize, transferee: NodeId, term: Term, untold: usize) {
+        self.transfers[at].asked(transferee, term, untold);
+    }
+
+    /// What was asked of this node and has not ended.
+    pub(crate) fn without_end(&self, at: usize) -> Option<String> {
+        let transfer = self.transfers[at].without_end();
+        transfer.or_else(|| self.reads[at].without_end())
+    }
+
+    // --- Nodes ---
 
     /// A node was started from its disk.
     pub(crate) fn on_start(&mut self, host: &Host, at: usize) -> Checked {
         let Some(node) = &host.node else {
             return Ok(());
         };
+        self.reads[at] = Reads::default();
+        self.transfers[at] = Transfers::default();
         self.logs[at] = LogView::read(node.storage());
         for &[before, entry] in self.logs[at].pairs().collect::<Vec<_>>().iter() {
             let known = self.known(entry);
@@ -278,7 +329,23 @@ impl Checker {
         for entry in ready.entries.iter().flatten() {
             self.on_entry(host, at, entry)?;
         }
+        self.reads[at].on_ready(host.id, ready, &mut self.read_counts)?;
+        let leaders = &self.leaders;
+        let led_after = |node, term: Term| {
+            let mut later = leaders.range(term.next()..);
+            later.any(|(_, &(leader, _))| leader == node)
+        };
+        self.transfers[at].on_ready(host.id, ready, led_after, &mut self.transfer_counts)?;
         self.check_committed(host, at)
+    }
+
+    /// A node is about to be observed that has just handed out this `Ready`. A state machine that
+    /// was ahead of its log is taken back to a snapshot, and that alone takes it back.
+    pub(crate) fn before_ready(&mut self, at: usize, ready: &Ready) {
+        if let Some(snapshot) = &ready.snapshot {
+            let seen = &mut self.seen[at];
+            seen.applied = seen.applied.min(snapshot.last_included.index);
+        }
     }
 
     fn check_append_only(&self, host: &Host, at: usize, from: LogIndex) -> Checked {
@@ -398,7 +465,7 @@ impl Checker {
 }
 
 /// The last entry of a storage, as far as it can be read.
-fn last_of(storage: &impl Storage) -> LogId {
+pub(crate) fn last_of(storage: &impl Storage) -> LogId {
     let index = storage.last_index().unwrap_or_default();
     let term = storage.term(index).unwrap_or_default();
     LogId { term, index }

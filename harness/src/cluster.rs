@@ -4,6 +4,7 @@
 //! output is carried out is in `cluster/drive.rs`; random runs are made by `simulation.rs` on top
 //! of this.
 
+mod ask;
 mod drive;
 
 use almadia::{
@@ -43,6 +44,20 @@ pub struct Stats {
     pub delivered: u64,
     /// Messages lost.
     pub dropped: u64,
+    /// Reads answered.
+    pub reads: u64,
+    /// Of these, those that a lease answered.
+    pub lease_reads: u64,
+    /// Reads that nobody could answer in time.
+    pub reads_dropped: u64,
+    /// Transfers that succeeded.
+    pub transfers: u64,
+    /// Transfers that did not.
+    pub transfers_failed: u64,
+    /// Snapshots that a node asked for.
+    pub snapshot_requests: u64,
+    /// Starts with a state machine ahead of the log.
+    pub starts_ahead: u64,
     /// Ticks that the liveness phase took.
     pub recovery_ticks: u64,
     /// A hash over all that happened: equal runs have equal traces.
@@ -409,11 +424,7 @@ impl Cluster {
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats {
-            elections: self.checker.elections(),
-            commits: self.checker.commits(),
-            ..self.stats
-        }
+        self.checker.count(self.stats)
     }
 
     /// What keeps the cluster from being settled, if anything does.
@@ -422,10 +433,18 @@ impl Cluster {
             return Some("there is no leader".into());
         };
         let leader = self.node(leader);
+        if !leader.membership().is_voter(leader.id()) {
+            return Some(format!("node {} leads without a vote", leader.id()));
+        }
         if leader.membership().is_joint() && leader.membership().auto_leave() {
             return Some("the joint configuration is not left".into());
         }
         let last = leader.last_log();
+        let mut running = (0..self.hosts.len()).filter(|&at| self.hosts[at].node.is_some());
+        let waiting = running.find_map(|at| Some((at, self.checker.without_end(at)?)));
+        if let Some((at, what)) = waiting {
+            return Some(format!("node {} waits for {what}", self.hosts[at].id));
+        }
         let members = leader.membership().members();
         let behind = self.hosts.iter().find(|host| {
             members.contains(&host.id)

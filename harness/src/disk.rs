@@ -73,7 +73,8 @@ impl Write {
 pub(crate) struct Disk {
     /// Log, snapshot and hard state as a crash leaves them.
     pub(crate) durable: MemStorage,
-    /// The state machine as a crash leaves it.
+    /// The state machine as a crash leaves it. It is written apart from the log, so it may be ahead
+    /// of it where entries are applied before they are persisted.
     pub(crate) machine: StateMachine,
     pub(crate) pending: VecDeque<Write>,
     /// A commit index that was written without fsync; the next fsync, or luck, makes it durable.

@@ -49,6 +49,9 @@ pub(crate) struct Host {
     pub(crate) jobs: VecDeque<ApplyJob>,
     /// The number of the last `Ready` whose writes are durable.
     pub(crate) persisted: u64,
+    /// Ticks that have passed and that the node was not told, because it was busy or nobody had
+    /// anything to say to it.
+    pub(crate) owed_ticks: u32,
     pub(crate) settings: Settings,
 }
 
@@ -71,6 +74,18 @@ pub struct Settings {
     pub max_committed_bytes_per_ready: u64,
     /// The most bytes of entries that are kept in memory although they are persisted.
     pub max_tail_bytes: u64,
+    /// How much the node is preferred as a leader, at each start.
+    pub priority: i64,
+    /// Whether leaders answer reads by their lease.
+    pub lease_reads: bool,
+    /// How many ticks before the election timeout a lease ends.
+    pub lease_margin_ticks: u32,
+    /// The most reads that wait.
+    pub max_pending_reads: usize,
+    /// How many entries may be applied before they are persisted.
+    pub max_apply_unpersisted_entries: u64,
+    /// Whether a new commit index waits for entries or a heartbeat to be told.
+    pub skip_commit_broadcast: bool,
 }
 
 impl Default for Settings {
@@ -84,6 +99,12 @@ impl Default for Settings {
             max_inflight_messages: 256,
             max_committed_bytes_per_ready: 16 << 20,
             max_tail_bytes: 16 << 20,
+            priority: 0,
+            lease_reads: false,
+            lease_margin_ticks: 2,
+            max_pending_reads: 4096,
+            max_apply_unpersisted_entries: 0,
+            skip_commit_broadcast: false,
         }
     }
 }
@@ -100,6 +121,12 @@ impl Settings {
             .max_inflight_messages(self.max_inflight_messages)
             .max_committed_bytes_per_ready(self.max_committed_bytes_per_ready)
             .max_tail_bytes(self.max_tail_bytes)
+            .priority(self.priority)
+            .lease_reads(self.lease_reads)
+            .lease_margin_ticks(self.lease_margin_ticks)
+            .max_pending_reads(self.max_pending_reads)
+            .max_apply_unpersisted_entries(self.max_apply_unpersisted_entries)
+            .skip_commit_broadcast(self.skip_commit_broadcast)
     }
 }
 
@@ -117,6 +144,7 @@ impl Host {
             busy: None,
             jobs: VecDeque::new(),
             persisted: 0,
+            owed_ticks: 0,
             settings,
         }
     }
@@ -130,6 +158,7 @@ impl Host {
             .settings
             .builder(self.id)
             .applied(self.machine.applied_index())
+            .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));
         self.node = Some(RawNode::new(config, storage)?);
@@ -143,6 +172,7 @@ impl Host {
         self.disk.is_stalled = false;
         self.node = None;
         self.busy = None;
+        self.owed_ticks = 0;
         self.jobs.clear();
     }
 }

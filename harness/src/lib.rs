@@ -26,7 +26,7 @@ pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;
 pub use crate::host::{DiskMode, Settings};
-pub use crate::profile::{Membership, Profile};
+pub use crate::profile::{Calls, Membership, Profile, Ticking};
 pub use crate::simulation::{RECOVERY_TICKS, run};
 pub use crate::state_machine::StateMachine;
 pub use crate::violation::{Violation, ViolationKind};

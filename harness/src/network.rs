@@ -10,6 +10,8 @@ use almadia::{Message, NodeId};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
     in_flight: Vec<Message>,
+    /// Messages that take long, each with the time at which it is among the others again.
+    delayed: Vec<(u64, Message)>,
     /// Links that carry nothing, each as (from, to).
     cut: BTreeSet<(NodeId, NodeId)>,
 }
@@ -18,6 +20,22 @@ impl Network {
     /// Puts a message on its way. The cut is felt on arrival.
     pub(crate) fn send(&mut self, message: Message) {
         self.in_flight.push(message);
+    }
+
+    /// Keeps a message back until `due`.
+    pub(crate) fn delay(&mut self, message: Message, due: u64) {
+        self.delayed.push((due, message));
+    }
+
+    /// Lets the messages arrive that were kept back until `now`.
+    pub(crate) fn release(&mut self, now: u64) {
+        for (due, message) in std::mem::take(&mut self.delayed) {
+            if due <= now {
+                self.send(message);
+            } else {
+                self.delay(message, due);
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -18,6 +18,73 @@ pub enum Membership {
     Joint,
 }
 
+/// How time passes in the fault phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ticking {
+    /// A node ticks in most steps, but not while it waits for its disk: clocks drift apart without
+    /// bounds. Nothing but a lease rests on clocks, so this is the harder time.
+    #[default]
+    Random,
+    /// In rounds of up to this many steps, as drawn by the seed. In each round every node that is
+    /// up ticks once, and messages travel in between. Ticks that pass while a node waits for its
+    /// disk, or has nothing to do, are told before anything else is called on it. So two clocks
+    /// never differ by more than a lease's margin allows: by two ticks where every round has
+    /// another order, and by one where the nodes tick in one order for the whole run.
+    ///
+    /// Time passes for a node that is down too: its restart begins a new wait in the core.
+    Lockstep {
+        /// The most steps of one round.
+        max_steps: u64,
+    },
+}
+
+/// How often users call a node for other things than proposals, in thousandths of all steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// A node is asked that some node lead.
+    pub transfer: u64,
+    /// A linearizable read.
+    pub read: u64,
+    /// A read that may be answered by a lease, on every node that leads or believes so.
+    pub lease_read: u64,
+    /// A node is told that its leader is gone.
+    pub forget_leader: u64,
+    /// Heartbeats are asked for.
+    pub ping: u64,
+    /// A node asks for a snapshot.
+    pub request_snapshot: u64,
+    /// A node's priority changes.
+    pub set_priority: u64,
+    /// A leader's window for one peer changes.
+    pub set_window: u64,
+    /// A node begins or ends to tell commit indexes with entries and heartbeats alone.
+    pub set_skip_commit_broadcast: u64,
+    /// A node is told that entries were fetched.
+    pub entries_fetched: u64,
+    /// A peer is reported as unreachable.
+    pub report_unreachable: u64,
+    /// In place of one tick there are several at once, or one is told later.
+    pub tick_many: u64,
+}
+
+impl Calls {
+    /// Each of them now and then.
+    pub const FEW: Self = Self {
+        transfer: 20,
+        read: 80,
+        lease_read: 20,
+        forget_leader: 10,
+        ping: 20,
+        request_snapshot: 8,
+        set_priority: 5,
+        set_window: 20,
+        set_skip_commit_broadcast: 5,
+        entries_fetched: 20,
+        report_unreachable: 10,
+        tick_many: 10,
+    };
+}
+
 /// A kind of random run. The rates say in how many of a thousand steps something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -37,10 +104,16 @@ pub struct Profile {
     pub duplicate: u64,
     /// A message overtakes others.
     pub reorder: u64,
+    /// A message takes long.
+    pub delay: u64,
     /// A new partition, of any kind.
     pub partition: u64,
+    /// The leader alone is cut off, and the others hear each other.
+    pub coup: u64,
     /// All partitions end.
     pub heal: u64,
+    /// How often a partition or a call is aimed at the leader, and not at any node.
+    pub aim: u64,
     /// A node crashes.
     pub crash: u64,
     /// A node that is down starts.
@@ -55,6 +128,14 @@ pub struct Profile {
     pub campaign: u64,
     /// A pending write of a node becomes durable.
     pub disk: u64,
+    /// The state machine of a node becomes durable as it is.
+    pub save: u64,
+    /// A node prefers itself as a leader, more or less.
+    pub priority: u64,
+    /// What else is called.
+    pub calls: Calls,
+    /// How time passes.
+    pub ticking: Ticking,
     /// Which changes are made.
     pub membership: Membership,
     /// The limits and switches of the nodes; the limits are varied by the seed.
@@ -79,8 +160,11 @@ impl Profile {
             drop: 50,
             duplicate: 30,
             reorder: 200,
+            delay: 10,
             partition: 25,
+            coup: 3,
             heal: 50,
+            aim: 500,
             crash: 15,
             restart: 80,
             propose: 300,
@@ -88,6 +172,10 @@ impl Profile {
             change: 0,
             campaign: 10,
             disk: 700,
+            save: 100,
+            priority: 200,
+            calls: Calls::FEW,
+            ticking: Ticking::Random,
             membership: Membership::Fixed,
             settings: Settings::default(),
             fault: EmbedderFault::None,
@@ -155,6 +243,129 @@ impl Profile {
                 pre_vote: false,
                 check_quorum: false,
                 ..self.settings
+            },
+            ..self
+        }
+    }
+
+    /// The same with leases, and clocks that can be trusted. Leaders are cut off for long, the
+    /// others campaign as soon as they may, and whoever believes to lead is asked all the time.
+    /// Little else goes wrong. Messages are fast: within a tick there is time for an election.
+    #[must_use]
+    pub const fn leasing(self) -> Self {
+        Self {
+            steps: 800,
+            drop: 10,
+            delay: 5,
+            reorder: 50,
+            crash: self.crash / 4,
+            campaign: 120,
+            propose: 50,
+            partition: 2,
+            coup: 8,
+            heal: 5,
+            aim: 800,
+            compact: self.compact / 4,
+            change: self.change / 4,
+            disk: 850,
+            ticking: Ticking::Lockstep { max_steps: 30 },
+            calls: Calls {
+                lease_read: 700,
+                read: 10,
+                transfer: 2,
+                tick_many: 50,
+                ..Calls::FEW
+            },
+            settings: Settings {
+                lease_reads: true,
+                ..self.settings
+            },
+            ..self
+        }
+    }
+
+    /// The same with messages of which many take long, some as long as a lease.
+    #[must_use]
+    pub const fn slow(self) -> Self {
+        Self {
+            steps: 400,
+            delay: 150,
+            coup: 25,
+            heal: 12,
+            ticking: match self.ticking {
+                Ticking::Random => Ticking::Random,
+                Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 3 },
+            },
+            ..self
+        }
+    }
+
+    /// The same with many transfers.
+    #[must_use]
+    pub const fn transferring(self) -> Self {
+        Self {
+            calls: Calls {
+                transfer: 200,
+                ..self.calls
+            },
+            ..self
+        }
+    }
+
+    /// The same with many reads, messages that take long, and leaders that are cut off for long.
+    #[must_use]
+    pub const fn reading(self) -> Self {
+        Self {
+            delay: 60,
+            partition: 5,
+            coup: 20,
+            heal: 12,
+            aim: 800,
+            crash: 5,
+            campaign: 80,
+            calls: Calls {
+                read: 700,
+                ping: 100,
+                ..self.calls
+            },
+            ..self
+        }
+    }
+
+    /// The same with entries that are applied before they are persisted.
+    #[must_use]
+    pub const fn applying_unpersisted(self) -> Self {
+        Self {
+            disk: 250,
+            save: 500,
+            settings: Settings {
+                max_apply_unpersisted_entries: 1000,
+                ..self.settings
+            },
+            ..self
+        }
+    }
+
+    /// The same with nodes that prefer themselves as leaders, differently at different times.
+    #[must_use]
+    pub const fn prioritized(self) -> Self {
+        Self {
+            priority: 1000,
+            calls: Calls {
+                set_priority: 50,
+                ..self.calls
+            },
+            ..self
+        }
+    }
+
+    /// The same with nodes that ask for snapshots.
+    #[must_use]
+    pub const fn requesting_snapshots(self) -> Self {
+        Self {
+            calls: Calls {
+                request_snapshot: 100,
+                ..self.calls
             },
             ..self
         }

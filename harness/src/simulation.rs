@@ -3,11 +3,15 @@
 //! Owns the choice of what happens when. Must not know what is checked; the cluster's checkers look
 //! on.
 
+mod calls;
+mod time;
+
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
 use almadia::{MemberChange, MembershipChange, NodeId, RoleKind, Transition};
 
+use self::time::Time;
 use crate::cluster::{Cluster, Stats};
 use crate::dice::Dice;
 use crate::host::{DiskMode, Settings};
@@ -49,7 +53,12 @@ struct Simulation<'a> {
     dice: Dice,
     /// How fast each node's disk is.
     disk_rates: Vec<u64>,
+    time: Time,
     next_command: u64,
+    /// The number of the next read, which is its context.
+    next_read: u64,
+    /// How many contexts there are; reads share them if these are few.
+    read_contexts: u64,
 }
 
 impl<'a> Simulation<'a> {
@@ -62,6 +71,12 @@ impl<'a> Simulation<'a> {
         cluster.set_checks(profile.checks);
         let mut disk_rates = Vec::new();
         for host in &mut cluster.hosts {
+            if dice.chance(profile.priority) {
+                host.settings.priority = i64::try_from(dice.below(3)).unwrap_or(0);
+                if let Some(node) = &mut host.node {
+                    node.set_priority(host.settings.priority);
+                }
+            }
             host.disk.fault = profile.fault;
             if dice.chance(profile.asynchronous) {
                 host.mode = DiskMode::Asynchronous;
@@ -73,12 +88,17 @@ impl<'a> Simulation<'a> {
                 profile.disk
             });
         }
+        let time = Time::new(profile, &settings, cluster.hosts.len(), &mut dice);
+        let read_contexts = if dice.chance(500) { u64::MAX } else { 3 };
         Self {
             cluster,
             profile,
             dice,
             disk_rates,
+            time,
             next_command: 0,
+            next_read: 0,
+            read_contexts,
         }
     }
 
@@ -97,9 +117,13 @@ impl<'a> Simulation<'a> {
 
     fn step(&mut self) {
         self.cluster.now += 1;
+        let now = self.cluster.now;
+        self.cluster.network.release(now);
         self.cluster.send_due_reports();
         self.faults();
+        self.tick();
         self.inputs();
+        self.calls();
         for at in 0..self.cluster.hosts.len() {
             self.work(at);
         }
@@ -110,9 +134,14 @@ impl<'a> Simulation<'a> {
         self.dice.position(self.cluster.hosts.len())
     }
 
-    /// A leader in half of the cases, if there is one.
+    /// The leader, as often as the profile aims at it and if there is one.
     fn likely_leader(&mut self) -> usize {
-        let leader = self.cluster.leader().filter(|_| self.dice.chance(500));
+        self.leader_or_any(self.profile.aim)
+    }
+
+    /// The leader in so many of a thousand cases, if there is one.
+    fn leader_or_any(&mut self, aim: u64) -> usize {
+        let leader = self.cluster.leader().filter(|_| self.dice.chance(aim));
         let position = leader.and_then(|id| usize::try_from(id - 1).ok());
         position.unwrap_or_else(|| self.any_host())
     }
@@ -120,7 +149,7 @@ impl<'a> Simulation<'a> {
     fn faults(&mut self) {
         let profile = self.profile;
         if self.dice.chance(profile.crash) {
-            let at = self.likely_leader();
+            let at = self.leader_or_any(500);
             let pending = self.cluster.hosts[at].disk.pending.len();
             let kept = self.dice.position(pending + 1);
             self.cluster.crash_at(at, kept);
@@ -136,16 +165,31 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.heal) {
             self.cluster.heal();
         }
+        if self.dice.chance(profile.coup) {
+            self.cluster.heal();
+            let one = 1 + self.leader_or_any(1000) as u64;
+            self.cut_off(one);
+        }
+    }
+
+    /// Cuts one node off from all others, in one direction or both.
+    fn cut_off(&mut self, one: u64) {
+        let nodes = self.cluster.hosts.len() as u64;
+        match self.dice.below(4) {
+            // It sends and does not hear.
+            0 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            // It hears, and nobody hears it.
+            1 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
+            _ => self.cluster.isolate(one),
+        }
     }
 
     fn partition(&mut self) {
         let nodes = self.cluster.hosts.len() as u64;
         let one = 1 + self.likely_leader() as u64;
         match self.dice.below(4) {
-            0 => self.cluster.isolate(one),
-            1 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
-            // It sends and does not hear.
-            2 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            0 | 1 => self.cut_off(one),
+            2 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
             _ => {
                 let side: Vec<bool> = (0..nodes).map(|_| self.dice.chance(500)).collect();
                 for (from, &from_side) in (1..).zip(&side) {
@@ -161,11 +205,6 @@ impl<'a> Simulation<'a> {
 
     fn inputs(&mut self) {
         let profile = self.profile;
-        for at in 0..self.cluster.hosts.len() {
-            if self.dice.chance(800) {
-                self.cluster.tick_at(at);
-            }
-        }
         if self.dice.chance(profile.campaign) {
             let at = self.any_host();
             self.cluster.call(at, |node| node.campaign().is_ok());
@@ -180,12 +219,6 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.compact) {
             let at = self.any_host();
             self.cluster.compact_at(at);
-        }
-        if self.dice.chance(10) {
-            let at = self.any_host();
-            let peer = self.any_host();
-            let peer = self.cluster.hosts[peer].id;
-            self.cluster.call(at, |node| node.report_unreachable(peer));
         }
     }
 
@@ -254,7 +287,7 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(self.disk_rates[at]) {
             self.cluster.apply_job(at);
         }
-        if self.dice.chance(100) {
+        if self.dice.chance(self.profile.save) {
             let host = &mut self.cluster.hosts[at];
             host.disk.keep_machine(&host.machine);
         }
@@ -263,6 +296,8 @@ impl<'a> Simulation<'a> {
     fn deliver(&mut self) {
         /// What does not fit is lost, oldest first.
         const CAPACITY: usize = 150;
+        /// In steps; long enough for an election.
+        const MAX_DELAY: u64 = 60;
         let profile = self.profile;
         let count = self.cluster.network.len().min(4 + self.dice.position(12));
         for _ in 0..count {
@@ -276,6 +311,11 @@ impl<'a> Simulation<'a> {
             };
             if self.dice.chance(profile.drop) {
                 self.cluster.lose(&message);
+                continue;
+            }
+            if self.dice.chance(profile.delay) {
+                let due = self.cluster.now + 1 + self.dice.below(MAX_DELAY);
+                self.cluster.network.delay(message, due);
                 continue;
             }
             if self.dice.chance(profile.duplicate) {
@@ -293,6 +333,7 @@ impl<'a> Simulation<'a> {
 
     fn recover(&mut self) {
         self.cluster.heal();
+        self.cluster.network.release(u64::MAX);
         self.cluster.is_instant = true;
         for at in 0..self.cluster.hosts.len() {
             self.cluster.complete_writes(at as u64 + 1);
@@ -359,7 +400,16 @@ impl<'a> Simulation<'a> {
 /// Small limits, so that short runs meet them.
 fn varied(settings: Settings, dice: &mut Dice) -> Settings {
     let pick = |dice: &mut Dice, from: [u64; 3]| from[dice.position(3)];
+    // An embedder that allows it at all allows a little, or as much as it likes.
+    let unpersisted = pick(dice, [1, 3, u64::MAX]);
+    // A lease is all that keeps an election away where nobody asks for pre-votes.
+    let pre_vote = settings.pre_vote && !(settings.lease_reads && dice.chance(500));
     Settings {
+        pre_vote,
+        lease_margin_ticks: 1 + u32::from(dice.chance(700)),
+        max_pending_reads: [1, 3, 4096][dice.position(3)],
+        max_apply_unpersisted_entries: settings.max_apply_unpersisted_entries.min(unpersisted),
+        skip_commit_broadcast: dice.chance(150),
         election_timeout_ticks: 4 + u32::try_from(dice.below(6)).unwrap_or(0),
         max_message_bytes: pick(dice, [1, 150, 1 << 20]),
         max_inflight_messages: 1 + dice.position(5),

@@ -163,6 +163,53 @@ pub enum ViolationKind {
         /// The second one.
         second: NodeId,
     },
+    /// A read was answered with less than what was committed before it was asked for.
+    #[error(
+        "node {node} was told to read at {read_index}, but {committed} was committed before it \
+         asked"
+    )]
+    StaleRead {
+        /// The node that asked.
+        node: NodeId,
+        /// The answer.
+        read_index: LogIndex,
+        /// What some leader had committed when the node asked.
+        committed: LogIndex,
+    },
+    /// A read ended that was not waiting, or a transfer that nobody had asked for.
+    #[error("node {node} tells the end of {what}, which did not wait for one")]
+    EndedTwice {
+        /// The node.
+        node: NodeId,
+        /// What has ended.
+        what: String,
+    },
+    /// A read or a transfer was taken, and its end was never told.
+    #[error("node {node} never tells the end of {what}")]
+    WithoutEnd {
+        /// The node.
+        node: NodeId,
+        /// What does not end.
+        what: String,
+    },
+    /// A transfer is said to have succeeded, but the node that was to lead did not.
+    #[error("node {node} says that {transferee} leads after term {term}, which it never did")]
+    TransferUntrue {
+        /// The node that was asked.
+        node: NodeId,
+        /// The node that was to lead.
+        transferee: NodeId,
+        /// The term in which the transfer was asked for.
+        term: Term,
+    },
+    /// Many ticks at once had another effect than as many single ones.
+    #[error("node {node} is another after {ticks} ticks at once than after as many single ones")]
+    TicksDiffer {
+        /// The node.
+        node: NodeId,
+        /// How many.
+        ticks: u32,
+    },
     /// The applied membership differs from what other nodes had at the same index.
     #[error("node {node} applied the membership change at {index}: {problem}")]
     MembershipDiffers {

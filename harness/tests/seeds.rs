@@ -10,7 +10,7 @@ const SEEDS: u64 = 2000;
 
 /// Which profile a seed runs.
 fn profile_of(seed: u64) -> Profile {
-    match seed % 16 {
+    match seed % 28 {
         0 => Profile::faulty("1 node", 1),
         1 => Profile::faulty("2 nodes", 2),
         2 => Profile::faulty("4 nodes", 4),
@@ -33,9 +33,33 @@ fn profile_of(seed: u64) -> Profile {
         14 => Profile::faulty("2 nodes, joint changes", 2)
             .changing(Membership::Joint)
             .asynchronous(),
-        _ => Profile::faulty("3 nodes, changes and crashes", 3)
+        15 => Profile::faulty("3 nodes, changes and crashes", 3)
             .changing(Membership::Joint)
             .crashing(),
+        16 => Profile::faulty("3 nodes, leases", 3).leasing(),
+        17 => Profile::faulty("3 nodes, leases and crashes", 3)
+            .crashing()
+            .leasing(),
+        18 => Profile::faulty("5 nodes, leases, slow", 5).leasing().slow(),
+        19 => Profile::faulty("3 nodes, leases and changes", 3)
+            .changing(Membership::Joint)
+            .leasing(),
+        20 => Profile::faulty("3 nodes, leases and transfers, slow", 3)
+            .leasing()
+            .slow()
+            .transferring(),
+        21 => Profile::faulty("4 nodes, transfers", 4).transferring(),
+        22 => Profile::faulty("3 nodes, transfers and changes", 3)
+            .changing(Membership::Joint)
+            .transferring(),
+        23 => Profile::faulty("3 nodes, reads", 3).reading(),
+        24 => Profile::faulty("3 nodes, reads, bare", 3).bare().reading(),
+        25 => Profile::faulty("3 nodes, unpersisted apply", 3)
+            .asynchronous()
+            .crashing()
+            .applying_unpersisted(),
+        26 => Profile::faulty("4 nodes, priorities", 4).prioritized(),
+        _ => Profile::faulty("3 nodes, snapshot requests", 3).requesting_snapshots(),
     }
 }
 
@@ -48,6 +72,13 @@ fn add(total: &mut Stats, stats: &Stats) {
     total.changes += stats.changes;
     total.compactions += stats.compactions;
     total.crashes += stats.crashes;
+    total.reads += stats.reads;
+    total.lease_reads += stats.lease_reads;
+    total.reads_dropped += stats.reads_dropped;
+    total.transfers += stats.transfers;
+    total.transfers_failed += stats.transfers_failed;
+    total.snapshot_requests += stats.snapshot_requests;
+    total.starts_ahead += stats.starts_ahead;
     total.delivered += stats.delivered;
     total.dropped += stats.dropped;
     total.recovery_ticks = total.recovery_ticks.max(stats.recovery_ticks);
@@ -72,7 +103,9 @@ fn every_seed_keeps_every_promise_and_recovers() {
     }
     println!(
         "{seeds} seeds, {} steps, {} elections, {} commits, {} snapshots installed, {} changes, \
-         {} compactions, {} crashes, {} messages delivered, {} lost, recovery in {} ticks at most",
+         {} compactions, {} crashes, {} reads answered ({} by a lease), {} dropped, {} transfers, \
+         {} failed, {} snapshots asked for, {} starts ahead of the log, {} messages delivered, \
+         {} lost, recovery in {} ticks at most",
         total.steps,
         total.elections,
         total.commits,
@@ -80,6 +113,13 @@ fn every_seed_keeps_every_promise_and_recovers() {
         total.changes,
         total.compactions,
         total.crashes,
+        total.reads,
+        total.lease_reads,
+        total.reads_dropped,
+        total.transfers,
+        total.transfers_failed,
+        total.snapshot_requests,
+        total.starts_ahead,
         total.delivered,
         total.dropped,
         total.recovery_ticks,

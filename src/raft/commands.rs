@@ -139,6 +139,7 @@ impl<S: Storage> Raft<S> {
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => None,
         };
         let leader = leader.ok_or(RequestSnapshotError::NoLeader)?;
+        self.core.wants_snapshot = true;
         self.core.ask_for_snapshot(leader);
         Ok(())
     }

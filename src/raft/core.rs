@@ -56,8 +56,10 @@ pub(crate) struct Core<S> {
     pub(crate) ticks_since_leader: u32,
     pub(crate) reads: Reads,
     pub(crate) transfers: Transfers,
-    /// A snapshot was asked for that reaches at least here; the log does not grow beyond it
-    /// before it has come.
+    /// The embedder wants a snapshot from the leader.
+    pub(crate) wants_snapshot: bool,
+    /// The leader of the current term was asked for one that reaches at least here; the log does
+    /// not grow beyond it before it has come.
     pub(crate) requested_snapshot: Option<LogIndex>,
     pub(crate) halted: Option<Halted>,
     pub(crate) buffers: Buffers,
@@ -99,6 +101,7 @@ impl<S: Storage> Core<S> {
             ticks_since_leader: 0,
             reads,
             transfers: Transfers::default(),
+            wants_snapshot: false,
             requested_snapshot: None,
             halted: None,
             buffers: Buffers::default(),
@@ -338,6 +341,10 @@ impl<S: Storage> Core<S> {
         let mut entries = append.entries.clone();
         if let Some(limit) = self.requested_snapshot {
             let room = usize::try_from(limit.since(prev.index)).unwrap_or(usize::MAX);
+            if entries.len() > room || prev.index > limit {
+                // The leader does not know of the request, or it would send nothing.
+                self.ask_for_snapshot(leader);
+            }
             entries = entries.slice(0, room);
         }
         let last_new = entries.last_id().unwrap_or(prev);
@@ -403,9 +410,6 @@ impl<S: Storage> Core<S> {
         let is_requested = self
             .requested_snapshot
             .is_some_and(|request_index| last.index >= request_index);
-        if is_requested {
-            self.requested_snapshot = None;
-        }
         if is_requested && last.index >= self.log.last_index() {
             self.install(leader, snapshot, membership);
         } else if last.index <= commit {
@@ -422,6 +426,7 @@ impl<S: Storage> Core<S> {
 
     fn install(&mut self, leader: NodeId, snapshot: Snapshot, membership: Membership) {
         let last = snapshot.last_included;
+        self.forget_snapshot_request();
         self.durability.truncated_to(self.log.commit_index());
         self.log.restore(snapshot);
         let last_included = last;
@@ -430,10 +435,17 @@ impl<S: Storage> Core<S> {
         self.accept(leader, last.index);
     }
 
-    /// Asks the leader for a snapshot. Until it comes, the log does not grow: whatever was
-    /// acknowledged is in the snapshot then.
+    /// Asks the leader for a snapshot, if one is wanted. Until it comes, the log does not grow:
+    /// whatever was acknowledged is in the snapshot then.
+    ///
+    /// Waits for an entry of the current term: only then is the log known to be the leader's, and
+    /// only such an entry commits by counting (Raft 5.4.2). A log that stopped growing before it
+    /// could keep the leader from committing what the snapshot is to cover.
     pub(super) fn ask_for_snapshot(&mut self, leader: NodeId) {
         let last_log = self.log.last();
+        if !self.wants_snapshot || last_log.term < self.current_term {
+            return;
+        }
         let request_index = *self.requested_snapshot.get_or_insert(last_log.index);
         let requested = AppendEntriesResponse::SnapshotRequested {
             last_log,
@@ -441,6 +453,14 @@ impl<S: Storage> Core<S> {
             request_index,
         };
         self.send(leader, Body::AppendEntriesResponse(requested));
+        // The leader sends nothing more that could be acknowledged, and may not have heard what
+        // was: it has to commit that before a snapshot can cover it.
+        self.accept(leader, last_log.index);
+    }
+
+    pub(super) const fn forget_snapshot_request(&mut self) {
+        self.wants_snapshot = false;
+        self.requested_snapshot = None;
     }
 
     fn accept(&mut self, leader: NodeId, match_index: LogIndex) {

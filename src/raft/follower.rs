@@ -49,9 +49,7 @@ impl Follower {
             Body::Heartbeat(heartbeat) => {
                 self.hear(core, from)?;
                 core.on_heartbeat(from, heartbeat);
-                if core.requested_snapshot.is_some() {
-                    core.ask_for_snapshot(from);
-                }
+                core.ask_for_snapshot(from);
             }
             Body::InstallSnapshot(snapshot) => {
                 let membership = door::check_snapshot(core, core.current_term, &snapshot)?;

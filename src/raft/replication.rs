@@ -220,7 +220,7 @@ fn send_snapshot<S: Storage>(
         .compacted_through()?
         .max(progress.requested_snapshot.unwrap_or_default());
     let Some((snapshot, membership)) = take_snapshot(core, peer, request_index)? else {
-        progress.fetching = true;
+        progress.snapshot_unavailable();
         return Ok(());
     };
     // One that was made before the peer was added is of no use to it: ask for a later one.
@@ -234,7 +234,7 @@ fn send_snapshot<S: Storage>(
             .map(|(snapshot, _)| snapshot)
     };
     let Some(snapshot) = snapshot else {
-        progress.fetching = true;
+        progress.snapshot_unavailable();
         return Ok(());
     };
     let last_included = snapshot.last_included;

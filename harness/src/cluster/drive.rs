@@ -8,6 +8,7 @@ use almadia::{
 };
 
 use super::{Cluster, PendingReport, is_busy};
+use crate::checker::last_of;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
 use crate::state_machine::StateMachine;
@@ -16,17 +17,50 @@ use crate::violation::ViolationKind;
 impl Cluster {
     // --- Inputs ---
 
+    /// Tells the node all ticks that have passed. Lease reads, and the promises that leases rest
+    /// on, need this before anything else is called on it.
+    pub(crate) fn settle_clock(&mut self, at: usize) {
+        let ticks = std::mem::take(&mut self.hosts[at].owed_ticks);
+        if ticks > 0 {
+            self.tick_many_at(at, ticks);
+        }
+    }
+
+    /// So many ticks at once, which must do what as many single ones do. Also on a node that is
+    /// busy with its disk.
+    pub(crate) fn tick_many_at(&mut self, at: usize, ticks: u32) {
+        let Some(node) = self.hosts[at].node.as_mut() else {
+            return;
+        };
+        let mut twin = node.clone();
+        let twin_result = (0..ticks).try_for_each(|_| twin.tick());
+        let result = node.tick_many(ticks);
+        let is_same = *node == twin && result == twin_result;
+        self.observe(at);
+        self.expect(at, "tick_many", result.map_err(|error| error.to_string()));
+        if !is_same {
+            let node = self.hosts[at].id;
+            self.check(Err(ViolationKind::TicksDiffer { node, ticks }));
+        }
+    }
+
+    /// A tick that the node is told later, before anything else is called on it.
+    pub(crate) fn owe_tick_at(&mut self, at: usize) {
+        let host = &mut self.hosts[at];
+        host.owed_ticks += u32::from(host.node.is_some());
+    }
+
     /// Calls a node that is up and not busy, and carries out what it wants done.
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
         call: impl FnOnce(&mut RawNode<MemStorage>) -> T,
     ) -> Option<T> {
-        let host = &mut self.hosts[at];
-        if host.busy.is_some() {
+        if self.hosts[at].busy.is_some() {
             return None;
         }
-        let result = call(host.node.as_mut()?);
+        self.settle_clock(at);
+        let result = call(self.hosts[at].node.as_mut()?);
         self.observe(at);
         if self.is_instant {
             self.pump(at);
@@ -71,7 +105,13 @@ impl Cluster {
     }
 
     fn on_step_error(&mut self, at: usize, message: &str, error: StepError) {
-        let is_expected = matches!(error, StepError::NotAMember { .. } | StepError::Propose(_));
+        let is_expected = matches!(
+            error,
+            StepError::NotAMember { .. }
+                | StepError::Propose(_)
+                | StepError::Read(_)
+                | StepError::Transfer(_)
+        );
         if !is_expected && self.checker.checks.refusals {
             self.check(Err(ViolationKind::MessageRefused {
                 node: self.hosts[at].id,
@@ -131,6 +171,9 @@ impl Cluster {
     /// Asks the node for `Ready`s until it has no more.
     pub(crate) fn pump(&mut self, at: usize) {
         const LIMIT: u64 = 10_000;
+        if self.hosts[at].busy.is_none() {
+            self.settle_clock(at);
+        }
         for _ in 0..LIMIT {
             if self.hosts[at].busy.is_some() || self.violation.is_some() {
                 return;
@@ -140,6 +183,9 @@ impl Cluster {
             };
             let result = node.ready();
             let still_ready = node.has_ready();
+            if let Ok(Some(ready)) = &result {
+                self.checker.before_ready(at, ready);
+            }
             self.observe(at);
             match result {
                 Err(halted) => return self.expect(at, "ready", Err(halted.to_string())),
@@ -199,10 +245,11 @@ impl Cluster {
 
     /// The oldest pending write becomes durable. Returns whether there was one.
     pub(crate) fn complete_write(&mut self, at: usize) -> bool {
-        let host = &mut self.hosts[at];
-        if host.node.is_none() || self.violation.is_some() {
+        if self.hosts[at].node.is_none() || self.violation.is_some() {
             return false;
         }
+        self.settle_clock(at);
+        let host = &mut self.hosts[at];
         let Some(mut write) = host.disk.pending.pop_front() else {
             return false;
         };
@@ -264,6 +311,7 @@ impl Cluster {
         if self.violation.is_some() {
             return false;
         }
+        self.settle_clock(at);
         let host = &mut self.hosts[at];
         let Some(job) = host.jobs.pop_front() else {
             return false;
@@ -336,7 +384,10 @@ impl Cluster {
     // --- Crashes and compaction ---
 
     pub(crate) fn start(&mut self, at: usize) {
-        let result = self.hosts[at].start().map_err(|error| error.to_string());
+        let host = &mut self.hosts[at];
+        let is_ahead = host.disk.machine.applied_index() > last_of(&host.disk.durable).index;
+        self.stats.starts_ahead += u64::from(is_ahead);
+        let result = host.start().map_err(|error| error.to_string());
         self.expect(at, "start", result);
         let checked = self.checker.on_start(&self.hosts[at], at);
         self.check(checked);

@@ -1,0 +1,120 @@
+//! What users and operators ask of the nodes in a random run, beside proposals.
+//!
+//! Owns the choice of calls and their arguments. Must not judge the answers; the checkers do.
+
+use almadia::{Bytes, NodeId, Purpose, RoleKind, Window};
+
+use super::Simulation;
+
+impl Simulation<'_> {
+    /// The calls of one step.
+    pub(super) fn calls(&mut self) {
+        let rates = self.profile.calls;
+        if self.dice.chance(rates.transfer) {
+            let (at, transferee) = (self.likely_leader(), self.any_id());
+            self.cluster.transfer_at(at, transferee);
+        }
+        if self.dice.chance(rates.read) {
+            self.read();
+        }
+        if self.dice.chance(rates.lease_read) {
+            self.read_by_lease();
+        }
+        if self.dice.chance(rates.forget_leader) {
+            let at = self.any_host();
+            self.cluster.call(at, |node| node.forget_leader());
+        }
+        if self.dice.chance(rates.request_snapshot) {
+            let at = self.any_host();
+            self.cluster.request_snapshot_at(at);
+        }
+        self.operate();
+    }
+
+    /// What an operator or a transport tells a node.
+    fn operate(&mut self) {
+        let rates = self.profile.calls;
+        if self.dice.chance(rates.ping) {
+            let at = self.likely_leader();
+            self.cluster.call(at, |node| node.ping());
+        }
+        if self.dice.chance(rates.set_priority) {
+            let at = self.any_host();
+            let priority = i64::try_from(self.dice.below(5)).unwrap_or(0) - 2;
+            self.cluster.call(at, |node| node.set_priority(priority));
+        }
+        if self.dice.chance(rates.set_window) {
+            let (at, peer) = (self.likely_leader(), self.any_id());
+            let window = self.dice.chance(700).then_some(Window {
+                messages: self.dice.position(4),
+                bytes: self.dice.below(300),
+            });
+            self.cluster.call(at, |node| node.set_window(peer, window));
+        }
+        if self.dice.chance(rates.set_skip_commit_broadcast) {
+            let at = self.any_host();
+            let skip = self.dice.chance(500);
+            self.cluster
+                .call(at, |node| node.set_skip_commit_broadcast(skip));
+        }
+        if self.dice.chance(rates.entries_fetched) {
+            let at = self.likely_leader();
+            let purpose = match self.dice.below(3) {
+                0 => Purpose::Apply,
+                1 => Purpose::Scan,
+                _ => Purpose::Send(self.any_id()),
+            };
+            self.cluster
+                .call(at, |node| node.on_entries_fetched(purpose));
+        }
+        if self.dice.chance(rates.report_unreachable) {
+            let (at, peer) = (self.likely_leader(), self.any_id());
+            self.cluster.call(at, |node| node.report_unreachable(peer));
+        }
+    }
+
+    fn any_id(&mut self) -> NodeId {
+        let at = self.any_host();
+        self.cluster.hosts[at].id
+    }
+
+    /// The nodes that lead, or believe so.
+    fn leaders(&self) -> Vec<usize> {
+        let hosts = self.cluster.hosts.iter().enumerate();
+        let leads = |(at, host): (usize, &crate::host::Host)| {
+            let node = host.node.as_ref()?;
+            (node.role() == RoleKind::Leader).then_some(at)
+        };
+        hosts.filter_map(leads).collect()
+    }
+
+    /// A read on any node, more often on one that leads.
+    fn read(&mut self) {
+        let leaders = self.leaders();
+        let at = if leaders.is_empty() || self.dice.chance(500) {
+            self.any_host()
+        } else {
+            leaders[self.dice.position(leaders.len())]
+        };
+        let context = self.next_context();
+        self.cluster.read_at(at, context, false);
+    }
+
+    /// A read on every node that could hold a lease, and on one other now and then.
+    fn read_by_lease(&mut self) {
+        let mut asked = self.leaders();
+        if self.dice.chance(50) {
+            asked.push(self.any_host());
+        }
+        for at in asked {
+            let context = self.next_context();
+            self.cluster.read_at(at, context, true);
+        }
+    }
+
+    fn next_context(&mut self) -> Bytes {
+        self.next_read += 1;
+        let number = self.next_read % self.read_contexts;
+        Bytes::from(number.to_be_bytes().to_vec())
+    }
+}

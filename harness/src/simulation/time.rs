@@ -1,0 +1,98 @@
+//! How time passes in a random run: at random, or in rounds where a lease rests on clocks.
+//!
+//! Owns which node ticks in which step. Must not know what a tick does.
+
+use super::Simulation;
+use crate::dice::Dice;
+use crate::host::Settings;
+use crate::profile::{Profile, Ticking};
+
+/// When the nodes tick.
+pub(super) struct Time {
+    /// Steps of one round; zero if there are no rounds.
+    steps_per_round: u64,
+    /// Steps of this round that have passed.
+    step: u64,
+    /// The moment of each node's tick within a round: a step, and an order within that.
+    moments: Vec<(u64, u64)>,
+    /// Whether all rounds are the same.
+    is_regular: bool,
+}
+
+impl Time {
+    pub(super) fn new(
+        profile: &Profile,
+        settings: &Settings,
+        nodes: usize,
+        dice: &mut Dice,
+    ) -> Self {
+        let steps_per_round = match profile.ticking {
+            Ticking::Random => 0,
+            Ticking::Lockstep { max_steps } => 1 + dice.below(max_steps),
+        };
+        let mut time = Self {
+            steps_per_round,
+            step: 0,
+            moments: vec![(0, 0); nodes],
+            is_regular: settings.lease_margin_ticks < 2,
+        };
+        time.draw(dice);
+        time
+    }
+
+    fn draw(&mut self, dice: &mut Dice) {
+        for moment in &mut self.moments {
+            *moment = (dice.below(self.steps_per_round), dice.below(u64::MAX));
+        }
+    }
+
+    /// Which nodes tick in this step of a round, in order.
+    fn next_step(&mut self, dice: &mut Dice) -> Vec<usize> {
+        if self.step == self.steps_per_round {
+            self.step = 0;
+            if !self.is_regular {
+                self.draw(dice);
+            }
+        }
+        let mut due: Vec<usize> = (0..self.moments.len())
+            .filter(|&at| self.moments[at].0 == self.step)
+            .collect();
+        due.sort_by_key(|&at| self.moments[at]);
+        self.step += 1;
+        due
+    }
+}
+
+impl Simulation<'_> {
+    /// Time passes for whom it passes in this step.
+    pub(super) fn tick(&mut self) {
+        if self.time.steps_per_round == 0 {
+            self.tick_at_random();
+            return;
+        }
+        let calls = self.profile.calls;
+        for at in self.time.next_step(&mut self.dice) {
+            let is_told_later =
+                self.cluster.hosts[at].busy.is_some() || self.dice.chance(calls.tick_many);
+            self.cluster.owe_tick_at(at);
+            if !is_told_later {
+                self.cluster.settle_clock(at);
+            }
+        }
+    }
+
+    fn tick_at_random(&mut self) {
+        let calls = self.profile.calls;
+        for at in 0..self.cluster.hosts.len() {
+            if !self.dice.chance(800) {
+                continue;
+            }
+            if self.dice.chance(calls.tick_many) {
+                let ticks = u32::try_from(self.dice.below(12)).unwrap_or(0);
+                self.cluster.tick_many_at(at, ticks);
+            } else {
+                self.cluster.tick_at(at);
+            }
+        }
+    }
+}
