@@ -35,7 +35,10 @@ pub struct Config {
     /// Whether [`RawNode::lease_read`](crate::RawNode::lease_read) may answer without asking the
     /// peers (Thesis 6.4.1). It must be the same on all nodes of a cluster: a node with leases
     /// grants no vote for an election timeout after it has heard from a leader, also if it was
-    /// restarted in between, and so each restart costs one. Needs `check_quorum`. Default false.
+    /// restarted in between, and so each restart costs one. All nodes must be told all ticks that
+    /// have passed before anything else is called on them, also after a pause of the process: by
+    /// ticks that come late a lease would be acknowledged that nobody keeps. Needs `check_quorum`.
+    /// Default false.
     pub(crate) lease_reads: bool,
     /// A leader's lease ends this many ticks before the election timeout of the quorum that
     /// acknowledged it could pass. One tick makes up for the moment within a tick at which things
@@ -45,10 +48,14 @@ pub struct Config {
     /// The most reads that wait at this node for their index, its own and those that peers have
     /// forwarded to it, each counted apart. Default 4096.
     pub(crate) max_pending_reads: usize,
-    /// How often this node was started before: a different number at each start. By it, answers
-    /// to reads that were forwarded in an earlier life are told from those of this one. Default
-    /// zero, which is right for nodes that never forward reads or never restart.
-    pub(crate) incarnation: u32,
+    /// A different number at each start of this node, for example how often it was started before.
+    /// By it, answers to reads that were forwarded in an earlier life are told from those of this
+    /// one. Without it, which is the default, only a leader takes reads.
+    pub(crate) incarnation: Option<u32>,
+    /// Whether a leader refuses to propose a membership change that is impossible, or that comes
+    /// while another one is under way (Raft 6). Off only for tools that repair a cluster and know
+    /// better; an impossible change is then refused when it is applied. Default true.
+    pub(crate) validate_conf_changes: bool,
     /// How much this node is preferred as a leader. For a few election timeouts a voter refuses a
     /// candidate of lower priority than its own whose log is no more up-to-date than its own.
     /// Default zero.
@@ -100,7 +107,8 @@ impl Config {
                 lease_reads: false,
                 lease_margin_ticks: 2,
                 max_pending_reads: 4096,
-                incarnation: 0,
+                incarnation: None,
+                validate_conf_changes: true,
                 priority: 0,
                 max_message_bytes: 1 << 20,
                 max_inflight_messages: 256,
@@ -177,7 +185,7 @@ impl ConfigBuilder {
         lease_reads: bool,
         lease_margin_ticks: u32,
         max_pending_reads: usize,
-        incarnation: u32,
+        validate_conf_changes: bool,
         priority: i64,
         max_message_bytes: u64,
         max_inflight_messages: usize,
@@ -189,6 +197,12 @@ impl ConfigBuilder {
         max_tail_bytes: u64,
         applied: LogIndex,
         seed: u64,
+    }
+
+    /// Sets [`Config::incarnation`].
+    pub const fn incarnation(mut self, incarnation: u32) -> Self {
+        self.config.incarnation = Some(incarnation);
+        self
     }
 
     /// Checks the settings.

@@ -342,6 +342,10 @@ pub enum ReadError {
         /// Who does, if known.
         leader: Option<NodeId>,
     },
+    /// Only a node that counts its starts may ask the leader: set
+    /// [`Config::incarnation`](crate::Config::incarnation).
+    #[error("the read cannot be forwarded without Config::incarnation")]
+    NoIncarnation,
     /// [`Config::max_pending_reads`](crate::Config::max_pending_reads) reads wait already.
     #[error("too many reads are waiting")]
     TooManyPending,

@@ -99,10 +99,9 @@ pub enum Paused {
         /// What it covers.
         pending: LogIndex,
     },
-    /// The `Storage` fetches the entries or makes the snapshot.
+    /// The `Storage` fetches the entries or makes the snapshot; or a snapshot is needed, and the
+    /// peer was too long silent to be sent one.
     Fetching,
-    /// It needs a snapshot, and has not answered lately.
-    Inactive,
 }
 
 impl fmt::Display for Paused {
@@ -113,8 +112,7 @@ impl fmt::Display for Paused {
                 write!(f, "{messages} messages with {bytes} bytes are on their way")
             }
             Self::Snapshot { pending } => write!(f, "a snapshot up to {pending} is on its way"),
-            Self::Fetching => f.write_str("the storage fetches what is to be sent"),
-            Self::Inactive => f.write_str("it needs a snapshot, and does not answer"),
+            Self::Fetching => f.write_str("what is to be sent is being fetched"),
         }
     }
 }

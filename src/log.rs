@@ -338,8 +338,11 @@ impl<S: Storage> Log<S> {
         incoming.handed_out = true;
         let index = incoming.snapshot.last_included.index;
         self.applying = index;
-        // A state machine that is ahead of its log may be taken back, and then goes on from here.
-        self.last_applied = self.last_applied.min(index);
+        // A state machine that was ahead of its log is taken back. What follows the snapshot is
+        // applied again, once that is restored.
+        if self.last_applied > index {
+            self.last_applied = index.previous();
+        }
         Some(incoming.snapshot.clone())
     }
 
@@ -544,7 +547,7 @@ impl<S: Storage> Log<S> {
     }
 
     /// Whether a committed membership change waits to be applied. A node that does not know the
-    /// latest committed membership must not campaign. If it cannot be told now, one may.
+    /// latest committed membership must not campaign. If it cannot be told now, there may be one.
     pub(crate) fn has_unapplied_change(&self) -> Result<bool, StorageError> {
         let mut index = self.last_applied.next();
         while index <= self.commit_index {

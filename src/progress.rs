@@ -30,6 +30,9 @@ pub enum ProgressState {
     Snapshot {
         /// The last index that the snapshot covers.
         pending: LogIndex,
+        /// The peer has asked for it. It may have had all that the snapshot covers before, so
+        /// nothing but the transport's report or a new acknowledgement tells that it has arrived.
+        requested: bool,
     },
 }
 
@@ -136,8 +139,7 @@ impl Progress {
 
     /// The peer has asked for a snapshot. One that is on its way may do.
     pub(crate) fn snapshot_requested(&mut self, request_index: LogIndex) {
-        let is_coming =
-            matches!(self.state, ProgressState::Snapshot { pending } if pending >= request_index);
+        let is_coming = matches!(self.state, ProgressState::Snapshot { pending, .. } if pending >= request_index);
         if !is_coming {
             self.requested_snapshot = Some(request_index);
             if matches!(self.state, ProgressState::Snapshot { .. }) {
@@ -168,8 +170,8 @@ impl Progress {
 
     pub(crate) fn become_snapshot(&mut self, pending: LogIndex) {
         self.next_index = pending.max(self.match_index).next();
-        self.requested_snapshot = None;
-        self.state = ProgressState::Snapshot { pending };
+        let requested = self.requested_snapshot.take().is_some();
+        self.state = ProgressState::Snapshot { pending, requested };
     }
 
     /// Notes an append that ends at `last` and carries `bytes` of entries (zero: none).
@@ -237,7 +239,10 @@ impl Progress {
             ProgressState::Probe { awaiting } => *awaiting = false,
             ProgressState::Replicate { nudge, .. } => *nudge = self.match_index < last_index,
             // The snapshot has arrived, and its acknowledgement was lost: a probe gets another.
-            ProgressState::Snapshot { pending } if commit_index >= *pending => {
+            ProgressState::Snapshot {
+                pending,
+                requested: false,
+            } if commit_index >= *pending => {
                 let next_index = pending.next();
                 self.become_probe(next_index);
             }
@@ -255,7 +260,7 @@ impl Progress {
     /// The transport has delivered the snapshot, or given it up. The next probe waits for the
     /// peer's answer, or a heartbeat's.
     pub(crate) fn snapshot_reported(&mut self, delivered: bool) {
-        if let ProgressState::Snapshot { pending } = self.state {
+        if let ProgressState::Snapshot { pending, .. } = self.state {
             let from = if delivered { pending } else { self.match_index };
             self.become_probe(from.next());
             self.state = ProgressState::Probe { awaiting: true };

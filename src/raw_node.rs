@@ -487,7 +487,8 @@ impl<S: Storage> RawNode<S> {
     /// Whether everything is applied here and, on a leader, known to be committed on every member:
     /// then nothing is lost if the whole group stops its clocks until somebody wants something of
     /// it. Whoever wakes it must tell all its nodes that they are awake, with a tick at least, in
-    /// case the leader has died meanwhile.
+    /// case the leader has died meanwhile. Never with
+    /// [`Config::lease_reads`](crate::Config::lease_reads): a lease needs clocks that run.
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
         self.raft.is_quiescent()

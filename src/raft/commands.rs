@@ -48,13 +48,16 @@ impl<S: Storage> Raft<S> {
     /// Asks, or lets the leader ask, for an index up to which a read must have applied.
     pub(crate) fn read_index(&mut self, context: Bytes) -> Result<(), ReadError> {
         self.core.check_running()?;
-        match &mut self.role {
-            Role::Leader(leader) => {
-                let token = self.core.accept_read(context)?;
-                leader.take_own_read(&self.core, token);
+        match &self.role {
+            // It joins the next round.
+            Role::Leader(_) => {
+                self.core.accept_read(context)?;
             }
             Role::Follower(follower) => {
                 let leader = follower.leader.ok_or(ReadError::NoLeader)?;
+                if self.core.config.incarnation.is_none() {
+                    return Err(ReadError::NoIncarnation);
+                }
                 let token = self.core.accept_read(context)?;
                 self.core.forward_read(leader, token);
             }
@@ -125,7 +128,7 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn ping(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
-            leader.heartbeat_due = true;
+            leader.heartbeat_due = !leader.peers.is_empty();
         }
     }
 

@@ -431,7 +431,9 @@ impl<S: Storage> Core<S> {
         self.log.restore(snapshot);
         let last_included = last;
         self.tell(&Event::SnapshotAccepted { last_included });
-        self.restoring = Some(Box::new((last.index, membership)));
+        // A state machine that is just there has that membership already.
+        let is_there = self.log.last_applied() == last.index;
+        self.restoring = (!is_there).then(|| Box::new((last.index, membership)));
         self.accept(leader, last.index);
     }
 

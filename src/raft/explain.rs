@@ -29,7 +29,10 @@ impl<S: Storage> Raft<S> {
             }
             Role::Follower(_) | Role::Leader(_) => match self.check_may_campaign() {
                 Ok(()) => NoLeader::WaitsForTimeout {
-                    ticks: self.core.ticks_until_election(),
+                    ticks: self
+                        .core
+                        .ticks_until_election()
+                        .max(self.core.lease_ticks_left()),
                 },
                 Err(reason) => NoLeader::MayNotCampaign(reason),
             },
@@ -68,11 +71,15 @@ impl<S: Storage> Raft<S> {
         let all_applied =
             log.last_index() == log.commit_index() && log.commit_index() == log.last_applied();
         let role_rests = match &self.role {
-            Role::Follower(follower) => follower.leader.is_some(),
+            Role::Follower(follower) => follower.leader.is_some() && !follower.takes_over,
             Role::PreCandidate(_) | Role::Candidate(_) => false,
             Role::Leader(leader) => leader.is_quiescent(&self.core),
         };
-        all_applied && role_rests && !self.has_ready()
+        // Whatever counts ticks needs them.
+        let needs_time = self.core.config.lease_reads
+            || self.core.wants_snapshot
+            || self.core.ticks_until_action() < u32::MAX;
+        all_applied && role_rests && !needs_time && !self.has_ready()
     }
 
     pub(crate) fn why_paused(&self, peer: NodeId) -> Option<Paused> {
@@ -89,7 +96,10 @@ impl Leader {
         self.transfer.is_none()
             && self.rounds.are_settled()
             && self.peers.iter().all(|(_, progress)| {
-                progress.match_index == last_index && progress.commit_index == last_index
+                progress.match_index == last_index
+                    && progress.commit_index == last_index
+                    && progress.requested_snapshot.is_none()
+                    && paused(core, progress).is_none()
             })
     }
 
@@ -125,13 +135,9 @@ fn votes<S: Storage>(core: &Core<S>, tally: &Tally) -> Votes {
 
 fn paused<S: Storage>(core: &Core<S>, progress: &Progress) -> Option<Paused> {
     match &progress.state {
-        ProgressState::Snapshot { pending } => Some(Paused::Snapshot { pending: *pending }),
+        ProgressState::Snapshot { pending, .. } => Some(Paused::Snapshot { pending: *pending }),
         ProgressState::Probe { .. } | ProgressState::Replicate { .. } if progress.fetching => {
-            Some(if progress.recently_active {
-                Paused::Fetching
-            } else {
-                Paused::Inactive
-            })
+            Some(Paused::Fetching)
         }
         ProgressState::Probe { awaiting } => awaiting.then_some(Paused::Probing),
         ProgressState::Replicate { inflight, .. } => {

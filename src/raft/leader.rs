@@ -44,7 +44,7 @@ pub(crate) struct Leader {
     /// The entries that are not committed: index and bytes of each proposal of this term, behind
     /// one record for all that the leader has found in its log.
     uncommitted: VecDeque<(LogIndex, u64)>,
-    uncommitted_bytes: u64,
+    uncommitted_bytes: u128,
 }
 
 impl Leader {
@@ -72,7 +72,6 @@ impl Leader {
             leader.count_uncommitted(core.log.last_index(), found);
         }
         leader.sync_peers(core, false);
-        leader.take_own_reads(core);
         append(
             core,
             Proposal {
@@ -85,7 +84,7 @@ impl Leader {
 
     fn count_uncommitted(&mut self, index: LogIndex, bytes: u64) {
         self.uncommitted.push_back((index, bytes));
-        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
+        self.uncommitted_bytes += u128::from(bytes);
     }
 
     pub(crate) fn progress(&self, peer: NodeId) -> Option<&Progress> {
@@ -116,14 +115,19 @@ impl Leader {
         self.heartbeat_elapsed += 1;
         if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
             self.heartbeat_elapsed = 0;
-            self.heartbeat_due = true;
+            self.heartbeat_due = !self.peers.is_empty();
         }
         Next::Stay
     }
 
     /// After how many ticks something happens.
     pub(super) fn ticks_until_action<S: Storage>(&self, core: &Core<S>) -> u32 {
-        let heartbeat = core.config.heartbeat_interval_ticks - self.heartbeat_elapsed;
+        let until_heartbeat = core.config.heartbeat_interval_ticks - self.heartbeat_elapsed;
+        let heartbeat = if self.peers.is_empty() {
+            u32::MAX
+        } else {
+            until_heartbeat
+        };
         let quorum = core.config.election_timeout_ticks - self.quorum_elapsed;
         let transfer = self.ticks_until_transfer_fails(core).unwrap_or(u32::MAX);
         heartbeat.min(quorum).min(transfer)
@@ -131,7 +135,8 @@ impl Leader {
 
     /// Lets time pass in which nothing happens.
     pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
-        self.heartbeat_elapsed += ticks;
+        self.heartbeat_elapsed =
+            (self.heartbeat_elapsed + ticks) % core.config.heartbeat_interval_ticks;
         self.quorum_elapsed += ticks;
         self.age_lease(core, ticks);
         self.skip_transfer(ticks);
@@ -287,7 +292,7 @@ impl Leader {
                 break;
             }
             self.uncommitted.pop_front();
-            self.uncommitted_bytes -= bytes;
+            self.uncommitted_bytes -= u128::from(bytes);
         }
         give_back(&mut self.uncommitted);
     }
@@ -372,13 +377,13 @@ impl Leader {
                 self.check_change(core, change)?;
                 change_seen = true;
             }
-            total = total.saturating_add(proposal.size_bytes());
+            total += u128::from(proposal.size_bytes());
         }
         if LogIndex::MAX.since(core.log.last_index()) < proposals.len() as u64 {
             return Err(ProposeError::NoIndexLeft);
         }
         let is_alone = self.uncommitted.is_empty() && proposals.len() == 1;
-        if total > core.config.max_uncommitted_bytes && !is_alone {
+        if total > u128::from(core.config.max_uncommitted_bytes) && !is_alone {
             return Err(ProposeError::TooManyUncommitted);
         }
         Ok(())

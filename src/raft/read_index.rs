@@ -44,10 +44,10 @@ struct OwnRead {
 }
 
 impl Reads {
-    pub(crate) fn new(incarnation: u32) -> Self {
+    pub(crate) fn new(incarnation: Option<u32>) -> Self {
         Self {
             waiting: VecDeque::new(),
-            last_token: u64::from(incarnation) << u32::BITS,
+            last_token: u64::from(incarnation.unwrap_or(0)) << u32::BITS,
             states: Vec::new(),
         }
     }
@@ -63,12 +63,29 @@ impl Reads {
     fn answer(&mut self, token: u64, read_index: LogIndex) {
         let position = self.waiting.binary_search_by_key(&token, |read| read.token);
         if let Some(read) = position.ok().and_then(|at| self.waiting.remove(at)) {
-            self.states.push(ReadState {
-                context: read.context,
-                outcome: Ok(read_index),
-            });
+            self.end(read, Ok(read_index));
         }
+    }
+
+    /// Answers all reads up to this token.
+    fn answer_through(&mut self, token: u64, read_index: LogIndex) {
+        while self.waiting.front().is_some_and(|read| read.token <= token) {
+            let Some(read) = self.waiting.pop_front() else {
+                break;
+            };
+            self.end(read, Ok(read_index));
+        }
+    }
+
+    fn end(&mut self, read: OwnRead, outcome: Result<LogIndex, ReadDropped>) {
+        let context = read.context;
+        self.states.push(ReadState { context, outcome });
         give_back(&mut self.waiting);
+    }
+
+    /// The token of the last read that waits; zero if none does.
+    fn newest(&self) -> u64 {
+        self.waiting.back().map_or(0, |read| read.token)
     }
 
     pub(super) fn tick(&mut self) {
@@ -83,10 +100,7 @@ impl Reads {
             let Some(read) = self.waiting.pop_front() else {
                 break;
             };
-            self.states.push(ReadState {
-                context: read.context,
-                outcome: Err(ReadDropped::TimedOut),
-            });
+            self.end(read, Err(ReadDropped::TimedOut));
         }
     }
 
@@ -129,8 +143,12 @@ impl<S: Storage> Core<S> {
         });
     }
 
+    /// Asks the leader. An answer from before a restart must not be taken for one to this read, so
+    /// a node that does not count its starts asks nobody.
     pub(super) fn forward_read(&mut self, leader: NodeId, token: u64) {
-        self.send_without_term(leader, Body::ReadIndex(Token::Number(token)));
+        if self.config.incarnation.is_some() {
+            self.send_without_term(leader, Body::ReadIndex(Token::Number(token)));
+        }
     }
 
     /// Asks a new leader for everything that the old one has not answered.
@@ -165,11 +183,13 @@ impl<S: Storage> Core<S> {
 
 // --- The leader's side ---
 
-/// The reads that a leader has to answer, its own and those of its peers.
+/// The reads that a leader has to answer: those of its peers, and how far its own are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Rounds {
     /// For these no heartbeat has left yet.
     waiting: Vec<Request>,
+    /// Up to this token heartbeats have left for the node's own reads.
+    own_asked: u64,
     /// Rounds that no quorum has answered yet, oldest first.
     asked: VecDeque<Round>,
     requests_asked: usize,
@@ -188,6 +208,8 @@ struct Request {
 struct Round {
     number: u64,
     read_index: LogIndex,
+    /// The node's own reads up to this token wait for it.
+    own_through: u64,
     requests: Vec<Request>,
 }
 
@@ -209,7 +231,7 @@ impl Lease {
 }
 
 impl Rounds {
-    /// Whether no read waits.
+    /// Whether no peer's read waits.
     pub(super) fn are_settled(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
     }
@@ -230,28 +252,15 @@ impl Leader {
         Ok(())
     }
 
-    /// A read of this node itself, which was counted when it was taken.
-    pub(super) fn take_own_read<S: Storage>(&mut self, core: &Core<S>, token: u64) {
-        self.rounds.waiting.push(Request {
-            from: core.id(),
-            token: Token::Number(token),
-        });
-    }
-
-    /// Takes over what was asked for here before the node began to lead.
-    pub(super) fn take_own_reads<S: Storage>(&mut self, core: &Core<S>) {
-        for read in &core.reads.waiting {
-            self.take_own_read(core, read.token);
-        }
-    }
-
     /// Whether the leader knows everything that was committed before its term (Thesis 6.4).
     pub(super) fn has_committed_in_term<S: Storage>(&self, core: &Core<S>) -> bool {
         core.log.commit_index() >= self.term_start
     }
 
     pub(super) fn reads_are_due<S: Storage>(&self, core: &Core<S>) -> bool {
-        !self.rounds.waiting.is_empty() && self.has_committed_in_term(core)
+        let rounds = &self.rounds;
+        let somebody_waits = !rounds.waiting.is_empty() || core.reads.newest() > rounds.own_asked;
+        somebody_waits && self.has_committed_in_term(core)
     }
 
     /// Makes a new round of all reads that wait. Returns its number, which heartbeats are to carry
@@ -262,10 +271,13 @@ impl Leader {
         }
         let requests = core::mem::take(&mut self.rounds.waiting);
         self.rounds.requests_asked += requests.len();
+        let own_through = core.reads.newest();
+        self.rounds.own_asked = own_through;
         let number = self.next_round(core);
         self.rounds.asked.push_back(Round {
             number,
             read_index: core.log.commit_index(),
+            own_through,
             requests,
         });
         Some(number)
@@ -314,17 +326,11 @@ impl Leader {
                 break;
             };
             self.rounds.requests_asked -= round.requests.len();
+            let read_index = round.read_index;
+            core.reads.answer_through(round.own_through, read_index);
             for Request { from, token } in round.requests {
-                let read_index = round.read_index;
-                match token {
-                    Token::Number(token) if from == core.id() => {
-                        core.reads.answer(token, read_index);
-                    }
-                    Token::None | Token::Number(_) | Token::Bytes(_) => {
-                        let response = ReadIndexResponse { read_index, token };
-                        core.send(from, Body::ReadIndexResponse(response));
-                    }
-                }
+                let response = ReadIndexResponse { read_index, token };
+                core.send(from, Body::ReadIndexResponse(response));
             }
         }
         give_back(&mut self.rounds.asked);
@@ -335,6 +341,11 @@ impl Leader {
             self.rounds.lease.sent.pop_front();
             self.rounds.lease.acknowledged = Some(sent);
         }
+    }
+
+    /// Whether this node is a quorum by itself.
+    fn is_alone<S: Storage>(&self, core: &Core<S>) -> bool {
+        core.membership.has_quorum(|voter| voter == core.id())
     }
 
     fn is_confirmed<S: Storage>(&self, core: &Core<S>, number: u64) -> bool {
@@ -364,11 +375,12 @@ impl Leader {
             ..
         } = core.config;
         let duration = election_timeout_ticks.saturating_sub(lease_margin_ticks);
+        let is_in_force = lease
+            .acknowledged
+            .is_some_and(|sent| lease.now - sent < u64::from(duration));
         lease_reads
             && self.transfer.is_none()
             && self.has_committed_in_term(core)
-            && lease
-                .acknowledged
-                .is_some_and(|sent| lease.now - sent < u64::from(duration))
+            && (is_in_force || self.is_alone(core))
     }
 }

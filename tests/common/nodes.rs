@@ -31,6 +31,7 @@ pub(crate) fn settings(number: u64) -> ConfigBuilder {
     Config::builder(id(number))
         .pre_vote(false)
         .check_quorum(false)
+        .incarnation(0)
 }
 
 /// A disk of the cluster of nodes 1 to `voters`, whose log has entries of these terms.

@@ -103,7 +103,10 @@ fn section_7_the_leader_sends_a_snapshot_in_place_of_discarded_entries() {
     let progress = node.progress(id(2)).unwrap();
     assert_eq!(
         progress.state(),
-        &ProgressState::Snapshot { pending: index(3) }
+        &ProgressState::Snapshot {
+            pending: index(3),
+            requested: false
+        }
     );
 
     let output = tell(&mut node, 2, 2, accepted(3));

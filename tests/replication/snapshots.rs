@@ -21,7 +21,13 @@ fn sending_a_snapshot() -> Node {
     let mut node = needing_a_snapshot();
     let output = tell(&mut node, 2, 2, rejected(3, (0, 0)));
     assert_eq!(output.snapshots_to(2).len(), 1);
-    assert_eq!(state(&node), ProgressState::Snapshot { pending: index(3) });
+    assert_eq!(
+        state(&node),
+        ProgressState::Snapshot {
+            pending: index(3),
+            requested: false
+        }
+    );
     node
 }
 

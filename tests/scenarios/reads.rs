@@ -407,7 +407,8 @@ fn a_read_without_a_leader_is_refused() {
     assert_eq!(node.lease_read("x"), Err(ReadError::NoLeader));
 }
 
-/// E77: what waits is bounded, and there is room again once it is answered.
+/// E77: what waits is bounded, and there is room again once it is answered. A node's own reads and
+/// those of its peers do not take each other's room.
 #[test]
 fn e77_reads_that_wait_are_bounded() {
     let mut node = open(settings(1).max_pending_reads(2), disk(3, &[1]));
@@ -417,6 +418,8 @@ fn e77_reads_that_wait_are_bounded() {
     assert_eq!(node.read_index("c"), Err(ReadError::TooManyPending));
     let forwarded = message(2, 1, 0, Body::ReadIndex(Token::Number(1)));
     let refusal = Err(StepError::Read(ReadError::TooManyPending));
+    assert_eq!(node.step(forwarded.clone()), Ok(()));
+    assert_eq!(node.step(forwarded.clone()), Ok(()));
     assert_eq!(node.step(forwarded.clone()), refusal);
     node.step(message(2, 1, 2, accepted(2))).unwrap();
     let (messages, _) = settle_reads(&mut node);
@@ -427,7 +430,40 @@ fn e77_reads_that_wait_are_bounded() {
     );
     let token = token_to(&messages, 2).unwrap();
     node.step(message(2, 1, 2, answer(token))).unwrap();
-    settle_reads(&mut node);
+    let (messages, reads) = settle_reads(&mut node);
+    assert_eq!(reads, [answered("a", 2), answered("b", 2)]);
+    let is_answer = |it: &&Message| matches!(it.body, Body::ReadIndexResponse(_));
+    assert_eq!(messages.iter().filter(is_answer).count(), 2);
     assert_eq!(node.step(forwarded), Ok(()));
     assert_eq!(node.read_index("c"), Ok(()));
+}
+
+/// Reads that time out on a leader without a quorum leave nothing behind.
+#[test]
+fn dropped_reads_take_no_room() {
+    let mut node = open(settings(1).max_pending_reads(8), disk(3, &[1]));
+    elect(&mut node);
+    settle_reads(&mut node);
+    for _ in 0..50 {
+        for _ in 0..8 {
+            node.read_index("x").unwrap();
+        }
+        for _ in 0..2 * node.config().max_election_timeout_ticks() {
+            node.tick().unwrap();
+        }
+        let (_, reads) = settle_reads(&mut node);
+        assert_eq!(reads.len(), 8);
+    }
+    let forwarded = message(2, 1, 0, Body::ReadIndex(Token::Number(1)));
+    assert_eq!(node.step(forwarded), Ok(()));
+}
+
+/// A node that does not count its starts could take an answer to a read of an earlier life for
+/// one to this; so it forwards none.
+#[test]
+fn only_a_node_that_counts_its_starts_forwards_reads() {
+    let mut node = open(almadia::Config::builder(id(2)), disk(3, &[1]));
+    node.step(message(1, 2, 1, heartbeat(0))).unwrap();
+    assert_eq!(node.read_index("x"), Err(ReadError::NoIncarnation));
+    assert_eq!(node.lease_read("x"), Err(ReadError::NoIncarnation));
 }
