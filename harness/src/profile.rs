@@ -110,6 +110,8 @@ pub struct Profile {
     pub partition: u64,
     /// The leader alone is cut off, and the others hear each other.
     pub coup: u64,
+    /// All nodes but the leader crash at once.
+    pub blackout: u64,
     /// All partitions end.
     pub heal: u64,
     /// How often a partition or a call is aimed at the leader, and not at any node.
@@ -163,6 +165,7 @@ impl Profile {
             delay: 10,
             partition: 25,
             coup: 3,
+            blackout: 0,
             heal: 50,
             aim: 500,
             crash: 15,
@@ -258,8 +261,10 @@ impl Profile {
             drop: 10,
             delay: 5,
             reorder: 50,
-            crash: self.crash / 4,
-            campaign: 120,
+            crash: 3,
+            restart: 200,
+            blackout: self.crash / 4,
+            campaign: 250,
             propose: 50,
             partition: 2,
             coup: 8,
@@ -268,7 +273,7 @@ impl Profile {
             compact: self.compact / 4,
             change: self.change / 4,
             disk: 850,
-            ticking: Ticking::Lockstep { max_steps: 30 },
+            ticking: Ticking::Lockstep { max_steps: 40 },
             calls: Calls {
                 lease_read: 700,
                 read: 10,
@@ -305,7 +310,7 @@ impl Profile {
     pub const fn transferring(self) -> Self {
         Self {
             calls: Calls {
-                transfer: 200,
+                transfer: 150,
                 ..self.calls
             },
             ..self

@@ -154,6 +154,11 @@ impl<'a> Simulation<'a> {
             let kept = self.dice.position(pending + 1);
             self.cluster.crash_at(at, kept);
         }
+        if self.dice.chance(profile.blackout) {
+            let leader = self.leader_or_any(1000);
+            let others = (0..self.cluster.hosts.len()).filter(|&at| at != leader);
+            others.for_each(|at| self.cluster.crash_at(at, 0));
+        }
         for at in 0..self.cluster.hosts.len() {
             if self.cluster.hosts[at].node.is_none() && self.dice.chance(profile.restart) {
                 self.cluster.start(at);
