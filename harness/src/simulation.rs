@@ -170,21 +170,23 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.heal) {
             self.cluster.heal();
         }
-        if self.dice.chance(profile.coup) {
+        let leader = self.cluster.leader();
+        if let Some(leader) = leader.filter(|_| self.dice.chance(profile.coup)) {
             self.cluster.heal();
-            let one = 1 + self.leader_or_any(1000) as u64;
-            self.cut_off(one);
+            self.cut_off(leader);
         }
     }
 
     /// Cuts one node off from all others, in one direction or both.
     fn cut_off(&mut self, one: u64) {
         let nodes = self.cluster.hosts.len() as u64;
-        match self.dice.below(4) {
+        match self.dice.below(5) {
+            // One of the others alone does not hear it.
+            0 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
             // It sends and does not hear.
-            0 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            1 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
             // It hears, and nobody hears it.
-            1 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
+            2 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
             _ => self.cluster.isolate(one),
         }
     }
@@ -193,8 +195,7 @@ impl<'a> Simulation<'a> {
         let nodes = self.cluster.hosts.len() as u64;
         let one = 1 + self.likely_leader() as u64;
         match self.dice.below(4) {
-            0 | 1 => self.cut_off(one),
-            2 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
+            0..3 => self.cut_off(one),
             _ => {
                 let side: Vec<bool> = (0..nodes).map(|_| self.dice.chance(500)).collect();
                 for (from, &from_side) in (1..).zip(&side) {
