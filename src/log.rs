@@ -22,6 +22,8 @@ use crate::types::{HardState, LogId, LogIndex, Term};
 struct Incoming {
     snapshot: Snapshot,
     handed_out: bool,
+    /// The last index that was handed out to be applied before this snapshot came.
+    applying_before: LogIndex,
 }
 
 /// How much of the log is looked at in one go, in bytes.
@@ -168,11 +170,11 @@ impl<S: Storage> Log<S> {
     }
 
     /// Whether applying up to `index` takes a snapshot that is on its way to the disk. A snapshot
-    /// that was asked for may end where entries do that were handed out before.
+    /// that was asked for may end where something does that was handed out before.
     pub(crate) fn needs_unpersisted_snapshot(&self, index: LogIndex) -> bool {
-        let is_of_entries = self.outstanding.iter().any(|&(last, _)| last >= index);
-        let incoming = self.incoming.as_ref().filter(|_| !is_of_entries);
-        incoming.is_some_and(|it| index >= it.snapshot.last_included.index)
+        self.incoming.as_ref().is_some_and(|it| {
+            index >= it.snapshot.last_included.index && index > it.applying_before
+        })
     }
 
     /// The term of the entry at `index`; `None` if the log does not reach there or no longer does.
@@ -306,6 +308,7 @@ impl<S: Storage> Log<S> {
         self.incoming = Some(Box::new(Incoming {
             snapshot,
             handed_out: false,
+            applying_before: self.applying,
         }));
     }
 

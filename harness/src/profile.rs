@@ -25,8 +25,7 @@ pub enum Ticking {
     /// bounds. Nothing but a lease rests on clocks, so this is the harder time.
     #[default]
     Random,
-    /// In rounds of up to this many steps, as drawn by the seed. In each round every node that is
-    /// up ticks once, and messages travel in between. Ticks that pass while a node waits for its
+    /// In rounds of up to this many steps, most of them short. In each round every node that is up ticks once, and messages travel in between. Ticks that pass while a node waits for its
     /// disk, or has nothing to do, are told before anything else is called on it. So two clocks
     /// never differ by more than a lease's margin allows: by two ticks where every round has
     /// another order, and by one where the nodes tick in one order for the whole run.
@@ -108,8 +107,10 @@ pub struct Profile {
     pub delay: u64,
     /// A new partition, of any kind.
     pub partition: u64,
-    /// The leader alone is cut off, and the others hear each other.
+    /// If there is a leader, it alone is cut off, and the others hear each other.
     pub coup: u64,
+    /// All nodes but the leader crash at once.
+    pub blackout: u64,
     /// All partitions end.
     pub heal: u64,
     /// How often a partition or a call is aimed at the leader, and not at any node.
@@ -163,6 +164,7 @@ impl Profile {
             delay: 10,
             partition: 25,
             coup: 3,
+            blackout: 0,
             heal: 50,
             aim: 500,
             crash: 15,
@@ -258,17 +260,19 @@ impl Profile {
             drop: 10,
             delay: 5,
             reorder: 50,
-            crash: self.crash / 4,
-            campaign: 120,
+            crash: 3,
+            restart: 200,
+            blackout: self.crash / 4,
+            campaign: 100,
             propose: 50,
             partition: 2,
-            coup: 8,
-            heal: 5,
+            coup: 12,
+            heal: 3,
             aim: 800,
             compact: self.compact / 4,
             change: self.change / 4,
             disk: 850,
-            ticking: Ticking::Lockstep { max_steps: 30 },
+            ticking: Ticking::Lockstep { max_steps: 40 },
             calls: Calls {
                 lease_read: 700,
                 read: 10,
@@ -305,7 +309,7 @@ impl Profile {
     pub const fn transferring(self) -> Self {
         Self {
             calls: Calls {
-                transfer: 200,
+                transfer: 150,
                 ..self.calls
             },
             ..self

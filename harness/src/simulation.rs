@@ -154,6 +154,11 @@ impl<'a> Simulation<'a> {
             let kept = self.dice.position(pending + 1);
             self.cluster.crash_at(at, kept);
         }
+        if self.dice.chance(profile.blackout) {
+            let leader = self.leader_or_any(1000);
+            let others = (0..self.cluster.hosts.len()).filter(|&at| at != leader);
+            others.for_each(|at| self.cluster.crash_at(at, 0));
+        }
         for at in 0..self.cluster.hosts.len() {
             if self.cluster.hosts[at].node.is_none() && self.dice.chance(profile.restart) {
                 self.cluster.start(at);
@@ -165,21 +170,23 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.heal) {
             self.cluster.heal();
         }
-        if self.dice.chance(profile.coup) {
+        let leader = self.cluster.leader();
+        if let Some(leader) = leader.filter(|_| self.dice.chance(profile.coup)) {
             self.cluster.heal();
-            let one = 1 + self.leader_or_any(1000) as u64;
-            self.cut_off(one);
+            self.cut_off(leader);
         }
     }
 
     /// Cuts one node off from all others, in one direction or both.
     fn cut_off(&mut self, one: u64) {
         let nodes = self.cluster.hosts.len() as u64;
-        match self.dice.below(4) {
+        match self.dice.below(5) {
+            // One of the others alone does not hear it.
+            0 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
             // It sends and does not hear.
-            0 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            1 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
             // It hears, and nobody hears it.
-            1 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
+            2 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
             _ => self.cluster.isolate(one),
         }
     }
@@ -188,8 +195,7 @@ impl<'a> Simulation<'a> {
         let nodes = self.cluster.hosts.len() as u64;
         let one = 1 + self.likely_leader() as u64;
         match self.dice.below(4) {
-            0 | 1 => self.cut_off(one),
-            2 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
+            0..3 => self.cut_off(one),
             _ => {
                 let side: Vec<bool> = (0..nodes).map(|_| self.dice.chance(500)).collect();
                 for (from, &from_side) in (1..).zip(&side) {

@@ -10,7 +10,7 @@ const SEEDS: u64 = 2000;
 
 /// Which profile a seed runs.
 fn profile_of(seed: u64) -> Profile {
-    match seed % 28 {
+    match seed % 30 {
         0 => Profile::faulty("1 node", 1),
         1 => Profile::faulty("2 nodes", 2),
         2 => Profile::faulty("4 nodes", 4),
@@ -40,7 +40,7 @@ fn profile_of(seed: u64) -> Profile {
         17 => Profile::faulty("3 nodes, leases and crashes", 3)
             .crashing()
             .leasing(),
-        18 => Profile::faulty("5 nodes, leases, slow", 5).leasing().slow(),
+        18 => Profile::faulty("3 nodes, leases, slow", 3).leasing().slow(),
         19 => Profile::faulty("3 nodes, leases and changes", 3)
             .changing(Membership::Joint)
             .leasing(),
@@ -59,7 +59,12 @@ fn profile_of(seed: u64) -> Profile {
             .crashing()
             .applying_unpersisted(),
         26 => Profile::faulty("4 nodes, priorities", 4).prioritized(),
-        _ => Profile::faulty("3 nodes, snapshot requests", 3).requesting_snapshots(),
+        27 => Profile::faulty("3 nodes, snapshot requests", 3).requesting_snapshots(),
+        28 => Profile::faulty("5 nodes, leases", 5).leasing(),
+        _ => Profile::faulty("3 nodes, reads and transfers, bare", 3)
+            .bare()
+            .transferring()
+            .reading(),
     }
 }
 

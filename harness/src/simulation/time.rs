@@ -9,13 +9,15 @@ use crate::profile::{Profile, Ticking};
 
 /// When the nodes tick.
 pub(super) struct Time {
-    /// Steps of one round; zero if there are no rounds.
-    steps_per_round: u64,
+    /// The most steps of one round; zero if there are no rounds.
+    max_steps: u64,
+    /// Steps of this round.
+    steps: u64,
     /// Steps of this round that have passed.
     step: u64,
-    /// The moment of each node's tick within a round: a step, and an order within that.
-    moments: Vec<(u64, u64)>,
-    /// Whether all rounds are the same.
+    /// The moment of each node's tick within a round, in thousandths of it.
+    moments: Vec<u64>,
+    /// Whether the moments are the same in all rounds.
     is_regular: bool,
 }
 
@@ -26,36 +28,43 @@ impl Time {
         nodes: usize,
         dice: &mut Dice,
     ) -> Self {
-        let steps_per_round = match profile.ticking {
+        let max_steps = match profile.ticking {
             Ticking::Random => 0,
-            Ticking::Lockstep { max_steps } => 1 + dice.below(max_steps),
+            Ticking::Lockstep { max_steps } => max_steps.max(1),
         };
-        let mut time = Self {
-            steps_per_round,
+        Self {
+            max_steps,
+            steps: 0,
             step: 0,
-            moments: vec![(0, 0); nodes],
+            moments: (0..nodes).map(|_| dice.below(1000)).collect(),
             is_regular: settings.lease_margin_ticks < 2,
-        };
-        time.draw(dice);
-        time
+        }
     }
 
-    fn draw(&mut self, dice: &mut Dice) {
-        for moment in &mut self.moments {
-            *moment = (dice.below(self.steps_per_round), dice.below(u64::MAX));
+    /// Most rounds are short, so that leases end within a run; in a long one there is time for an
+    /// election.
+    fn begin_round(&mut self, dice: &mut Dice) {
+        let max_steps = if dice.chance(600) {
+            self.max_steps.min(3)
+        } else {
+            self.max_steps
+        };
+        self.steps = 1 + dice.below(max_steps);
+        self.step = 0;
+        if !self.is_regular {
+            for moment in &mut self.moments {
+                *moment = dice.below(1000);
+            }
         }
     }
 
     /// Which nodes tick in this step of a round, in order.
     fn next_step(&mut self, dice: &mut Dice) -> Vec<usize> {
-        if self.step == self.steps_per_round {
-            self.step = 0;
-            if !self.is_regular {
-                self.draw(dice);
-            }
+        if self.step == self.steps {
+            self.begin_round(dice);
         }
         let mut due: Vec<usize> = (0..self.moments.len())
-            .filter(|&at| self.moments[at].0 == self.step)
+            .filter(|&at| self.moments[at] * self.steps / 1000 == self.step)
             .collect();
         due.sort_by_key(|&at| self.moments[at]);
         self.step += 1;
@@ -66,7 +75,7 @@ impl Time {
 impl Simulation<'_> {
     /// Time passes for whom it passes in this step.
     pub(super) fn tick(&mut self) {
-        if self.time.steps_per_round == 0 {
+        if self.time.max_steps == 0 {
             self.tick_at_random();
             return;
         }
