@@ -1,0 +1,48 @@
+//! What developers run now and then: `cargo xtask mutants`.
+//!
+//! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `run.rs`.
+
+mod mutate;
+mod run;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask mutants [--jobs N] [--only TEXT]
+
+Breaks the core's rules one at a time, and looks whether a test notices. All mutants are compiled
+into one copy of the workspace, below target/mutants, and switched on one by one at run time. The
+last line is `N mutants, C caught, S survived`; the survivors are listed before it.
+
+  --jobs N      so many at once (default 2)
+  --only TEXT   only mutants whose description contains TEXT
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some("mutants") {
+        eprint!("{USAGE}");
+        return ExitCode::FAILURE;
+    }
+    let (mut jobs, mut only) = (2, String::new());
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next();
+        match (argument.as_str(), value) {
+            ("--jobs", Some(value)) => jobs = value.parse().unwrap_or(jobs),
+            ("--only", Some(value)) => only = value,
+            (_, _) => {
+                eprint!("{USAGE}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    match run::run(&root, jobs, &only) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
