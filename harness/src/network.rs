@@ -61,6 +61,11 @@ impl Network {
         self.cut.contains(&(from, to))
     }
 
+    /// Whether no link is cut.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cut.is_empty()
+    }
+
     pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
         if from != to {
             self.cut.insert((from, to));

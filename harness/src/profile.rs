@@ -107,7 +107,7 @@ pub struct Profile {
     pub delay: u64,
     /// A new partition, of any kind.
     pub partition: u64,
-    /// If there is a leader, it alone is cut off, and the others hear each other.
+    /// If there is a leader and no partition, the leader alone is cut off.
     pub coup: u64,
     /// All nodes but the leader crash at once.
     pub blackout: u64,
@@ -263,11 +263,11 @@ impl Profile {
             crash: 3,
             restart: 200,
             blackout: self.crash / 4,
-            campaign: 100,
+            campaign: 500,
             propose: 50,
-            partition: 2,
-            coup: 12,
-            heal: 3,
+            partition: 1,
+            coup: 50,
+            heal: 8,
             aim: 800,
             compact: self.compact / 4,
             change: self.change / 4,
@@ -294,8 +294,8 @@ impl Profile {
         Self {
             steps: 400,
             delay: 150,
-            coup: 25,
-            heal: 12,
+            coup: 50,
+            heal: 15,
             ticking: match self.ticking {
                 Ticking::Random => Ticking::Random,
                 Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 3 },
@@ -322,8 +322,8 @@ impl Profile {
         Self {
             delay: 60,
             partition: 5,
-            coup: 20,
-            heal: 12,
+            coup: 50,
+            heal: 15,
             aim: 800,
             crash: 5,
             campaign: 80,

@@ -170,10 +170,9 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.heal) {
             self.cluster.heal();
         }
-        let leader = self.cluster.leader();
-        if let Some(leader) = leader.filter(|_| self.dice.chance(profile.coup)) {
-            self.cluster.heal();
-            self.cut_off(leader);
+        if self.cluster.network.is_whole() && self.dice.chance(profile.coup) {
+            let leader = self.cluster.leader();
+            leader.map(|leader| self.cut_off(leader));
         }
     }
 
@@ -211,7 +210,7 @@ impl<'a> Simulation<'a> {
 
     fn inputs(&mut self) {
         let profile = self.profile;
-        if self.dice.chance(profile.campaign) {
+        if self.dice.chance(profile.campaign) && (!self.is_electing() || self.dice.chance(100)) {
             let at = self.any_host();
             self.cluster.call(at, |node| node.campaign().is_ok());
         }
@@ -226,6 +225,17 @@ impl<'a> Simulation<'a> {
             let at = self.any_host();
             self.cluster.compact_at(at);
         }
+    }
+
+    /// Whether somebody stands for election. To campaign then mostly disturbs both.
+    fn is_electing(&self) -> bool {
+        let nodes = self
+            .cluster
+            .hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref());
+        let mut roles = nodes.map(almadia::RawNode::role);
+        roles.any(|role| role == RoleKind::Candidate)
     }
 
     /// A command, to every node that believes it leads.
