@@ -14,6 +14,8 @@ pub(crate) struct Network {
     delayed: Vec<(u64, Message)>,
     /// Links that carry nothing, each as (from, to).
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes whose mail takes long.
+    slow: BTreeSet<NodeId>,
 }
 
 impl Network {
@@ -72,7 +74,17 @@ impl Network {
         }
     }
 
+    /// From now on, mail to this node takes long.
+    pub(crate) fn slow_down(&mut self, to: NodeId) {
+        self.slow.insert(to);
+    }
+
+    pub(crate) fn is_slow(&self, to: NodeId) -> bool {
+        self.slow.contains(&to)
+    }
+
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+        self.slow.clear();
     }
 }

@@ -25,10 +25,11 @@ pub enum Ticking {
     /// bounds. Nothing but a lease rests on clocks, so this is the harder time.
     #[default]
     Random,
-    /// In rounds of up to this many steps, most of them short. In each round every node that is up ticks once, and messages travel in between. Ticks that pass while a node waits for its
-    /// disk, or has nothing to do, are told before anything else is called on it. So two clocks
-    /// never differ by more than a lease's margin allows: by two ticks where every round has
-    /// another order, and by one where the nodes tick in one order for the whole run.
+    /// In rounds of up to this many steps, most of them short. In each round every node that is up
+    /// ticks once, and messages travel in between. Ticks that pass while a node waits for its disk,
+    /// or has nothing to do, are told before anything else is called on it. So two clocks never
+    /// differ by more than a lease's margin allows: by two ticks where every round has another
+    /// order, and by one where the nodes tick in one order for the whole run.
     ///
     /// Time passes for a node that is down too: its restart begins a new wait in the core.
     Lockstep {
@@ -109,7 +110,7 @@ pub struct Profile {
     pub partition: u64,
     /// If there is a leader and no partition, the leader alone is cut off.
     pub coup: u64,
-    /// All nodes but the leader crash at once.
+    /// Most nodes other than the leader crash at once.
     pub blackout: u64,
     /// All partitions end.
     pub heal: u64,
@@ -298,18 +299,21 @@ impl Profile {
             heal: 15,
             ticking: match self.ticking {
                 Ticking::Random => Ticking::Random,
-                Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 3 },
+                Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 8 },
             },
             ..self
         }
     }
 
-    /// The same with many transfers.
+    /// The same with many transfers; with leases not so many, because a transfer ends the lease.
     #[must_use]
     pub const fn transferring(self) -> Self {
         Self {
             calls: Calls {
-                transfer: 150,
+                transfer: match self.ticking {
+                    Ticking::Random => 150,
+                    Ticking::Lockstep { .. } => 40,
+                },
                 ..self.calls
             },
             ..self
