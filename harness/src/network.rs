@@ -14,6 +14,8 @@ pub(crate) struct Network {
     delayed: Vec<(u64, Message)>,
     /// Links that carry nothing, each as (from, to).
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes whose mail takes long.
+    slow: BTreeSet<NodeId>,
 }
 
 impl Network {
@@ -61,13 +63,28 @@ impl Network {
         self.cut.contains(&(from, to))
     }
 
+    /// Whether no link is cut.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cut.is_empty()
+    }
+
     pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
         if from != to {
             self.cut.insert((from, to));
         }
     }
 
+    /// From now on, mail to this node takes long.
+    pub(crate) fn slow_down(&mut self, to: NodeId) {
+        self.slow.insert(to);
+    }
+
+    pub(crate) fn is_slow(&self, to: NodeId) -> bool {
+        self.slow.contains(&to)
+    }
+
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+        self.slow.clear();
     }
 }

@@ -25,10 +25,11 @@ pub enum Ticking {
     /// bounds. Nothing but a lease rests on clocks, so this is the harder time.
     #[default]
     Random,
-    /// In rounds of up to this many steps, most of them short. In each round every node that is up ticks once, and messages travel in between. Ticks that pass while a node waits for its
-    /// disk, or has nothing to do, are told before anything else is called on it. So two clocks
-    /// never differ by more than a lease's margin allows: by two ticks where every round has
-    /// another order, and by one where the nodes tick in one order for the whole run.
+    /// In rounds of up to this many steps, most of them short. In each round every node that is up
+    /// ticks once, and messages travel in between. Ticks that pass while a node waits for its disk,
+    /// or has nothing to do, are told before anything else is called on it. So two clocks never
+    /// differ by more than a lease's margin allows: by two ticks where every round has another
+    /// order, and by one where the nodes tick in one order for the whole run.
     ///
     /// Time passes for a node that is down too: its restart begins a new wait in the core.
     Lockstep {
@@ -107,9 +108,9 @@ pub struct Profile {
     pub delay: u64,
     /// A new partition, of any kind.
     pub partition: u64,
-    /// If there is a leader, it alone is cut off, and the others hear each other.
+    /// If there is a leader and no partition, the leader alone is cut off.
     pub coup: u64,
-    /// All nodes but the leader crash at once.
+    /// Most nodes other than the leader crash at once.
     pub blackout: u64,
     /// All partitions end.
     pub heal: u64,
@@ -263,11 +264,11 @@ impl Profile {
             crash: 3,
             restart: 200,
             blackout: self.crash / 4,
-            campaign: 100,
+            campaign: 500,
             propose: 50,
-            partition: 2,
-            coup: 12,
-            heal: 3,
+            partition: 1,
+            coup: 50,
+            heal: 8,
             aim: 800,
             compact: self.compact / 4,
             change: self.change / 4,
@@ -294,22 +295,25 @@ impl Profile {
         Self {
             steps: 400,
             delay: 150,
-            coup: 25,
-            heal: 12,
+            coup: 50,
+            heal: 15,
             ticking: match self.ticking {
                 Ticking::Random => Ticking::Random,
-                Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 3 },
+                Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 8 },
             },
             ..self
         }
     }
 
-    /// The same with many transfers.
+    /// The same with many transfers; with leases not so many, because a transfer ends the lease.
     #[must_use]
     pub const fn transferring(self) -> Self {
         Self {
             calls: Calls {
-                transfer: 150,
+                transfer: match self.ticking {
+                    Ticking::Random => 150,
+                    Ticking::Lockstep { .. } => 40,
+                },
                 ..self.calls
             },
             ..self
@@ -322,8 +326,8 @@ impl Profile {
         Self {
             delay: 60,
             partition: 5,
-            coup: 20,
-            heal: 12,
+            coup: 50,
+            heal: 15,
             aim: 800,
             crash: 5,
             campaign: 80,

@@ -157,7 +157,11 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.blackout) {
             let leader = self.leader_or_any(1000);
             let others = (0..self.cluster.hosts.len()).filter(|&at| at != leader);
-            others.for_each(|at| self.cluster.crash_at(at, 0));
+            for at in others {
+                if self.dice.chance(700) {
+                    self.cluster.crash_at(at, 0);
+                }
+            }
         }
         for at in 0..self.cluster.hosts.len() {
             if self.cluster.hosts[at].node.is_none() && self.dice.chance(profile.restart) {
@@ -170,10 +174,9 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(profile.heal) {
             self.cluster.heal();
         }
-        let leader = self.cluster.leader();
-        if let Some(leader) = leader.filter(|_| self.dice.chance(profile.coup)) {
-            self.cluster.heal();
-            self.cut_off(leader);
+        if self.cluster.network.is_whole() && self.dice.chance(profile.coup) {
+            let leader = self.cluster.leader();
+            leader.map(|leader| self.cut_off(leader));
         }
     }
 
@@ -181,12 +184,23 @@ impl<'a> Simulation<'a> {
     fn cut_off(&mut self, one: u64) {
         let nodes = self.cluster.hosts.len() as u64;
         match self.dice.below(5) {
-            // One of the others alone does not hear it.
-            0 => self.cluster.cut(one, 1 + self.dice.below(nodes)),
+            // One of the others alone does not hear it, and may not be heard.
+            0 => {
+                let other = 1 + self.dice.below(nodes);
+                self.cluster.cut(one, other);
+                if self.dice.chance(700) {
+                    self.cluster.cut(other, one);
+                }
+            }
             // It sends and does not hear.
             1 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
-            // It hears, and nobody hears it.
-            2 => (1..=nodes).for_each(|other| self.cluster.cut(one, other)),
+            // It hears, and nobody hears it. What it hears may be old.
+            2 => {
+                (1..=nodes).for_each(|other| self.cluster.cut(one, other));
+                if let Some(one) = NodeId::new(one).filter(|_| self.dice.chance(700)) {
+                    self.cluster.network.slow_down(one);
+                }
+            }
             _ => self.cluster.isolate(one),
         }
     }
@@ -211,7 +225,7 @@ impl<'a> Simulation<'a> {
 
     fn inputs(&mut self) {
         let profile = self.profile;
-        if self.dice.chance(profile.campaign) {
+        if self.dice.chance(profile.campaign) && (!self.is_electing() || self.dice.chance(100)) {
             let at = self.any_host();
             self.cluster.call(at, |node| node.campaign().is_ok());
         }
@@ -226,6 +240,17 @@ impl<'a> Simulation<'a> {
             let at = self.any_host();
             self.cluster.compact_at(at);
         }
+    }
+
+    /// Whether somebody stands for election. To campaign then mostly disturbs both.
+    fn is_electing(&self) -> bool {
+        let nodes = self
+            .cluster
+            .hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref());
+        let mut roles = nodes.map(almadia::RawNode::role);
+        roles.any(|role| role == RoleKind::Candidate)
     }
 
     /// A command, to every node that believes it leads.
@@ -319,7 +344,8 @@ impl<'a> Simulation<'a> {
                 self.cluster.lose(&message);
                 continue;
             }
-            if self.dice.chance(profile.delay) {
+            let is_slow = self.cluster.network.is_slow(message.to) && self.dice.chance(900);
+            if is_slow || self.dice.chance(profile.delay) {
                 let due = self.cluster.now + 1 + self.dice.below(MAX_DELAY);
                 self.cluster.network.delay(message, due);
                 continue;
