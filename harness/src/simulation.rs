@@ -175,8 +175,9 @@ impl<'a> Simulation<'a> {
             self.cluster.heal();
         }
         if self.cluster.network.is_whole() && self.dice.chance(profile.coup) {
-            let leader = self.cluster.leader();
-            leader.map(|leader| self.cut_off(leader));
+            if let Some(leader) = self.cluster.leader() {
+                self.cut_off(leader);
+            }
         }
     }
 
