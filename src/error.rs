@@ -95,7 +95,8 @@ pub enum StepError {
     /// The message claims to be from this node itself.
     #[error("the message claims to be from this node")]
     FromThisNode,
-    /// The sender is no member, and the kind is one that only members send.
+    /// The sender is no member, and the kind is one that only members send. To be expected for a
+    /// while after a removal: the removed node may not know yet.
     #[error("node {from} is not a member and sent {kind}")]
     NotAMember {
         /// The sender.

@@ -49,7 +49,8 @@ pub enum MemberChange {
     AddVoter(NodeId),
     /// The node becomes a learner; a voter is demoted.
     AddLearner(NodeId),
-    /// The node leaves.
+    /// The node leaves. Nobody sends to it any more once the change is applied, so it may never
+    /// learn that it was removed: it is for the operator to stop it.
     Remove(NodeId),
 }
 

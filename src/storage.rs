@@ -131,6 +131,8 @@ pub trait Storage {
 
     /// A snapshot of an applied state that reaches at least to `request_index`, for the peer `to`.
     /// `request_index` may be beyond every snapshot that there is: then a new one is to be made.
+    /// It carries the membership as of its last entry, so one made before `to` was added does not
+    /// make `to` a member: what the log still holds behind it does, or a newer snapshot.
     ///
     /// # Errors
     ///

@@ -102,6 +102,29 @@ fn quorum_and_membership_know_nothing_else() {
     }
 }
 
+/// Events are told in passing: they must not drown the protocol.
+#[test]
+fn lines_that_tell_events_are_at_most_a_twentieth_of_the_protocol() {
+    let (mut all, mut telling) = (0, 0);
+    for (name, text) in sources() {
+        if name != "raft.rs" && !name.starts_with("raft/") {
+            continue;
+        }
+        let mut is_telling = false;
+        for line in code(&text).filter(|line| !line.trim().is_empty()) {
+            all += 1;
+            is_telling |= line.contains("tell(");
+            if is_telling {
+                telling += 1;
+                is_telling = ![";", "),"].iter().any(|end| line.trim_end().ends_with(end));
+            }
+            assert!(!line.contains("slog"), "{name} logs: {line}");
+        }
+    }
+    assert!(telling > 10, "the events are found");
+    assert!(telling * 20 <= all, "{telling} of {all} lines");
+}
+
 #[test]
 fn every_deviation_is_explained_once_and_tagged_somewhere() {
     let numbers = |text: &str, mark: &str| -> BTreeSet<u32> {

@@ -133,9 +133,10 @@ impl MemStorage {
         Ok(())
     }
 
-    /// Takes a snapshot in place of the whole log. Entries behind it go too: a node hands out a
+    /// Takes a snapshot in place of the whole log. Entries behind it go too. A node hands out a
     /// snapshot only if its log does not hold the snapshot's last entry, and then none of what
-    /// follows is its own any more.
+    /// follows is its own any more; or if it asked for one, and then nothing follows, for it takes
+    /// no entries until the snapshot is there.
     ///
     /// # Errors
     ///
