@@ -343,11 +343,6 @@ impl Leader {
         }
     }
 
-    /// Whether this node is a quorum by itself.
-    fn is_alone<S: Storage>(&self, core: &Core<S>) -> bool {
-        core.membership.has_quorum(|voter| voter == core.id())
-    }
-
     fn is_confirmed<S: Storage>(&self, core: &Core<S>, number: u64) -> bool {
         core.membership.has_quorum(|voter| {
             voter == core.id()
@@ -378,9 +373,6 @@ impl Leader {
         let is_in_force = lease
             .acknowledged
             .is_some_and(|sent| lease.now - sent < u64::from(duration));
-        lease_reads
-            && self.transfer.is_none()
-            && self.has_committed_in_term(core)
-            && (is_in_force || self.is_alone(core))
+        lease_reads && self.transfer.is_none() && self.has_committed_in_term(core) && is_in_force
     }
 }

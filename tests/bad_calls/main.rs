@@ -3,9 +3,9 @@
 //!
 //! Owns the list R3, as far as its rows can be posed through the API. These cannot:
 //!
-//! * `set_max_apply_unpersisted_log_limit`, `assign_commit_groups`, `on_entries_fetched`: this
-//!   version has no such call. An entry is applied once it is persisted here; entries that
-//!   were fetched are found when the node asks again.
+//! * `set_max_apply_unpersisted_log_limit` after the start: a setting here, made once. What
+//!   `assign_commit_groups` and `on_entries_fetched` do when nobody waits for it stands in
+//!   `tests/scenarios/`.
 //! * `Raft::send_append(unknown)`, `become_*` in the wrong role, `set_randomized_election_timeout`,
 //!   `vote_resp_msg_type`, `Inflights::add` when full, `set_cap`, misuse of `Unstable`, of
 //!   `maybe_persist_snap`, of `RaftLog::append` and `slice`: private to the crate, so no call of an
@@ -22,7 +22,7 @@ mod unlucky;
 use almadia::{
     AcknowledgeError, AppendEntriesResponse, Body, CampaignError, ChangeError, ConfState, Config,
     ConfigError, HardState, LogId, LogIndex, MemStorage, MemStorageError, MemberChange, Membership,
-    MembershipChange, MembershipError, NodeId, Payload, ProposeError, RawNode, RequestVote,
+    MembershipChange, MembershipError, NodeId, Payload, ProposeError, RawNode, Ready, RequestVote,
     RoleKind, SnapshotStatus, StartError, StepError, Storage, StorageError, Term, Transition,
     VoteResponse,
 };

@@ -3,6 +3,54 @@
 
 use super::*;
 
+// --- A Ready at the wrong time, or in the wrong hands ---
+
+/// Proposes one command, and hands out the `Ready` that writes it.
+fn writing(node: &mut Node) -> Ready {
+    node.propose("", "x").expect("it leads");
+    node.ready().expect("it runs").expect("an entry")
+}
+
+/// A `Ready` of another instance of the same node stands for what this one has not handed out.
+/// Nothing of it counts.
+#[test]
+fn a_ready_of_another_life_is_refused_as_a_whole() {
+    let mut node = settled_leader();
+    let mut other = node.clone();
+    let ready = writing(&mut other);
+    other.persisted(ready.number).expect("its own");
+    other.step(accepted(2, 3, 5)).expect("an acknowledgement");
+    let applying = other.ready().expect("it runs").expect("a commit");
+
+    drop(writing(&mut node));
+    assert_eq!(writing(&mut node).number, applying.number);
+    let before = node.clone();
+    let refused = node.advance(applying);
+    assert!(
+        matches!(refused, Err(AcknowledgeError::NotHandedOut { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(before, node);
+}
+
+/// Two batches may be applied at once, and come back one after the other.
+#[test]
+fn the_first_of_two_readies_can_be_advanced() {
+    let mut node = settled_leader();
+    let mut readies = vec![writing(&mut node), writing(&mut node)];
+    node.persisted(readies[1].number).expect("its own");
+    for last in [5, 6] {
+        node.step(accepted(2, 3, last)).expect("an acknowledgement");
+        readies.extend(node.ready().expect("it runs"));
+    }
+    let applied: Vec<_> = readies.iter().filter_map(Ready::applies_to).collect();
+    assert_eq!(applied, [LogIndex(5), LogIndex(6)]);
+    for ready in readies {
+        node.advance(ready).expect("its own");
+    }
+    assert_eq!(node.last_applied(), LogIndex(6));
+}
+
 // --- A leader that removes itself ---
 
 /// Node 1 leads and its own removal is committed; an entry behind it is on its way.

@@ -258,17 +258,33 @@ fn thesis_4_2_3_a_vote_is_refused_while_a_leader_is_known() {
     assert_eq!(output.to(2).last().unwrap().body, granted());
 }
 
-/// A leader that checks its quorum stands by itself.
+/// Either setting makes a node stand by the leader it hears, and the leader by itself; with neither,
+/// a candidate is listened to.
 #[test]
-fn thesis_4_2_3_a_leader_with_a_quorum_ignores_candidates() {
-    let mut node = open(settings(1).check_quorum(true), disk(3, &[]));
-    elect(&mut node);
-    let output = tell(&mut node, 2, 9, request_vote((1, 9)));
-    assert!(output.messages.is_empty());
-    assert_eq!(
-        (node.role(), node.current_term()),
-        (RoleKind::Leader, Term(1))
-    );
+fn thesis_4_2_3_either_setting_is_enough() {
+    for (pre_vote, check_quorum) in [(true, false), (false, true), (false, false)] {
+        let settings = |number| safe(number).pre_vote(pre_vote).check_quorum(check_quorum);
+        let mut hearing = open(settings(1), disk(3, &[1]));
+        tell(&mut hearing, 3, 1, heartbeat(0));
+        let mut leading = open(settings(1), disk(3, &[]));
+        if pre_vote {
+            leading.campaign().unwrap();
+            settle(&mut leading);
+            tell(&mut leading, 2, 1, pre_granted());
+            tell(&mut leading, 2, 1, granted());
+        } else {
+            elect(&mut leading);
+        }
+        for (mut node, role) in [(hearing, RoleKind::Follower), (leading, RoleKind::Leader)] {
+            let output = tell(&mut node, 2, 9, request_vote((1, 9)));
+            if pre_vote || check_quorum {
+                assert!(output.messages.is_empty(), "{role}");
+                assert_eq!((node.role(), node.current_term()), (role, Term(1)));
+            } else {
+                assert_eq!(node.current_term(), Term(9));
+            }
+        }
+    }
 }
 
 /// An election that the leader itself asked for is not held up.

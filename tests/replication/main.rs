@@ -10,3 +10,4 @@ mod nodes;
 mod flow;
 mod probing;
 mod snapshots;
+mod tail;

@@ -124,6 +124,37 @@ fn e54_b28_a_late_rejection_never_moves_next_to_or_below_match() {
     assert_eq!(progress.match_index(), index(4));
 }
 
+/// While a peer is probed, only the answer to the probe moves it.
+#[test]
+fn e54_a_rejection_of_what_was_not_probed_says_nothing() {
+    let mut node = leader(1, 3, &[1, 1, 1]);
+    tell(&mut node, 2, 2, rejected(2, (0, 0)));
+    let probing = node.progress(id(2)).unwrap().clone();
+    for late in [1, 2, 4] {
+        tell(&mut node, 2, 2, rejected(late, (0, 0)));
+        assert_eq!(node.progress(id(2)), Some(&probing), "{late}");
+    }
+    assert!(!probing.is_fetching());
+    tell(&mut node, 2, 2, rejected(3, (1, 1)));
+    assert_ne!(node.progress(id(2)), Some(&probing));
+}
+
+/// While a peer is probed, an acknowledgement from below what is known shows nothing.
+#[test]
+fn e55_an_acknowledgement_below_match_ends_no_probe() {
+    let mut node = leader(1, 3, &[1, 1, 1]);
+    tell(&mut node, 2, 2, accepted(3));
+    node.report_unreachable(id(2));
+    let probing = node.progress(id(2)).unwrap().state().clone();
+    assert!(matches!(probing, almadia::ProgressState::Probe { .. }));
+    tell(&mut node, 2, 2, accepted(2));
+    let state = node.progress(id(2)).unwrap().state();
+    assert!(matches!(state, almadia::ProgressState::Probe { .. }));
+    tell(&mut node, 2, 2, accepted(3));
+    let state = node.progress(id(2)).unwrap().state();
+    assert!(matches!(state, almadia::ProgressState::Replicate { .. }));
+}
+
 /// B28: acknowledgements in any order and number leave matchIndex at the highest.
 #[test]
 fn b28_the_match_index_does_not_fall_with_late_acknowledgements() {

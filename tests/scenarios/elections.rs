@@ -396,3 +396,137 @@ fn a_node_of_higher_priority_is_elected() {
         assert_eq!(network.node(2).role(), RoleKind::Leader, "seed {seed}");
     }
 }
+
+// --- The commit point in votes ---
+
+/// All messages about votes that tell a commit point, from node 3 in term 1.
+fn telling(commit: (u64, u64)) -> [Body; 4] {
+    let commit = almadia::LogId::new(commit.0, commit.1);
+    let request = almadia::RequestVote {
+        commit,
+        ..candidacy((1, 1))
+    };
+    let refused = VoteResponse::Refused { commit };
+    [
+        Body::RequestVote(request),
+        Body::PreVote(request),
+        Body::RequestVoteResponse(refused),
+        Body::PreVoteResponse(refused),
+    ]
+}
+
+#[test]
+fn what_a_vote_or_its_refusal_tells_is_committed_where_the_log_holds_it() {
+    for body in telling((1, 2)) {
+        let mut node = follower(2, 3, &[1, 1, 1]);
+        tell(&mut node, 3, 1, body);
+        assert_eq!(node.commit_index(), index(2));
+        // An earlier point takes nothing back.
+        for body in telling((1, 1)) {
+            tell(&mut node, 3, 1, body);
+        }
+        assert_eq!(node.commit_index(), index(2));
+    }
+    // Where the log differs or ends, nothing is known to be committed.
+    for terms in [&[1, 2, 2][..], &[1]] {
+        for body in telling((1, 3)) {
+            let mut node = follower(2, 3, terms);
+            node.step(message(3, 2, 2, body)).unwrap();
+            assert_eq!(node.commit_index(), index(0), "{terms:?}");
+        }
+    }
+}
+
+/// A leader commits by counting, and a stranger is not believed.
+#[test]
+fn a_commit_point_is_believed_of_members_and_by_those_who_do_not_lead() {
+    let mut node = leader(1, 3, &[1, 1]);
+    tell(&mut node, 3, 1, telling((1, 2))[0].clone());
+    assert_eq!(node.commit_index(), index(0));
+    let mut node = follower(2, 3, &[1, 1]);
+    node.step(message(9, 2, 1, telling((1, 2))[0].clone()))
+        .unwrap();
+    assert_eq!(node.commit_index(), index(0));
+}
+
+/// A candidate that learns of a membership change it has not applied gives up; one that learns of
+/// anything else goes on.
+#[test]
+fn a_candidate_that_learns_of_a_change_gives_up() {
+    let mut storage = disk(3, &[1]);
+    storage.append(&[change_entry(1, 2)]).unwrap();
+    let refusal = |commit| telling(commit)[2].clone();
+    let mut candidate = open(settings(1), storage);
+    candidate.campaign().unwrap();
+    settle(&mut candidate);
+    let mut informed = candidate.clone();
+    informed.step(message(3, 1, 2, refusal((1, 2)))).unwrap();
+    assert_eq!(informed.role(), RoleKind::Follower);
+    candidate.step(message(3, 1, 2, refusal((1, 1)))).unwrap();
+    assert_eq!(candidate.role(), RoleKind::Candidate);
+    assert_eq!(candidate.commit_index(), index(1));
+}
+
+/// Who has just lost its vote stands for election no more.
+#[test]
+fn a_candidate_that_loses_its_vote_gives_up() {
+    let change = |change| MembershipChange::of([change]);
+    for pre_vote in [false, true] {
+        let mut node = open(settings(1).pre_vote(pre_vote), disk(3, &[1]));
+        node.campaign().unwrap();
+        let role = node.role();
+        node.apply_conf_change(&change(almadia::MemberChange::AddVoter(id(4))))
+            .unwrap();
+        assert_eq!(node.role(), role);
+        node.apply_conf_change(&change(almadia::MemberChange::AddLearner(id(1))))
+            .unwrap();
+        assert_eq!(node.role(), RoleKind::Follower);
+    }
+}
+
+/// A pre-candidate counts grants for the term that it asked for, and none for a later one.
+#[test]
+fn a_pre_vote_for_another_term_does_not_count() {
+    let mut node = safe(1, 3, &[1]);
+    node.campaign().unwrap();
+    settle(&mut node);
+    tell(&mut node, 2, 3, pre_vote_granted());
+    assert_eq!(
+        (node.role(), node.current_term()),
+        (RoleKind::PreCandidate, Term(1))
+    );
+    tell(&mut node, 2, 2, pre_vote_granted());
+    assert_eq!(
+        (node.role(), node.current_term()),
+        (RoleKind::Candidate, Term(2))
+    );
+}
+
+/// Time does nothing to a candidate whose own vote is not durable.
+#[test]
+fn a_candidate_waits_for_its_disk_as_long_as_that_takes() {
+    let mut node = follower(1, 3, &[1]);
+    node.campaign().unwrap();
+    let ready = take(&mut node);
+    assert_eq!(node.ticks_until_action(), u32::MAX);
+    persist(&mut node, &ready);
+    assert!(node.ticks_until_action() < 100);
+}
+
+/// A ping brings heartbeats with the next `Ready`, if this node leads and there is anybody.
+#[test]
+fn a_ping_is_a_heartbeat_out_of_turn() {
+    let mut node = leader(1, 3, &[1]);
+    assert!(!node.has_ready());
+    node.ping();
+    assert!(node.has_ready());
+    let sent = settle(&mut node).messages;
+    assert!(sent.iter().all(|it| matches!(it.body, Body::Heartbeat(_))));
+    assert_eq!(sent.len(), 2);
+    let mut alone = leader(1, 1, &[1]);
+    alone.ping();
+    assert!(!alone.has_ready());
+    let mut node = follower(1, 3, &[1]);
+    node.ping();
+    assert!(!node.has_ready());
+}

@@ -103,6 +103,19 @@ fn a_lease_lasts_from_the_sending_of_what_was_answered() {
     assert!(!reads_by_lease(&node), "eight ticks after it was sent");
 }
 
+/// A node that was restarted may have promised its vote away: it does not even take note of a
+/// candidate's term until the promise is over, or the candidate would have to lead without it.
+#[test]
+fn a_restarted_node_stands_by_a_leader_it_does_not_know() {
+    let mut node = open(with_leases(2), disk(3, &[1]));
+    tell(&mut node, 3, 9, request_vote((1, 1)));
+    assert_eq!(node.current_term(), Term(1));
+    let promised = node.config().election_timeout_ticks();
+    ticks(&mut node, promised);
+    tell(&mut node, 3, 9, request_vote((1, 1)));
+    assert_eq!(node.current_term(), Term(9));
+}
+
 #[test]
 fn without_a_lease_the_peers_are_asked() {
     let mut node = leading();

@@ -39,6 +39,19 @@ fn e64_the_uncommitted_bytes_are_counted_exactly() {
     assert_eq!(of_bytes(&mut node, 24), FULL);
 }
 
+/// E64: what is committed makes room, and nothing else.
+#[test]
+fn e64_a_commit_of_a_part_makes_room_for_just_that() {
+    let mut node = limited(100);
+    for bytes in [30, 40, 30] {
+        of_bytes(&mut node, bytes).unwrap();
+    }
+    settle(&mut node);
+    tell(&mut node, 2, 1, accepted(3));
+    assert_eq!(of_bytes(&mut node, 71), FULL);
+    of_bytes(&mut node, 70).unwrap();
+}
+
 /// E64, E36: neither the entries of the node itself nor membership changes leak from the count.
 #[test]
 fn e64_changes_and_own_entries_do_not_leak() {
@@ -138,6 +151,22 @@ fn e68_the_limit_is_on_all_that_is_outstanding() {
     node.applied(last).unwrap();
     let second = take(&mut node);
     assert!(second.applies_to().unwrap() > last);
+}
+
+/// E68: as soon as a part of what is outstanding is applied, there is room for as much again.
+#[test]
+fn e68_what_is_applied_makes_room() {
+    let mut storage = disk(3, &[1; 50]);
+    storage.set_hard_state(hard_state(1, None, 50));
+    let bytes = entry(1, 1).size_bytes();
+    let mut node = open(pages(bytes * 3 / 2), storage);
+    let batches: Vec<_> = (0..2).map(|_| take(&mut node).applies_to()).collect();
+    assert_eq!(batches, [Some(index(1)), Some(index(2))]);
+    for applied in 1..20 {
+        assert!(node.ready().unwrap().is_none());
+        node.applied(index(applied)).unwrap();
+        assert_eq!(take(&mut node).applies_to(), Some(index(applied + 2)));
+    }
 }
 
 /// E68: an entry that is larger than the limit is handed out alone.
@@ -292,8 +321,8 @@ fn skip_commit_broadcast_sends_no_empty_appends() {
 /// The leader knows what each peer has committed, so that a host may send an idle group to sleep.
 #[test]
 fn a_group_is_quiescent_when_everybody_has_everything() {
-    let mut network =
-        Network::new((1..=3).map(|number| open(Config::builder(id(number)), disk(3, &[]))));
+    let settings = |number| Config::builder(id(number)).incarnation(0);
+    let mut network = Network::new((1..=3).map(|number| open(settings(number), disk(3, &[]))));
     let rests = |network: &Network| network.nodes.values().all(|node| node.is_quiescent());
     assert!(!rests(&network), "nobody leads");
     network.campaign(1);
@@ -316,4 +345,12 @@ fn a_group_is_quiescent_when_everybody_has_everything() {
     assert!(!rests(&network), "a read waits");
     network.run();
     assert!(rests(&network));
+    network.node(2).read_index("x").unwrap();
+    let asks = take(network.node(2)).messages;
+    for message in asks {
+        network.node(1).step(message).unwrap();
+    }
+    assert!(!network.nodes[&1].is_quiescent(), "a peer's read waits");
+    settle(network.node(1));
+    assert!(!network.nodes[&1].is_quiescent(), "the peers are asked");
 }

@@ -46,6 +46,44 @@ fn nothing_happens_before_ticks_until_action() {
     assert_eq!(leading.ticks_until_action(), 1, "the next heartbeat");
 }
 
+/// A leader acts when heartbeats are due, when it looks for its quorum, and when a transfer fails,
+/// whichever comes first.
+#[test]
+fn a_leader_sleeps_until_the_first_of_its_clocks() {
+    let settings = settings(1).heartbeat_interval_ticks(9);
+    let mut node = open(settings, disk(3, &[1]));
+    elect(&mut node);
+    assert_eq!(node.config().election_timeout_ticks(), 10);
+    assert_eq!(node.ticks_until_action(), 9);
+    node.tick_many(3).unwrap();
+    assert_eq!(node.ticks_until_action(), 6);
+    node.transfer_leader(id(2)).unwrap();
+    node.tick_many(7).unwrap();
+    assert_eq!(node.ticks_until_action(), 3, "the transfer fails");
+    let mut slow = node.clone();
+    node.tick_many(3).unwrap();
+    (0..3).for_each(|_| slow.tick().unwrap());
+    assert_eq!(node, slow);
+    let outcomes = take(&mut node).transfer_outcomes;
+    assert_eq!(outcomes.len(), 1);
+}
+
+/// What is due shows before it is made: heartbeats, reads, what a peer lacks.
+#[test]
+fn whatever_is_due_makes_a_ready() {
+    let mut node = leader(1, 3, &[1]);
+    tell(&mut node, 2, 2, accepted(2));
+    assert!(!node.has_ready());
+    let mut due = node.clone();
+    due.tick().unwrap();
+    assert!(due.has_ready(), "heartbeats");
+    let mut due = node.clone();
+    due.read_index("x").unwrap();
+    assert!(due.has_ready(), "a round of heartbeats for the read");
+    node.step(message(3, 1, 2, rejected(1, (0, 0)))).unwrap();
+    assert!(node.has_ready(), "the log from its first entry on");
+}
+
 /// What a test does to a node between two spells of time.
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -269,4 +307,9 @@ fn b32_a_joint_grouped_index_is_the_lower_of_both_halves() {
         |voter| zone(groups[position(voter)]),
     );
     assert_eq!((grouped.index, grouped.spans_groups), (index(4), true));
+    let in_one_half = membership.grouped_index(
+        |voter| index(acks[position(voter)]),
+        |voter| zone([1, 2, 1, 1, 1][position(voter)]),
+    );
+    assert!(!in_one_half.spans_groups, "3 to 5 are in one group");
 }

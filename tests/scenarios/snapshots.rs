@@ -83,6 +83,43 @@ fn b46_a_requested_snapshot_takes_nothing_that_was_acknowledged() {
     assert_eq!(node.last_applied(), index(5), "the log grows again");
 }
 
+/// The leader is told again when it sends what cannot be taken, and only then.
+#[test]
+fn a_request_is_repeated_where_it_was_not_heard() {
+    for (append, repeated) in [
+        (append((1, 1), &[1, 1], 2), false),
+        (append((1, 2), &[1], 2), false),
+        (append((1, 3), &[], 2), false),
+        (append((1, 1), &[1, 1, 1], 2), true),
+        (append((1, 5), &[], 2), true),
+    ] {
+        let (mut node, _) = asking();
+        let output = tell(&mut node, 1, 1, append.clone());
+        let wish = requested((1, 3), 2, 3);
+        let has_wish = output.messages.iter().any(|it| it.body == wish);
+        assert_eq!(has_wish, repeated, "{append:?}");
+    }
+}
+
+/// What was handed out before a requested snapshot came may be reported as applied, though the
+/// snapshot ends in the same place and is not on the disk.
+#[test]
+fn what_was_handed_out_before_a_requested_snapshot_is_applied() {
+    let (mut node, _) = asking();
+    node.step(message(1, 2, 1, append((1, 3), &[], 3))).unwrap();
+    let applying = take(&mut node);
+    assert_eq!(applying.applies_to(), Some(index(3)));
+    persist(&mut node, &applying);
+    let install = Body::InstallSnapshot(snapshot((1, 3), 3).into());
+    node.step(message(1, 2, 1, install)).unwrap();
+    let installing = take(&mut node);
+    assert!(installing.snapshot.is_some());
+    node.applied(index(3)).unwrap();
+    persist(&mut node, &installing);
+    node.applied(index(3)).unwrap();
+    assert_eq!(node.last_applied(), index(3));
+}
+
 #[test]
 fn a_snapshot_is_asked_of_a_leader() {
     let mut node = follower(2, 3, &[1]);

@@ -221,6 +221,20 @@ fn a_follower_that_asked_is_told_the_end() {
     assert_eq!(outcomes(&mut node), [outcome(2, Ok(()))]);
 }
 
+/// A leader that is heard again in the same term ends no transfer.
+#[test]
+fn a_follower_that_asked_waits_for_another_term() {
+    let mut node = follower(2, 3, &[1]);
+    node.step(message(1, 2, 1, heartbeat(0))).unwrap();
+    node.transfer_leader(id(3)).unwrap();
+    assert!(node.forget_leader());
+    node.step(message(1, 2, 1, heartbeat(0))).unwrap();
+    assert_eq!(node.leader(), Some(id(1)));
+    assert_eq!(outcomes(&mut node), []);
+    node.step(message(3, 2, 2, heartbeat(0))).unwrap();
+    assert_eq!(outcomes(&mut node), [outcome(3, Ok(()))]);
+}
+
 /// The others vote though they hear a leader, and no pre-vote comes first.
 #[test]
 fn a_transferee_is_elected_within_one_round_trip() {
