@@ -13,7 +13,8 @@ usage: cargo xtask mutants [--jobs N] [--only TEXT]
 
 Breaks the core's rules one at a time, and looks whether a test notices. All mutants are compiled
 into one copy of the workspace, below target/mutants, and switched on one by one at run time. The
-last line is `N mutants, C caught, S survived`; the survivors are listed before it.
+last line is `N mutants, C caught, S survived`; the survivors are listed before it. Which test caught
+which mutant stands in target/mutants/fates.txt.
 
   --jobs N      so many at once (default 2)
   --only TEXT   only mutants whose description contains TEXT

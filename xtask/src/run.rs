@@ -3,10 +3,14 @@
 //! Owns the copy of the workspace below `target/mutants`, the order of the tests, their time
 //! limits, and the report. Must not know what a mutant is.
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -59,8 +63,18 @@ struct Test {
     time: Duration,
 }
 
+/// What became of a mutant.
+enum Fate {
+    /// This test failed.
+    Caught(String),
+    /// A test ran for so long that it was stopped.
+    TimedOut(String),
+    Survived,
+}
+
 pub(crate) fn run(root: &Path, jobs: usize, only: &str) -> Outcome<()> {
-    let tree = root.join("target/mutants/tree");
+    let folder = root.join("target/mutants");
+    let tree = folder.join("tree");
     copy(root, &tree)?;
     let mutants = plant(&tree)?;
     println!("{} mutants are compiled in", mutants.len());
@@ -70,40 +84,63 @@ pub(crate) fn run(root: &Path, jobs: usize, only: &str) -> Outcome<()> {
         .filter(|mutant| mutant.description.contains(only))
         .collect();
     let next = AtomicUsize::new(0);
-    let survivors = Mutex::new(Vec::new());
+    let fates = Mutex::new(BTreeMap::new());
     let started = Instant::now();
     thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(mutant) = wanted.get(at) else {
-                        return;
-                    };
-                    let caught = tests.iter().any(|test| fails(test, mutant.number));
-                    if !caught {
-                        println!("survived: {}", mutant.description);
-                        let mut list = survivors.lock().unwrap_or_else(PoisonError::into_inner);
-                        list.push(mutant.number);
-                    }
-                    if at % 50 == 49 {
-                        let seconds = started.elapsed().as_secs();
-                        println!("{} of {} after {seconds} s", at + 1, wanted.len());
-                    }
+        let worker = |job: usize| -> io::Result<()> {
+            let said = folder.join(format!("said-{job}.txt"));
+            while let Some(mutant) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let fate = fate_of(mutant.number, &tests, &said)?;
+                if matches!(fate, Fate::Survived) {
+                    println!("survived: {}", mutant.description);
                 }
-            });
-        }
-    });
-    let survivors = survivors
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+                let mut fates = fates.lock().unwrap_or_else(PoisonError::into_inner);
+                fates.insert(mutant.number, fate);
+                if fates.len() % 50 == 0 {
+                    let seconds = started.elapsed().as_secs();
+                    println!("{} of {} after {seconds} s", fates.len(), wanted.len());
+                }
+            }
+            Ok(())
+        };
+        let workers: Vec<_> = (0..jobs)
+            .map(|job| scope.spawn(move || worker(job)))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+    let fates = fates.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report(&wanted, &fates, &folder.join("fates.txt"))
+}
+
+/// Writes what became of each mutant, and prints the survivors and the sums.
+fn report(wanted: &[&Mutant], fates: &BTreeMap<u32, Fate>, list: &Path) -> Outcome<()> {
+    let mut lines = String::new();
+    let (mut timed_out, mut survived) = (0, 0);
     println!("\nsurvivors:");
-    for mutant in &wanted {
-        if survivors.contains(&mutant.number) {
-            println!("{}", mutant.description);
+    for Mutant {
+        number,
+        description,
+    } in wanted
+    {
+        match fates.get(number) {
+            Some(Fate::Caught(test)) => writeln!(lines, "{description}: caught by {test}")?,
+            Some(Fate::TimedOut(test)) => {
+                timed_out += 1;
+                writeln!(lines, "{description}: time ran out in {test}")?;
+            }
+            Some(Fate::Survived) | None => {
+                survived += 1;
+                println!("{description}");
+                writeln!(lines, "{description}: survived")?;
+            }
         }
     }
-    let (all, survived) = (wanted.len(), survivors.len());
+    fs::write(list, lines)?;
+    println!("\nwhich test caught which: {}", list.display());
+    println!("{timed_out} of the caught ran out of time");
+    let all = wanted.len();
     println!(
         "{all} mutants, {} caught, {survived} survived",
         all - survived
@@ -178,7 +215,6 @@ fn build(tree: &Path) -> Outcome<Vec<Test>> {
         let is_slow = [
             "examples-",
             "architecture-",
-            "memory-",
             "scripts-",
             "faulty_embedders-",
         ];
@@ -193,23 +229,24 @@ fn build(tree: &Path) -> Outcome<Vec<Test>> {
         } else {
             tree.to_path_buf()
         };
-        let started = Instant::now();
-        let passed = command(&program, &folder, 0).status()?.success();
-        if !passed {
-            return Err(format!("{} fails with nothing broken", program.display()).into());
-        }
-        tests.push(Test {
+        let mut test = Test {
             program,
             folder,
-            time: started.elapsed(),
-        });
+            time: Duration::ZERO,
+        };
+        let started = Instant::now();
+        if !command(&test, 0).status()?.success() {
+            return Err(format!("{} fails with nothing broken", test.program.display()).into());
+        }
+        test.time = started.elapsed();
+        tests.push(test);
     }
     tests.sort_by_key(|test| test.time);
     Ok(tests)
 }
 
-fn command(program: &Path, folder: &Path, mutant: u32) -> Command {
-    let mut command = Command::new(program);
+fn command(test: &Test, mutant: u32) -> Command {
+    let mut command = Command::new(&test.program);
     command
         .args(["--test-threads", "1", "--skip", "table::", "-q"])
         .env("MUTANT", mutant.to_string())
@@ -217,33 +254,49 @@ fn command(program: &Path, folder: &Path, mutant: u32) -> Command {
         .env("PROPTEST_MAX_SHRINK_ITERS", "0")
         .env("ALMADIA_SEEDS", "300")
         .env("RUST_BACKTRACE", "0")
-        .current_dir(folder)
+        .current_dir(&test.folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command
 }
 
-/// Whether a test fails with this mutant, or takes far too long.
-fn fails(test: &Test, mutant: u32) -> bool {
-    let limit = test.time * 10 + Duration::from_secs(3);
-    let Ok(mut child) = command(&test.program, &test.folder, mutant).spawn() else {
-        return true;
-    };
-    let started = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return !status.success(),
-            Ok(None) if started.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
-            Ok(None) | Err(_) => {
-                stop(&mut child);
-                return true;
+/// Runs the tests with this mutant until one fails, or takes far too long.
+fn fate_of(mutant: u32, tests: &[Test], said: &Path) -> io::Result<Fate> {
+    for test in tests {
+        let limit = test.time * 10 + Duration::from_secs(3);
+        let mut child = command(test, mutant).stdout(File::create(said)?).spawn()?;
+        let started = Instant::now();
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break Some(status),
+                None if started.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
+                None => break None,
+            }
+        };
+        let name = || {
+            test.program
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+        };
+        match status {
+            Some(status) if status.success() => {}
+            Some(_) => {
+                let failed = first_failure(&fs::read_to_string(said)?);
+                return Ok(Fate::Caught(failed.unwrap_or_else(|| name().into_owned())));
+            }
+            None => {
+                child.kill()?;
+                child.wait()?;
+                return Ok(Fate::TimedOut(name().into_owned()));
             }
         }
     }
+    Ok(Fate::Survived)
 }
 
-fn stop(child: &mut Child) {
-    // Whether it is gone already makes no difference.
-    drop(child.kill());
-    drop(child.wait());
+/// The first name in the list of failed tests with which a test program ends.
+fn first_failure(said: &str) -> Option<String> {
+    let (_, list) = said.rsplit_once("failures:\n")?;
+    Some(list.lines().next()?.trim().to_owned())
 }
