@@ -1,0 +1,3 @@
+//! The commands of `almadia-harness`, a file for each.
+
+pub(crate) mod sim;
