@@ -142,7 +142,8 @@ fn a_storage_may_be_of_a_kind_that_is_known_at_run_time_only() {
     assert_eq!(one.status(), third.status());
 }
 
-/// The last index is taken by nobody: neither by a proposal nor by the entry that opens a term.
+/// Behind the last index there is nothing, neither for a proposal nor for the entry that opens a
+/// term.
 #[test]
 fn a_log_that_is_as_long_as_can_be_takes_no_entry() {
     let last = LogIndex::MAX.0;
@@ -150,9 +151,11 @@ fn a_log_that_is_as_long_as_can_be_takes_no_entry() {
     let mut node = open(1, at_the_end, false);
     assert_eq!(node.campaign(), Err(CampaignError::NothingLeft));
 
-    let nearly = MemStorage::with_snapshot(snapshot(1, last - 1, ConfState::of_voters([id(1)])));
+    let nearly = MemStorage::with_snapshot(snapshot(1, last - 2, ConfState::of_voters([id(1)])));
     let mut node = open(1, nearly, false);
-    node.campaign().expect("one index is left");
+    node.campaign().expect("two indexes are left");
+    settle(&mut node);
+    node.propose("", "x").expect("one index is left");
     settle(&mut node);
     assert_eq!(node.last_log().index, LogIndex::MAX);
     let before = node.clone();

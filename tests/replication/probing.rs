@@ -128,7 +128,7 @@ fn e54_b28_a_late_rejection_never_moves_next_to_or_below_match() {
 #[test]
 fn e54_a_rejection_of_what_was_not_probed_says_nothing() {
     let mut node = leader(1, 3, &[1, 1, 1]);
-    tell(&mut node, 2, 2, rejected(2, (0, 0)));
+    tell(&mut node, 2, 2, heartbeat_response(0));
     let probing = node.progress(id(2)).unwrap().clone();
     for late in [1, 2, 4] {
         tell(&mut node, 2, 2, rejected(late, (0, 0)));
