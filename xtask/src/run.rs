@@ -218,7 +218,11 @@ fn build(tree: &Path) -> Outcome<Vec<Test>> {
             "scripts-",
             "faulty_embedders-",
         ];
-        if is_slow.iter().any(|slow| name.starts_with(slow)) || !name.contains('-') {
+        let profile = line
+            .split_once("\"profile\":")
+            .map_or("", |(_, profile)| profile);
+        let is_test = profile.contains("\"test\":true");
+        if !is_test || is_slow.iter().any(|slow| name.starts_with(slow)) {
             continue;
         }
         let is_harness = ["seeds-", "scenarios-", "topologies-"];
