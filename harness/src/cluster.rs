@@ -6,6 +6,7 @@
 
 mod ask;
 mod drive;
+mod perform;
 
 use almadia::{
     LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
@@ -13,7 +14,6 @@ use almadia::{
 };
 
 use crate::checker::{Checker, Checks};
-use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Host, Settings};
@@ -108,7 +108,6 @@ pub struct Cluster {
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) checker: Checker,
-    pub(crate) dice: Dice,
     pub(crate) stats: Stats,
     pub(crate) reports: Vec<PendingReport>,
     /// Ticks of the cluster, for what has to happen some ticks later.
@@ -142,7 +141,6 @@ impl Cluster {
                 .map(|id| Host::new(id, &members, settings))
                 .collect(),
             network: Network::default(),
-            dice: Dice::new(seed),
             stats: Stats::default(),
             reports: Vec::new(),
             now: 0,
@@ -253,14 +251,14 @@ impl Cluster {
     /// The node crashes, and loses all writes that are pending. Its disk is not stalled any more.
     pub fn crash(&mut self, id: u64) {
         let at = self.position(id);
-        self.crash_at(at, 0);
+        self.crash_at(at, 0, false);
     }
 
     /// The node crashes, but the first `kept` of its pending writes had become durable; their
     /// messages are lost.
     pub fn crash_keeping(&mut self, id: u64, kept: usize) {
         let at = self.position(id);
-        self.crash_at(at, kept);
+        self.crash_at(at, kept, false);
     }
 
     /// Starts the node again from its disk. Nothing happens if it is up.

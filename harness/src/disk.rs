@@ -11,7 +11,6 @@ use almadia::{
     Ready, Snapshot, Storage,
 };
 
-use crate::dice::Dice;
 use crate::state_machine::StateMachine;
 
 /// A fault of the embedder, injected on purpose: each one must be found by the checkers.
@@ -139,13 +138,14 @@ impl Disk {
         }
     }
 
-    /// The process stops. Of the pending writes the first `kept` have become durable all the same.
-    pub(crate) fn crash(&mut self, kept: usize, dice: &mut Dice) -> Result<(), MemStorageError> {
+    /// The process stops. Of the pending writes the first `kept` have become durable all the same,
+    /// and perhaps what was written without fsync.
+    pub(crate) fn crash(&mut self, kept: usize, synced: bool) -> Result<(), MemStorageError> {
         let mut pending = std::mem::take(&mut self.pending);
         for write in pending.drain(..).take(kept) {
             self.complete(&write)?;
         }
-        if dice.chance(500) {
+        if synced {
             self.sync();
         }
         self.unsynced = None;

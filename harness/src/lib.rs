@@ -7,6 +7,7 @@
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
 //! the five properties of Raft's Figure 3 and the durability rules after every call.
 
+mod action;
 mod checker;
 mod cluster;
 mod dice;
@@ -20,6 +21,7 @@ mod simulation;
 mod state_machine;
 mod violation;
 
+pub use crate::action::{Action, MachineAction, Place, Request};
 pub use crate::checker::Checks;
 pub use crate::cluster::{Cluster, Stats};
 pub use crate::dice::Dice;

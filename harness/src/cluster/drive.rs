@@ -9,6 +9,7 @@ use almadia::{
 
 use super::{Cluster, PendingReport, is_busy};
 use crate::checker::last_of;
+use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
 use crate::state_machine::StateMachine;
@@ -94,7 +95,7 @@ impl Cluster {
         ));
         if let Body::InstallSnapshot(_) = message.body {
             // Sometimes the transport says so at once, sometimes after a long time.
-            let delay = if self.dice.chance(500) { 1 } else { 40 };
+            let delay = if self.coin(&message) { 1 } else { 40 };
             self.report_later(&message, SnapshotStatus::Delivered, delay);
         }
         let text = (message.from, message.term, message.body.kind());
@@ -128,9 +129,14 @@ impl Cluster {
     pub(crate) fn lose(&mut self, message: &Message) {
         self.stats.dropped += 1;
         if let Body::InstallSnapshot(_) = message.body {
-            let delay = 1 + self.dice.below(5);
+            let delay = if self.coin(message) { 1 } else { 5 };
             self.report_later(message, SnapshotStatus::Failed, delay);
         }
+    }
+
+    /// A decision that depends on nothing but the message, the seed and the time.
+    fn coin(&self, message: &Message) -> bool {
+        Digest::of(&(self.seed, self.now, message.from, message.to, message.term)) % 2 == 0
     }
 
     fn report_later(&mut self, message: &Message, status: SnapshotStatus, delay: u64) {
@@ -394,14 +400,14 @@ impl Cluster {
         self.trace(&(at, "start"));
     }
 
-    pub(crate) fn crash_at(&mut self, at: usize, kept: usize) {
+    pub(crate) fn crash_at(&mut self, at: usize, kept: usize, synced: bool) {
         if self.hosts[at].node.is_none() {
             return;
         }
         self.stats.crashes += 1;
         self.trace(&(at, "crash", kept));
         self.hosts[at].stop();
-        let result = self.hosts[at].disk.crash(kept, &mut self.dice);
+        let result = self.hosts[at].disk.crash(kept, synced);
         self.expect(at, "the write", result.map_err(|error| error.to_string()));
     }
 
