@@ -6,7 +6,7 @@
 use getset::CopyGetters;
 use thiserror::Error;
 
-use crate::types::{LogIndex, NodeId};
+use crate::types::{LogId, NodeId};
 
 /// The settings of a node. Built by [`Config::builder`], which checks them.
 ///
@@ -35,7 +35,11 @@ pub struct Config {
     /// Whether [`RawNode::lease_read`](crate::RawNode::lease_read) may answer without asking the
     /// peers (Thesis 6.4.1). It must be the same on all nodes of a cluster: a node with leases
     /// grants no vote for an election timeout after it has heard from a leader, also if it was
-    /// restarted in between, and so each restart costs one. All nodes must be told all ticks that
+    /// restarted in between, and so each restart costs one. So must `election_timeout_ticks` and
+    /// the length of a tick: a leader trusts that its followers wait for as long as it would. To
+    /// lengthen the timeout, or to introduce leases, node by node, switch this on at all nodes
+    /// first, and only then call [`RawNode::lease_read`](crate::RawNode::lease_read) anywhere; let
+    /// nobody lead with a longer timeout than any voter has. All nodes must be told all ticks that
     /// have passed before anything else is called on them, also after a pause of the process: by
     /// ticks that come late a lease would be acknowledged that nobody keeps. Needs `check_quorum`.
     /// Default false.
@@ -77,7 +81,8 @@ pub struct Config {
     pub(crate) max_committed_bytes_per_ready: u64,
     /// How many entries beyond those persisted here may be handed out to be applied, once they are
     /// committed: on the disks of a quorum, though not on this one. Then the state machine may be
-    /// ahead of the log after a crash. Default zero.
+    /// ahead of the log after a crash, and the node starts only with this setting above zero: it
+    /// may be switched off after a life that ended in order. Default zero.
     pub(crate) max_apply_unpersisted_entries: u64,
     /// Whether a leader tells a new commit index only with entries and heartbeats, and not in
     /// messages of its own. Followers apply later, and fewer messages travel. Default false.
@@ -86,8 +91,10 @@ pub struct Config {
     /// those that are not persisted yet. What does not fit is read back from the `Storage`.
     /// Default 16 MiB.
     pub(crate) max_tail_bytes: u64,
-    /// The last entry that the state machine has applied when the node starts. Default zero.
-    pub(crate) applied: LogIndex,
+    /// The last entry that the state machine has applied when the node starts. What is applied is
+    /// committed, so where the log holds this very entry, it is known to be committed up to there.
+    /// Default [`LogId::ZERO`].
+    pub(crate) applied: LogId,
     /// From this and the node's id follows every random choice of the node, so a run can be
     /// repeated exactly. Nodes of one cluster may share it. Default zero.
     pub(crate) seed: u64,
@@ -118,7 +125,7 @@ impl Config {
                 max_apply_unpersisted_entries: 0,
                 skip_commit_broadcast: false,
                 max_tail_bytes: 16 << 20,
-                applied: LogIndex::ZERO,
+                applied: LogId::ZERO,
                 seed: 0,
             },
         }
@@ -154,7 +161,7 @@ pub enum ConfigError {
     #[error("lease_margin_ticks must be at least 1 and less than election_timeout_ticks")]
     LeaseMarginOutOfRange,
     /// The start position is out of range.
-    #[error("applied must be at most LogIndex::MAX")]
+    #[error("applied must be LogId::ZERO, or the term and index of an entry")]
     AppliedOutOfRange,
 }
 
@@ -195,7 +202,7 @@ impl ConfigBuilder {
         max_apply_unpersisted_entries: u64,
         skip_commit_broadcast: bool,
         max_tail_bytes: u64,
-        applied: LogIndex,
+        applied: LogId,
         seed: u64,
     }
 
@@ -232,7 +239,7 @@ impl ConfigBuilder {
         {
             return Err(ConfigError::LeaseMarginOutOfRange);
         }
-        if config.applied > LogIndex::MAX {
+        if !config.applied.is_position() {
             return Err(ConfigError::AppliedOutOfRange);
         }
         Ok(config)

@@ -53,17 +53,34 @@ pub enum StartError {
         /// The log's last index.
         last_index: LogIndex,
     },
-    /// The state machine has applied more than the log holds: the log has lost its end, or the
-    /// state machine is not this log's. An entry is persisted before it is applied.
+    /// The state machine has applied more than the log holds. An entry is persisted before it is
+    /// applied, unless
+    /// [`Config::max_apply_unpersisted_entries`](crate::Config::max_apply_unpersisted_entries)
+    /// allows otherwise.
     #[error(
         "the state machine has applied up to {applied}, but the log ends at {last_index}; \
-         the log is incomplete, restore the node from its peers"
+         the log is incomplete, restore the node from its peers (or, if entries were applied \
+         before they were persisted, start with max_apply_unpersisted_entries above zero)"
     )]
     AppliedBeyondLog {
         /// [`Config::applied`](crate::Config::applied).
-        applied: LogIndex,
+        applied: LogId,
         /// The log's last index.
         last_index: LogIndex,
+    },
+    /// The state machine has applied an entry in whose place the log holds another: the state
+    /// machine is not this log's, or was ahead of it, as for
+    /// [`AppliedBeyondLog`](Self::AppliedBeyondLog).
+    #[error(
+        "the state machine has applied {applied}, but the log holds {found} there; \
+         restore the node from its peers (or, if entries were applied before they were \
+         persisted, start with max_apply_unpersisted_entries above zero)"
+    )]
+    AppliedDiffers {
+        /// [`Config::applied`](crate::Config::applied).
+        applied: LogId,
+        /// What the log holds at that index.
+        found: LogId,
     },
     /// The log has an entry of a term that the hard state has not seen: the hard state was lost,
     /// and with it the vote. Such a node could vote twice.
@@ -350,6 +367,9 @@ pub enum ReadError {
     /// [`Config::max_pending_reads`](crate::Config::max_pending_reads) reads wait already.
     #[error("too many reads are waiting")]
     TooManyPending,
+    /// This node has taken as many reads as one life can tell apart, about four thousand million.
+    #[error("this node has taken as many reads as it can tell apart; start it anew")]
+    NoTokenLeft,
 }
 
 /// Why a read that was taken is not answered.

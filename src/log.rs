@@ -4,27 +4,20 @@
 //! has been handed out to be persisted and applied. Knows nothing of roles, peers or messages; what
 //! is durable is told to it (`raft/durability.rs` keeps that).
 
+mod incoming;
 mod unpersisted;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use self::incoming::Incoming;
 use self::unpersisted::Tail;
 use crate::buffer::give_back;
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
 use crate::types::{HardState, LogId, LogIndex, Term};
-
-/// A snapshot that took the log's place and is not persisted yet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Incoming {
-    snapshot: Snapshot,
-    handed_out: bool,
-    /// The last index that was handed out to be applied before this snapshot came.
-    applying_before: LogIndex,
-}
 
 /// How much of the log is looked at in one go, in bytes.
 const SCAN_STRIDE_BYTES: u64 = 1 << 20;
@@ -68,11 +61,11 @@ impl<S: Storage> Log<S> {
     ///
     /// `applied` may be beyond the commit index, which need not have been persisted when the
     /// state machine was. If entries may be applied before they are persisted (`unpersisted`), it
-    /// may be beyond the log.
+    /// may be beyond the log, or the log may hold something else there.
     pub(crate) fn open(
         storage: S,
         hard_state: &HardState,
-        applied: LogIndex,
+        applied: LogId,
         unpersisted: bool,
     ) -> Result<Self, StartError> {
         let first_index = storage.first_index()?;
@@ -100,21 +93,24 @@ impl<S: Storage> Log<S> {
                 last_log: last,
             });
         }
-        let applied = applied.max(before_first.index);
-        if applied > last_index && !unpersisted {
+        // What is applied is committed, whether or not that was persisted; and those who need this
+        // node's word for it may have nobody else to ask.
+        let mut commit_index = commit_index;
+        if applied.index > last_index && !unpersisted {
             return Err(StartError::AppliedBeyondLog {
                 applied,
                 last_index,
             });
         }
-        // What is applied is committed, whether or not that was persisted; and those who need this
-        // node's word for it may have nobody else to ask. But the log may hold something else there
-        // if what was applied had not been persisted.
-        let commit_index = if unpersisted {
-            commit_index
-        } else {
-            commit_index.max(applied)
-        };
+        if applied.index > before_first.index && applied.index <= last_index {
+            let found = id_at(applied.index)?;
+            if found == applied {
+                commit_index = commit_index.max(applied.index);
+            } else if !unpersisted || commit_index >= applied.index {
+                return Err(StartError::AppliedDiffers { applied, found });
+            }
+        }
+        let applied = applied.index.max(before_first.index);
         Ok(Self {
             storage,
             tail: Tail::starting_at(last_index.next()),
@@ -172,9 +168,9 @@ impl<S: Storage> Log<S> {
     /// Whether applying up to `index` takes a snapshot that is on its way to the disk. A snapshot
     /// that was asked for may end where something does that was handed out before.
     pub(crate) fn needs_unpersisted_snapshot(&self, index: LogIndex) -> bool {
-        self.incoming.as_ref().is_some_and(|it| {
-            index >= it.snapshot.last_included.index && index > it.applying_before
-        })
+        self.incoming
+            .as_ref()
+            .is_some_and(|incoming| incoming.forbids(index))
     }
 
     /// The term of the entry at `index`; `None` if the log does not reach there or no longer does.
@@ -305,11 +301,8 @@ impl<S: Storage> Log<S> {
         self.last = last;
         self.commit_index = last.index;
         self.handed_out = last.index;
-        self.incoming = Some(Box::new(Incoming {
-            snapshot,
-            handed_out: false,
-            applying_before: self.applying,
-        }));
+        let incoming = Incoming::new(snapshot, self.incoming.as_deref(), self.applying);
+        self.incoming = Some(Box::new(incoming));
     }
 
     /// Raises the commit index; it never falls.
@@ -329,24 +322,20 @@ impl<S: Storage> Log<S> {
             || self
                 .incoming
                 .as_ref()
-                .is_some_and(|incoming| !incoming.handed_out)
+                .is_some_and(|incoming| !incoming.is_handed_out())
     }
 
     /// Hands out the snapshot to be persisted and restored, once.
     pub(crate) fn take_snapshot(&mut self) -> Option<Snapshot> {
-        let incoming = self
-            .incoming
-            .as_mut()
-            .filter(|incoming| !incoming.handed_out)?;
-        incoming.handed_out = true;
-        let index = incoming.snapshot.last_included.index;
+        let snapshot = self.incoming.as_mut()?.hand_out()?;
+        let index = snapshot.last_included.index;
         self.applying = index;
         // A state machine that was ahead of its log is taken back. What follows the snapshot is
         // applied again, once that is restored.
         if self.last_applied > index {
             self.last_applied = index.previous();
         }
-        Some(incoming.snapshot.clone())
+        Some(snapshot)
     }
 
     /// Hands out the entries to be persisted, once.
@@ -424,8 +413,7 @@ impl<S: Storage> Log<S> {
 
     /// The snapshot has reached the disk.
     pub(crate) fn snapshot_persisted(&mut self, index: LogIndex) {
-        self.incoming
-            .take_if(|incoming| incoming.snapshot.last_included.index <= index);
+        self.incoming.take_if(|incoming| incoming.persisted(index));
     }
 
     pub(crate) fn applied_to(&mut self, index: LogIndex) {

@@ -50,7 +50,8 @@ pub enum MemberChange {
     /// The node becomes a learner; a voter is demoted.
     AddLearner(NodeId),
     /// The node leaves. Nobody sends to it any more once the change is applied, so it may never
-    /// learn that it was removed: it is for the operator to stop it.
+    /// learn that it was removed: it is for the operator to stop it, once another node has applied
+    /// the removal.
     Remove(NodeId),
 }
 

@@ -460,7 +460,8 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Campaigns at once, without asking first and without regard to the lease of the leader, who
-    /// has ended it (Thesis 3.10). If a membership change is to be applied first, then after that.
+    /// has ended it (Thesis 3.10). If a membership change or a snapshot is to be applied first, then
+    /// after that.
     fn take_over(&mut self) -> Result<(), StorageError> {
         let allowed = self.check_may_campaign();
         match allowed {
@@ -468,7 +469,10 @@ impl<S: Storage> Raft<S> {
             Err(CampaignError::Halted(halted)) => Err(halted.error),
             Err(error) => {
                 if let Role::Follower(follower) = &mut self.role {
-                    follower.takes_over = error == CampaignError::UnappliedChange;
+                    follower.takes_over = matches!(
+                        error,
+                        CampaignError::UnappliedChange | CampaignError::InstallingSnapshot
+                    );
                 }
                 Ok(())
             }
@@ -481,9 +485,6 @@ impl<S: Storage> Raft<S> {
         if matches!(self.role, Role::Leader(_)) {
             return Err(CampaignError::AlreadyLeader);
         }
-        if !self.core.membership.is_voter(self.core.id()) {
-            return Err(CampaignError::NotAVoter);
-        }
         if self.core.log.is_installing_snapshot() {
             return Err(CampaignError::InstallingSnapshot);
         }
@@ -493,6 +494,9 @@ impl<S: Storage> Raft<S> {
         let halted = |error: StorageError| CampaignError::Halted(Halted { error });
         if self.core.log.has_unapplied_change().map_err(halted)? {
             return Err(CampaignError::UnappliedChange);
+        }
+        if !self.core.membership.is_voter(self.core.id()) {
+            return Err(CampaignError::NotAVoter);
         }
         Ok(())
     }

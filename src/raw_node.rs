@@ -364,7 +364,7 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// The state machine contains everything up to this index. An index reported before says
-    /// nothing new.
+    /// nothing new, unless a snapshot has taken the state machine back since.
     ///
     /// # Errors
     ///

@@ -36,7 +36,8 @@ pub enum Purpose {
     Send(NodeId),
     /// To be applied here.
     Apply,
-    /// To look for membership changes that are committed and not applied.
+    /// To be looked at: for membership changes that are committed and not applied, or for how many
+    /// bytes are not committed.
     Scan,
 }
 
@@ -89,7 +90,9 @@ impl EntriesRequest {
 /// [`StorageError::Compacted`] for what compaction removed, and
 /// [`StorageError::TemporarilyUnavailable`] where a method allows it.
 pub trait Storage {
-    /// The state to start from. Asked once.
+    /// The state to start from. Asked once. Everything that the node finds at its start must be
+    /// durable, also what was written and never acknowledged: after a crash of the process alone
+    /// that may still be on its way to the disk, so sync it first.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ impl Node {
             .heartbeat_interval_ticks(2)
             .election_timeout_ticks(20)
             .max_election_timeout_ticks(40)
-            .applied(applied.index)
+            .applied(applied)
             .incarnation(incarnation)
             .seed(42)
             .build()?;

@@ -157,7 +157,7 @@ impl Host {
         let config = self
             .settings
             .builder(self.id)
-            .applied(self.machine.applied_index())
+            .applied(self.machine.applied())
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));

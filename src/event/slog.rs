@@ -2,7 +2,7 @@
 //!
 //! Owns their level and wording. Must not know why they happen.
 
-use slog::{Logger, debug, error, info, o, warn};
+use slog::{Logger, error, info, o, warn};
 
 use super::{Event, Observer};
 use crate::types::NodeId;
@@ -72,6 +72,5 @@ impl Observer for SlogObserver {
             }
             Event::Halted(halted) => error!(log, "{}", halted; "node" => node),
         }
-        debug!(log, "{:?}", event; "node" => node);
     }
 }

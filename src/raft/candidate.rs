@@ -62,6 +62,10 @@ impl PreCandidate {
             self.tally.record(from, response == VoteResponse::Granted);
             return Ok(self.outcome(core));
         }
+        // The leader has stepped down for this node, which need not ask any more (Thesis 3.10).
+        if body == Body::TimeoutNow && core.membership.contains(from) {
+            return Ok(Next::TakeOver);
+        }
         step(core, from, body)
     }
 }

@@ -76,10 +76,9 @@ fn check_envelope<S: Storage>(core: &Core<S>, message: &Message) -> Result<(), S
         Body::RequestVoteResponse(_)
         | Body::PreVoteResponse(VoteResponse::Granted)
         | Body::AppendEntriesResponse(_)
-        | Body::HeartbeatResponse(_)
-        | Body::ReadIndexResponse(_) => (true, true),
-        // A leader that was removed may hand over to one who has applied its removal.
-        Body::TimeoutNow => (true, term > core.current_term),
+        | Body::HeartbeatResponse(_) => (true, true),
+        // From the leader, who may be gone, or not yet there, in the membership applied here.
+        Body::TimeoutNow | Body::ReadIndexResponse(_) => (true, term > core.current_term),
         Body::Propose(_) | Body::ReadIndex(_) => (false, true),
         // raft-rs forwards it with a term and asks for it without one.
         Body::TransferLeader { .. } => (term > Term::ZERO, true),

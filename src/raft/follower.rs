@@ -14,7 +14,8 @@ use crate::types::NodeId;
 pub(crate) struct Follower {
     /// The leader of the current term, once it was heard.
     pub(crate) leader: Option<NodeId>,
-    /// The leader has stepped down for this node, which has a membership change to apply first.
+    /// The leader has stepped down for this node, which has a membership change or a snapshot to
+    /// apply first.
     pub(super) takes_over: bool,
 }
 

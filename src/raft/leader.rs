@@ -135,8 +135,13 @@ impl Leader {
 
     /// Lets time pass in which nothing happens.
     pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
-        self.heartbeat_elapsed =
-            (self.heartbeat_elapsed + ticks) % core.config.heartbeat_interval_ticks;
+        let interval = core.config.heartbeat_interval_ticks;
+        let (rest, until_next) = (ticks % interval, interval - self.heartbeat_elapsed);
+        self.heartbeat_elapsed = if rest < until_next {
+            self.heartbeat_elapsed + rest
+        } else {
+            rest - until_next
+        };
         self.quorum_elapsed += ticks;
         self.age_lease(core, ticks);
         self.skip_transfer(ticks);

@@ -52,6 +52,14 @@ impl Reads {
         }
     }
 
+    /// A token that no read had before; those of the next incarnation are not for this one.
+    fn next_token(&mut self) -> Option<u64> {
+        const OF_ONE_LIFE: u64 = u32::MAX as u64;
+        let is_left = self.last_token & OF_ONE_LIFE < OF_ONE_LIFE;
+        self.last_token += u64::from(is_left);
+        is_left.then_some(self.last_token)
+    }
+
     pub(crate) fn has_states(&self) -> bool {
         !self.states.is_empty()
     }
@@ -124,8 +132,7 @@ impl<S: Storage> Core<S> {
         if self.reads.waiting.len() >= self.config.max_pending_reads {
             return Err(ReadError::TooManyPending);
         }
-        self.reads.last_token += 1;
-        let token = self.reads.last_token;
+        let token = self.reads.next_token().ok_or(ReadError::NoTokenLeft)?;
         let ticks_left = self.config.max_election_timeout_ticks.saturating_mul(2);
         self.reads.waiting.push_back(OwnRead {
             token,

@@ -16,6 +16,7 @@ use crate::membership::MembershipChange;
 use crate::message::Proposal;
 use crate::progress::Progress;
 use crate::storage::{Storage, StorageError};
+use crate::types::LogIndex;
 
 impl Leader {
     /// A change is in force. It may end the wait for a quorum, and this node's own vote.
@@ -58,6 +59,7 @@ impl Leader {
             && core.membership.auto_leave()
             && !self.change_is_pending(core)
             && self.transfer.is_none()
+            && core.log.last_index() < LogIndex::MAX
         {
             let payload = Payload::Change(Arc::new(MembershipChange::leave_joint()));
             self.pending_change = append(

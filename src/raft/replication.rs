@@ -85,7 +85,13 @@ impl Leader {
     }
 }
 
-fn send_heartbeat<S: Storage>(core: &mut Core<S>, peer: NodeId, progress: &Progress, token: Token) {
+/// A heartbeat to this peer, at once.
+pub(super) fn send_heartbeat<S: Storage>(
+    core: &mut Core<S>,
+    peer: NodeId,
+    progress: &Progress,
+    token: Token,
+) {
     // No further than what the peer is known to hold: its log may differ behind that.
     let leader_commit = core.log.commit_index().min(progress.match_index);
     let heartbeat = Heartbeat {

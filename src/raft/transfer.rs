@@ -12,9 +12,11 @@ use alloc::vec::Vec;
 use super::Next;
 use super::core::Core;
 use super::leader::Leader;
+use super::replication::send_heartbeat;
 use crate::error::{TransferError, TransferFailure, TransferOutcome};
 use crate::event::Event;
-use crate::message::Body;
+use crate::message::{Body, Token};
+use crate::progress::Progress;
 use crate::storage::{Storage, StorageError};
 use crate::types::{NodeId, Term};
 
@@ -182,7 +184,9 @@ impl Leader {
     }
 
     /// Hands over once the successor has the whole log (Thesis 3.10): everything that is due
-    /// leaves, then TimeoutNow.
+    /// leaves, then TimeoutNow. In between the successor is told the commit index, if nothing has
+    /// told it: a membership without this leader may be committed, and without knowing that the
+    /// successor would wait for this leader's vote.
     pub(super) fn hand_over_if_ready<S: Storage>(
         &mut self,
         core: &mut Core<S>,
@@ -204,6 +208,10 @@ impl Leader {
             return Ok(Next::Stay);
         };
         self.replicate(core)?;
+        let lacks_commit = |it: &&Progress| it.commit_sent < core.log.commit_index();
+        if let Some(progress) = self.progress(successor).filter(lacks_commit) {
+            send_heartbeat(core, successor, progress, Token::None);
+        }
         core.send(successor, Body::TimeoutNow);
         core.tell(&Event::HandedOver { successor });
         Ok(Next::StepDown)

@@ -149,7 +149,6 @@ impl MemStorage {
         }
         self.entries.clear();
         self.before_first = last;
-        self.hard_state.current_term = self.hard_state.current_term.max(last.term);
         self.hard_state.commit_index = self.hard_state.commit_index.max(last.index);
         self.conf_state = snapshot.conf_state.clone();
         self.snapshot = Some(snapshot);

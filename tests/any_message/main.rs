@@ -252,9 +252,11 @@ impl Run {
         // A state machine that is ahead of its log does not start; it lost its end as well.
         let last = storage.last_index().expect("memory does not fail");
         let applied = if durable {
-            self.network.node(node).last_applied().min(last)
+            let index = self.network.node(node).last_applied().min(last);
+            let term = storage.term(index).unwrap_or_default();
+            LogId { term, index }
         } else {
-            LogIndex::ZERO
+            LogId::ZERO
         };
         self.network.restart_applied(node, storage, applied);
     }

@@ -36,7 +36,11 @@ fn settings_that_make_no_sense() {
             ConfigError::NoInflightMessages,
         ),
         (
-            builder().applied(LogIndex(u64::MAX)),
+            builder().applied(LogId::new(1, u64::MAX)),
+            ConfigError::AppliedOutOfRange,
+        ),
+        (
+            builder().applied(LogId::new(0, 1)),
             ConfigError::AppliedOutOfRange,
         ),
     ] {

@@ -188,7 +188,8 @@ fn a_single_voter_is_elected_again_over_its_unpersisted_tail() {
 // --- Restart with more applied than committed ---
 
 fn restart(storage: MemStorage, applied: u64) -> Node {
-    let config = Config::builder(id(1)).applied(LogIndex(applied)).build();
+    let applied = LogId::new(1, applied);
+    let config = Config::builder(id(1)).applied(applied).build();
     RawNode::new(config.expect("the settings are sound"), storage).expect("the storage is sound")
 }
 
@@ -206,9 +207,9 @@ fn restart_with_more_applied_than_committed() {
 #[test]
 fn restart_with_more_applied_than_the_log_holds() {
     for (terms, applied, last_index) in [(&[1, 1, 1][..], 4, 3), (&[], 1, 0), (&[1], 9, 1)] {
-        let config = Config::builder(id(1)).applied(LogIndex(applied)).build();
+        let (applied, last_index) = (LogId::new(1, applied), LogIndex(last_index));
+        let config = Config::builder(id(1)).applied(applied).build();
         let refused = RawNode::new(config.expect("sound"), storage(terms, 2, 0)).err();
-        let (applied, last_index) = (LogIndex(applied), LogIndex(last_index));
         assert_eq!(
             refused,
             Some(StartError::AppliedBeyondLog {
@@ -217,6 +218,33 @@ fn restart_with_more_applied_than_the_log_holds() {
             })
         );
     }
+}
+
+/// A state machine that has applied something else than the log holds was ahead of it, or is not
+/// this log's. Without leave to be ahead it does not start; with it, the log is not taken for
+/// committed, for it may be an old leader's.
+#[test]
+fn restart_with_something_else_applied_than_the_log_holds() {
+    let (applied, found) = (LogId::new(3, 3), LogId::new(2, 3));
+    let start = |commit: u64, ahead: u64| {
+        let settings = Config::builder(id(1)).applied(applied);
+        let settings = settings.max_apply_unpersisted_entries(ahead).build();
+        RawNode::new(settings.expect("sound"), storage(&[1, 1, 2], 3, commit))
+    };
+    let refusal = StartError::AppliedDiffers { applied, found };
+    assert_eq!(start(2, 0).err(), Some(refusal.clone()));
+    assert_eq!(
+        start(3, 9).err(),
+        Some(refusal),
+        "the log says it is committed"
+    );
+    let mut node = start(2, 9).expect("it may be ahead");
+    assert_eq!(node.commit_index(), LogIndex(2));
+    assert_eq!(node.last_applied(), LogIndex(3));
+    node.step(message(2, 1, 3, append((1, 2), 4, &[(3, 3), (3, 4)])))
+        .expect("a sound append");
+    settle(&mut node);
+    assert_eq!(node.last_applied(), LogIndex(4));
 }
 
 /// The leader has compacted, and its snapshot is older than what is applied here: it is of no use.

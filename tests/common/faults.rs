@@ -293,11 +293,11 @@ impl Network {
 
     /// Crashes the node and starts it from this storage.
     pub(crate) fn restart(&mut self, number: u64, storage: MemStorage) {
-        self.restart_applied(number, storage, LogIndex::ZERO);
+        self.restart_applied(number, storage, LogId::ZERO);
     }
 
     /// The same, with a state machine that has survived with all that was applied.
-    pub(crate) fn restart_applied(&mut self, number: u64, storage: MemStorage, applied: LogIndex) {
+    pub(crate) fn restart_applied(&mut self, number: u64, storage: MemStorage, applied: LogId) {
         let config = Config::builder(id(number))
             .pre_vote(self.pre_vote)
             .applied(applied)

@@ -356,6 +356,13 @@ pub(crate) fn stored_terms(node: &Node) -> Vec<u64> {
     terms.collect()
 }
 
+/// The last entry that a node has applied.
+pub(crate) fn applied(node: &Node) -> LogId {
+    let index = node.last_applied();
+    let term = node.storage().term(index).unwrap();
+    LogId { term, index }
+}
+
 /// A network of nodes with disks that answer at once. Messages arrive in order, except from and to
 /// nodes that are cut off, whose messages are lost.
 pub(crate) struct Network {

@@ -198,7 +198,7 @@ fn e09_a_snapshot_overtakes_entries_in_flight() {
 /// starts, applies nothing twice, and goes on behind it.
 #[test]
 fn e12_a_restart_with_more_applied_than_committed() {
-    let settings = settings(1).applied(index(3));
+    let settings = settings(1).applied(LogId::new(1, 3));
     let mut storage = disk(3, &[1, 1, 1]);
     storage.set_hard_state(hard_state(1, None, 1));
     let mut node = open(settings, storage);

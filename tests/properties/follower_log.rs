@@ -342,10 +342,13 @@ fn first_index(storage: &almadia::MemStorage) -> usize {
 }
 
 fn start(tail_bytes: u64, ready_bytes: u64, applied: usize, storage: almadia::MemStorage) -> Node {
+    let index = LogIndex(applied as u64);
+    let term = almadia::Storage::term(&storage, index).unwrap_or_default();
+    let applied = LogId { term, index };
     let settings = settings(1)
         .max_tail_bytes(tail_bytes)
         .max_committed_bytes_per_ready(ready_bytes)
-        .applied(LogIndex(applied as u64));
+        .applied(applied);
     open(settings, storage)
 }
 

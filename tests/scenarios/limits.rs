@@ -82,8 +82,9 @@ fn e65_the_uncommitted_bytes_of_earlier_terms_count() {
         of_bytes(&mut node, 90).unwrap();
         settle(&mut node);
         if compacted {
-            let applied = node.last_applied();
-            let settings = settings(1).max_uncommitted_bytes(100).applied(applied);
+            let settings = settings(1)
+                .max_uncommitted_bytes(100)
+                .applied(applied(&node));
             node = open(settings, node.into_storage());
         } else {
             tell(&mut node, 3, 5, heartbeat(0));
@@ -231,9 +232,10 @@ fn b43_a_leader_applies_what_the_others_have() {
 #[test]
 fn e12_a_state_machine_ahead_of_its_log_starts_only_with_leave_to() {
     let storage = || disk(3, &[1, 1]);
-    let refused = almadia::RawNode::new(settings(2).applied(index(5)).build().unwrap(), storage());
+    let applied = LogId::new(2, 5);
+    let refused = almadia::RawNode::new(settings(2).applied(applied).build().unwrap(), storage());
     assert!(matches!(refused, Err(StartError::AppliedBeyondLog { .. })));
-    let mut node = open(eager(2, 10).applied(index(5)), storage());
+    let mut node = open(eager(2, 10).applied(applied), storage());
     assert_eq!(node.commit_index(), index(0));
     assert_eq!(node.last_applied(), index(5));
     tell(&mut node, 1, 2, append((0, 0), &[2, 2, 2, 2, 2], 5));

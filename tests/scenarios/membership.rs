@@ -293,8 +293,7 @@ fn b59_a_removed_node_stays_removed_after_a_restart() {
     network.node(1).propose_conf_change("", change).unwrap();
     network.run();
     let node = network.nodes.remove(&1).unwrap();
-    let applied = node.last_applied();
-    let mut node = open(settings(1).applied(applied), node.into_storage());
+    let mut node = open(settings(1).applied(applied(&node)), node.into_storage());
     assert!(!node.membership().contains(id(1)));
     let term = node.current_term();
     ticks(&mut node, 100);

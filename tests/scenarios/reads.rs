@@ -42,6 +42,18 @@ fn token_to(messages: &[Message], peer: u64) -> Option<Token> {
         })
 }
 
+/// The token of a read that is forwarded to this peer.
+fn read_to(messages: &[Message], peer: u64) -> Option<Token> {
+    let to_peer = messages.iter().filter(|message| message.to == id(peer));
+    to_peer.into_iter().find_map(|message| {
+        if let Body::ReadIndex(token) = &message.body {
+            Some(token.clone())
+        } else {
+            None
+        }
+    })
+}
+
 fn answer(token: Token) -> Body {
     Body::HeartbeatResponse(HeartbeatResponse {
         commit_index: LogIndex::ZERO,
@@ -466,4 +478,23 @@ fn only_a_node_that_counts_its_starts_forwards_reads() {
     node.step(message(1, 2, 1, heartbeat(0))).unwrap();
     assert_eq!(node.read_index("x"), Err(ReadError::NoIncarnation));
     assert_eq!(node.lease_read("x"), Err(ReadError::NoIncarnation));
+}
+
+/// A leader whom this node has not applied as a member yet answers reads all the same.
+#[test]
+fn a_leader_that_is_no_member_yet_answers() {
+    let mut node = follower(3, 3, &[1]);
+    node.step(message(4, 3, 1, heartbeat(0))).unwrap();
+    node.read_index("x").unwrap();
+    let (messages, _) = settle_reads(&mut node);
+    let token = read_to(&messages, 4).unwrap();
+    let response = ReadIndexResponse {
+        read_index: index(1),
+        token,
+    };
+    let answer = |from, term| message(from, 3, term, Body::ReadIndexResponse(response.clone()));
+    assert!(node.step(answer(5, 2)).is_err(), "a stranger");
+    node.step(answer(4, 1)).unwrap();
+    let (_, reads) = settle_reads(&mut node);
+    assert_eq!(reads, [answered("x", 1)]);
 }

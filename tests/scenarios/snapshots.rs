@@ -1,7 +1,8 @@
 //! Snapshots: asked for by a follower, sent by somebody else, late.
 
 use almadia::{
-    AppendEntriesResponse, Body, ConfState, LogIndex, RequestSnapshotError, RoleKind, Snapshot,
+    AcknowledgeError, AppendEntriesResponse, Body, ConfState, LogIndex, RequestSnapshotError,
+    RoleKind, Snapshot,
 };
 
 use crate::nodes::*;
@@ -118,6 +119,27 @@ fn what_was_handed_out_before_a_requested_snapshot_is_applied() {
     persist(&mut node, &installing);
     node.applied(index(3)).unwrap();
     assert_eq!(node.last_applied(), index(3));
+}
+
+/// A snapshot that is not persisted is not applied either, also if another one follows it. Once it
+/// is persisted, that other one is waited for.
+#[test]
+fn a_snapshot_that_another_follows_is_not_applied_before_it_is_persisted() {
+    let mut node = follower(2, 3, &[]);
+    let mut readies = Vec::new();
+    for last in [10, 20] {
+        let install = Body::InstallSnapshot(snapshot((1, last), 3).into());
+        node.step(message(1, 2, 1, install)).unwrap();
+        let not_persisted = Err(AcknowledgeError::NotPersisted(index(10)));
+        readies.push(take(&mut node));
+        assert_eq!(node.applied(index(10)), not_persisted);
+    }
+    persist(&mut node, &readies[0]);
+    node.applied(index(10)).unwrap();
+    let not_persisted = Err(AcknowledgeError::NotPersisted(index(20)));
+    assert_eq!(node.applied(index(20)), not_persisted);
+    persist(&mut node, &readies[1]);
+    node.applied(index(20)).unwrap();
 }
 
 #[test]

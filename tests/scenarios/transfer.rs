@@ -438,3 +438,87 @@ fn b63_e36_the_joint_configuration_is_left_after_a_failed_transfer() {
     assert!(!node.membership().is_joint());
     assert_eq!(node.current_term(), Term(2));
 }
+
+/// A successor who is not known to know the commit index is told before it takes over, or it would
+/// wait for the vote of the one who has just left.
+#[test]
+fn a_successor_is_told_that_the_removal_is_committed() {
+    for skip in [false, true] {
+        let settings = |number| settings(number).skip_commit_broadcast(skip);
+        let mut network = Network::new([1, 2].map(|number| open(settings(number), disk(2, &[1]))));
+        network.campaign(1);
+        network.tick(1);
+        network.tick(1);
+        let change = remove(1);
+        network.node(1).propose_conf_change("", change).unwrap();
+        let sent = settle(network.node(1)).messages;
+        for message in sent {
+            network.node(2).step(message).unwrap();
+        }
+        let answers = settle(network.node(2)).messages;
+        for message in answers {
+            network.node(1).step(message).unwrap();
+        }
+        // These are its last words.
+        let last_words = settle(network.node(1)).messages;
+        assert_eq!(network.node(1).role(), RoleKind::Follower);
+        network.nodes.remove(&1);
+        for message in last_words {
+            network.node(2).step(message).unwrap();
+            settle(network.node(2));
+        }
+        assert_eq!(network.node(2).role(), RoleKind::Leader, "{skip}");
+    }
+}
+
+/// A successor may have a change to apply that makes it a voter, or a snapshot.
+#[test]
+fn a_successor_takes_over_when_it_has_become_a_voter() {
+    let mut storage = disk(3, &[]);
+    let mut conf_state = almadia::ConfState::of_voters([1, 2, 3].map(id));
+    conf_state.learners = vec![id(4)];
+    storage.set_conf_state(conf_state);
+    let mut node = open(settings(4), storage);
+    let change = MembershipChange::of([MemberChange::AddVoter(id(4))]);
+    let promotion = almadia::Entry {
+        payload: almadia::Payload::Change(change.clone().into()),
+        ..entry(1, 1)
+    };
+    let append = almadia::AppendEntries {
+        prev_log: almadia::LogId::ZERO,
+        leader_commit: index(1),
+        entries: vec![promotion].into(),
+    };
+    node.step(message(1, 4, 1, Body::AppendEntries(append)))
+        .unwrap();
+    let ready = take(&mut node);
+    persist(&mut node, &ready);
+    node.step(message(1, 4, 1, Body::TimeoutNow)).unwrap();
+    assert_eq!(node.role(), RoleKind::Follower);
+    settle(&mut node);
+    assert_eq!(node.role(), RoleKind::Candidate);
+
+    let mut node = follower(2, 3, &[]);
+    let install = Body::InstallSnapshot(snapshot((1, 5), 3).into());
+    node.step(message(1, 2, 1, install)).unwrap();
+    node.step(message(1, 2, 1, Body::TimeoutNow)).unwrap();
+    assert_eq!(node.role(), RoleKind::Follower);
+    settle(&mut node);
+    assert_eq!(node.role(), RoleKind::Candidate);
+}
+
+/// Who is asking whether it may campaign need not ask any more.
+#[test]
+fn a_pre_candidate_takes_over() {
+    let mut node = open(settings(2).pre_vote(true), disk(3, &[1]));
+    node.campaign().unwrap();
+    assert_eq!(node.role(), RoleKind::PreCandidate);
+    let stranger = message(9, 2, 1, Body::TimeoutNow);
+    node.step(stranger).unwrap();
+    assert_eq!(node.role(), RoleKind::PreCandidate);
+    node.step(message(1, 2, 1, Body::TimeoutNow)).unwrap();
+    assert_eq!(
+        (node.role(), node.current_term().0),
+        (RoleKind::Candidate, 2)
+    );
+}

@@ -13,7 +13,8 @@ usage: cargo xtask mutants [--jobs N] [--only TEXT]
 
 Breaks the core's rules one at a time, and looks whether a test notices. All mutants are compiled
 into one copy of the workspace, below target/mutants, and switched on one by one at run time. The
-last line is `N mutants, C caught, S survived`; the survivors are listed before it. Which test caught
+last line is `N mutants, C caught, T stopped, S survived`; the survivors are listed before it. Those
+that were stopped ran ten times as long as without the mutant, or out of memory. Which test caught
 which mutant stands in target/mutants/fates.txt.
 
   --jobs N      so many at once (default 2)
@@ -30,7 +31,9 @@ fn main() -> ExitCode {
     while let Some(argument) = arguments.next() {
         let value = arguments.next();
         match (argument.as_str(), value) {
-            ("--jobs", Some(value)) => jobs = value.parse().unwrap_or(jobs),
+            ("--jobs", Some(value)) if value.parse().is_ok_and(|jobs: usize| jobs > 0) => {
+                jobs = value.parse().unwrap_or(jobs);
+            }
             ("--only", Some(value)) => only = value,
             (_, _) => {
                 eprint!("{USAGE}");

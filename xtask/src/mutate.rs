@@ -2,7 +2,9 @@
 //!
 //! Owns which changes are made: the operators of `cargo mutants`, namely comparisons, logical
 //! operators, negations, match guards, compound assignments, subtractions, and whole functions
-//! that return at once. Must not know how a program is built or run.
+//! that return at once. Nothing inside a macro's arguments is changed, no `+` and no `*`, and no
+//! function that returns a type which is not listed here. Must not know how a program is built or
+//! run.
 
 use proc_macro2::Span;
 use quote::{ToTokens, quote};

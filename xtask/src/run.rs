@@ -28,6 +28,7 @@ const FILES: &[&str] = &[
     "progress.rs",
     "progress/inflight.rs",
     "log.rs",
+    "log/incoming.rs",
     "log/unpersisted.rs",
     "raft.rs",
     "raft/candidate.rs",
@@ -67,8 +68,8 @@ struct Test {
 enum Fate {
     /// This test failed.
     Caught(String),
-    /// A test ran for so long that it was stopped.
-    TimedOut(String),
+    /// A test ran for so long that it was stopped, or the system stopped it.
+    Stopped(String),
     Survived,
 }
 
@@ -83,6 +84,9 @@ pub(crate) fn run(root: &Path, jobs: usize, only: &str) -> Outcome<()> {
         .iter()
         .filter(|mutant| mutant.description.contains(only))
         .collect();
+    if wanted.is_empty() {
+        return Err(format!("no mutant's description contains {only:?}").into());
+    }
     let next = AtomicUsize::new(0);
     let fates = Mutex::new(BTreeMap::new());
     let started = Instant::now();
@@ -117,7 +121,7 @@ pub(crate) fn run(root: &Path, jobs: usize, only: &str) -> Outcome<()> {
 /// Writes what became of each mutant, and prints the survivors and the sums.
 fn report(wanted: &[&Mutant], fates: &BTreeMap<u32, Fate>, list: &Path) -> Outcome<()> {
     let mut lines = String::new();
-    let (mut timed_out, mut survived) = (0, 0);
+    let (mut stopped, mut survived) = (0, 0);
     println!("\nsurvivors:");
     for Mutant {
         number,
@@ -126,9 +130,9 @@ fn report(wanted: &[&Mutant], fates: &BTreeMap<u32, Fate>, list: &Path) -> Outco
     {
         match fates.get(number) {
             Some(Fate::Caught(test)) => writeln!(lines, "{description}: caught by {test}")?,
-            Some(Fate::TimedOut(test)) => {
-                timed_out += 1;
-                writeln!(lines, "{description}: time ran out in {test}")?;
+            Some(Fate::Stopped(test)) => {
+                stopped += 1;
+                writeln!(lines, "{description}: {test} was stopped")?;
             }
             Some(Fate::Survived) | None => {
                 survived += 1;
@@ -139,12 +143,8 @@ fn report(wanted: &[&Mutant], fates: &BTreeMap<u32, Fate>, list: &Path) -> Outco
     }
     fs::write(list, lines)?;
     println!("\nwhich test caught which: {}", list.display());
-    println!("{timed_out} of the caught ran out of time");
-    let all = wanted.len();
-    println!(
-        "{all} mutants, {} caught, {survived} survived",
-        all - survived
-    );
+    let (all, failed) = (wanted.len(), wanted.len() - stopped - survived);
+    println!("{all} mutants, {failed} caught, {stopped} stopped, {survived} survived");
     Ok(())
 }
 
@@ -154,9 +154,12 @@ fn copy(root: &Path, tree: &Path) -> Outcome<()> {
         .args(["ls-files", "-z"])
         .current_dir(root)
         .output()?;
-    if tree.join("src").exists() {
-        fs::remove_dir_all(tree.join("src"))?;
-        fs::remove_dir_all(tree.join("tests"))?;
+    if !listed.status.success() {
+        return Err("git does not list the workspace's files".into());
+    }
+    // Nothing is to be left of an earlier run: a test that is gone catches nothing.
+    if tree.exists() {
+        fs::remove_dir_all(tree)?;
     }
     for name in String::from_utf8(listed.stdout)?.split_terminator('\0') {
         let target = tree.join(name);
@@ -285,14 +288,16 @@ fn fate_of(mutant: u32, tests: &[Test], said: &Path) -> io::Result<Fate> {
         };
         match status {
             Some(status) if status.success() => {}
-            Some(_) => {
-                let failed = first_failure(&fs::read_to_string(said)?);
+            Some(status) if status.code().is_some() => {
+                let said = fs::read(said)?;
+                let failed = first_failure(&String::from_utf8_lossy(&said));
                 return Ok(Fate::Caught(failed.unwrap_or_else(|| name().into_owned())));
             }
+            Some(_) => return Ok(Fate::Stopped(name().into_owned())),
             None => {
                 child.kill()?;
                 child.wait()?;
-                return Ok(Fate::TimedOut(name().into_owned()));
+                return Ok(Fate::Stopped(name().into_owned()));
             }
         }
     }
