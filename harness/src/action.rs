@@ -46,6 +46,9 @@ pub enum Action {
     },
     /// All links carry messages again, as fast as they can.
     Heal,
+    /// All faults end, and the cluster must come back: a leader, a new command that every member
+    /// applies, equal states.
+    Recover,
 }
 
 /// What happens to one machine: its node, its disk and its state machine.

@@ -7,9 +7,12 @@
 mod ask;
 mod drive;
 mod perform;
+mod recover;
+
+pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
+    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
     SnapshotStatus,
 };
 
@@ -18,6 +21,7 @@ use crate::digest::Digest;
 use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
+use crate::scenario::{Machine, Scenario};
 use crate::state_machine::StateMachine;
 use crate::violation::{Violation, ViolationKind};
 
@@ -130,16 +134,40 @@ impl Cluster {
     /// A cluster of `voters` nodes, and `others` more that are running and may be added to it.
     #[must_use]
     pub fn with_settings(voters: u64, others: u64, seed: u64, settings: Settings) -> Self {
-        let settings = Settings { seed, ..settings };
-        let ids = |last: u64| (1..=last).filter_map(NodeId::new).collect::<Vec<_>>();
-        let members = ids(voters);
-        let all = ids(voters + others);
+        let machine = Machine {
+            settings: Settings { seed, ..settings },
+            mode: DiskMode::default(),
+            fault: EmbedderFault::None,
+        };
+        let count = usize::try_from(voters + others).unwrap_or(0);
+        Self::of_machines(&Scenario {
+            seed,
+            voters,
+            learners: 0,
+            machines: vec![machine; count],
+            checks: Checks::default(),
+            actions: Vec::new(),
+        })
+    }
+
+    /// The cluster with which a scenario begins.
+    pub(crate) fn of_machines(scenario: &Scenario) -> Self {
+        let ids = |range: std::ops::RangeInclusive<u64>| range.filter_map(NodeId::new);
+        let Scenario {
+            voters, learners, ..
+        } = *scenario;
+        let conf_state = ConfState {
+            learners: ids(voters + 1..=voters + learners).collect(),
+            ..ConfState::of_voters(ids(1..=voters))
+        };
+        let all = ids(1..=scenario.machines.len() as u64);
+        let hosts = all
+            .zip(&scenario.machines)
+            .map(|(id, machine)| Host::new(id, &conf_state, machine));
+        let hosts: Vec<Host> = hosts.collect();
         let mut cluster = Self {
-            checker: Checker::new(all.len()),
-            hosts: all
-                .into_iter()
-                .map(|id| Host::new(id, &members, settings))
-                .collect(),
+            checker: Checker::new(hosts.len()),
+            hosts,
             network: Network::default(),
             stats: Stats::default(),
             reports: Vec::new(),
@@ -147,7 +175,7 @@ impl Cluster {
             is_instant: true,
             panics: true,
             violation: None,
-            seed,
+            seed: scenario.seed,
         };
         for at in 0..cluster.hosts.len() {
             cluster.start(at);

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use almadia::{
-    ConfState, Entries, HardState, LogId, LogIndex, MemStorage, MemStorageError, Message, NodeId,
-    Ready, Snapshot, Storage,
+    ConfState, Entries, HardState, LogId, LogIndex, MemStorage, MemStorageError, Message, Ready,
+    Snapshot, Storage,
 };
 
 use crate::state_machine::StateMachine;
@@ -85,12 +85,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(voters: &[NodeId]) -> Self {
-        let durable = MemStorage::with_voters(voters.iter().copied());
-        let conf_state = ConfState::of_voters(voters.iter().copied());
+    /// The disk of a node in a cluster that began with these members.
+    pub(crate) fn new(conf_state: &ConfState) -> Self {
+        let mut durable = MemStorage::new();
+        durable.set_conf_state(conf_state.clone());
         Self {
             durable,
-            machine: StateMachine::new(conf_state),
+            machine: StateMachine::new(conf_state.clone()),
             pending: VecDeque::new(),
             unsynced: None,
             is_stalled: false,

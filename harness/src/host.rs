@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 
+use almadia::{ConfState, ConfigBuilder, MemStorage};
 use almadia::{Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError};
-use almadia::{ConfigBuilder, MemStorage};
 
 use crate::disk::Disk;
+use crate::scenario::Machine;
 use crate::state_machine::StateMachine;
 
 /// How an embedder does its writes.
@@ -131,21 +132,22 @@ impl Settings {
 }
 
 impl Host {
-    /// A machine that was never started, in a cluster that began with these voters.
-    pub(crate) fn new(id: NodeId, voters: &[NodeId], settings: Settings) -> Self {
-        let disk = Disk::new(voters);
+    /// A machine that was never started, in a cluster that began with these members.
+    pub(crate) fn new(id: NodeId, conf_state: &ConfState, machine: &Machine) -> Self {
+        let mut disk = Disk::new(conf_state);
+        disk.fault = machine.fault;
         Self {
             id,
             incarnation: 0,
             node: None,
             machine: disk.machine.clone(),
             disk,
-            mode: DiskMode::default(),
+            mode: machine.mode,
             busy: None,
             jobs: VecDeque::new(),
             persisted: 0,
             owed_ticks: 0,
-            settings,
+            settings: machine.settings,
         }
     }
 

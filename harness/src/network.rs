@@ -111,8 +111,8 @@ impl Network {
         self.slow.insert(to);
     }
 
-    pub(crate) fn is_slow(&self, to: NodeId) -> bool {
-        self.slow.contains(&to)
+    pub(crate) fn is_slow(&self, to: u64) -> bool {
+        NodeId::new(to).is_some_and(|to| self.slow.contains(&to))
     }
 
     pub(crate) fn heal(&mut self) {

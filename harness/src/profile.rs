@@ -92,6 +92,8 @@ pub struct Profile {
     pub name: &'static str,
     /// The voters at the start.
     pub voters: u64,
+    /// The learners at the start.
+    pub learners: u64,
     /// More nodes, which only membership changes bring in.
     pub others: u64,
     /// The steps of the fault phase.
@@ -156,6 +158,7 @@ impl Profile {
         Self {
             name,
             voters,
+            learners: 0,
             others: 0,
             steps: 300,
             asynchronous: 500,

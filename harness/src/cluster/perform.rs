@@ -12,6 +12,7 @@ impl Cluster {
     pub fn perform(&mut self, action: &Action) {
         match action {
             Action::Step => {
+                self.stats.steps += 1;
                 self.now += 1;
                 self.network.release(self.now);
                 self.send_due_reports();
@@ -49,6 +50,7 @@ impl Cluster {
                 }
             }
             Action::Heal => self.network.heal(),
+            Action::Recover => self.recover(),
         }
     }
 
