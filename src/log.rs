@@ -102,7 +102,7 @@ impl<S: Storage> Log<S> {
                 last_index,
             });
         }
-        if applied.index > before_first.index && applied.index <= last_index {
+        if (before_first.index..=last_index).contains(&applied.index) {
             let found = id_at(applied.index)?;
             if found == applied {
                 commit_index = commit_index.max(applied.index);

@@ -238,6 +238,14 @@ fn restart_with_something_else_applied_than_the_log_holds() {
         Some(refusal),
         "the log says it is committed"
     );
+    // What was compacted is committed, so there is nothing to be ahead of.
+    let conf_state = ConfState::of_voters([id(1), id(2), id(3)]);
+    let compacted = MemStorage::with_snapshot(snapshot(2, 3, conf_state));
+    let settings = Config::builder(id(1)).applied(applied);
+    let settings = settings.max_apply_unpersisted_entries(9).build();
+    let refusal = StartError::AppliedDiffers { applied, found };
+    let refused = RawNode::new(settings.expect("sound"), compacted).err();
+    assert_eq!(refused, Some(refusal));
     let mut node = start(2, 9).expect("it may be ahead");
     assert_eq!(node.commit_index(), LogIndex(2));
     assert_eq!(node.last_applied(), LogIndex(3));
