@@ -19,10 +19,10 @@ use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, NodeId, Ready, RoleKind,
 use self::log_view::LogView;
 use self::reads::{ReadCounts, Reads};
 use self::transfers::{TransferCounts, Transfers};
-use crate::cluster::Stats;
 use crate::digest::Digest;
 use crate::host::Host;
 use crate::state_machine::StateMachine;
+use crate::stats::Stats;
 use crate::violation::ViolationKind;
 
 /// Which watchers are on. All of them, unless a test wants to see that the others find a fault too.

@@ -23,50 +23,8 @@ use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
 use crate::scenario::{Machine, Scenario};
 use crate::state_machine::StateMachine;
+use crate::stats::Stats;
 use crate::violation::{Violation, ViolationKind};
-
-/// What happened in a run, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Steps of the fault phase.
-    pub steps: u64,
-    /// Terms that had a leader.
-    pub elections: u64,
-    /// Entries committed.
-    pub commits: u64,
-    /// Entries applied, over all nodes.
-    pub applied: u64,
-    /// Snapshots installed, over all nodes.
-    pub snapshots: u64,
-    /// Membership changes applied, over all nodes.
-    pub changes: u64,
-    /// Logs compacted.
-    pub compactions: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Messages delivered.
-    pub delivered: u64,
-    /// Messages lost.
-    pub dropped: u64,
-    /// Reads answered.
-    pub reads: u64,
-    /// Of these, those that a lease answered.
-    pub lease_reads: u64,
-    /// Reads that nobody could answer in time.
-    pub reads_dropped: u64,
-    /// Transfers that succeeded.
-    pub transfers: u64,
-    /// Transfers that did not.
-    pub transfers_failed: u64,
-    /// Snapshots that a node asked for.
-    pub snapshot_requests: u64,
-    /// Starts with a state machine ahead of the log.
-    pub starts_ahead: u64,
-    /// Ticks that the liveness phase took.
-    pub recovery_ticks: u64,
-    /// A hash over all that happened: equal runs have equal traces.
-    pub trace: u64,
-}
 
 /// A snapshot message whose fate the transport has still to report.
 #[derive(Clone, Copy, Debug)]

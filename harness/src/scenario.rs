@@ -8,11 +8,12 @@ use std::panic::{self, AssertUnwindSafe};
 
 use crate::action::Action;
 use crate::checker::Checks;
-use crate::cluster::{Cluster, Stats};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Settings};
 use crate::profile::Profile;
+use crate::stats::Stats;
 use crate::violation::{Violation, ViolationKind};
 
 /// What one node runs on.

@@ -12,11 +12,12 @@ use almadia::{MemberChange, MembershipChange, NodeId, RoleKind, Transition};
 
 use self::time::Time;
 use crate::action::{Action, MachineAction, Request};
-use crate::cluster::{Cluster, Stats};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::host::Settings;
 use crate::profile::{Membership, Profile};
 use crate::scenario::{Machine, Scenario};
+use crate::stats::Stats;
 use crate::violation::Violation;
 
 /// Makes the run of this seed: faults for [`Profile::steps`] steps, and then none, until a new
@@ -37,14 +38,24 @@ pub fn record(seed: u64, profile: &Profile) -> (Scenario, Result<Stats, Violatio
     (simulation.scenario, result)
 }
 
+/// How fast a machine works; the steps until which it rests.
+struct Pace {
+    /// How often a pending write becomes durable.
+    disk: u64,
+    /// How often the clock ticks, where clocks differ.
+    clock: u64,
+    stalled_until: u64,
+    paused_until: u64,
+}
+
 struct Simulation<'a> {
     cluster: Cluster,
     /// What has happened.
     scenario: Scenario,
     profile: &'a Profile,
     dice: Dice,
-    /// How fast each node's disk is.
-    disk_rates: Vec<u64>,
+    /// How fast each node is, and until when it is not.
+    paces: Vec<Pace>,
     time: Time,
     next_command: u64,
     /// The number of the next read, which is its context.
@@ -58,7 +69,16 @@ impl<'a> Simulation<'a> {
         let mut dice = Dice::new(seed ^ 0x5eed);
         let settings = varied(profile.settings, &mut dice);
         let machines = profile.voters + profile.learners + profile.others;
-        let machines = (0..machines).map(|_| Machine::random(settings, profile, &mut dice));
+        let machines = (0..machines).map(|_| {
+            // Leases need the same clocks everywhere; nothing else needs the same settings.
+            let is_own = !settings.lease_reads && dice.chance(300);
+            let settings = if is_own {
+                varied(profile.settings, &mut dice)
+            } else {
+                settings
+            };
+            Machine::random(settings, profile, &mut dice)
+        });
         let scenario = Scenario {
             seed,
             voters: profile.voters,
@@ -69,15 +89,17 @@ impl<'a> Simulation<'a> {
         };
         let cluster = scenario.cluster();
         let nodes = cluster.hosts.len();
-        let disk_rates = (0..nodes).map(|_| {
-            let is_slow = dice.chance(250);
-            if is_slow {
+        let paces = (0..nodes).map(|_| Pace {
+            disk: if dice.chance(250) {
                 profile.disk / 8
             } else {
                 profile.disk
-            }
+            },
+            clock: [400, 800, 800, 1000][dice.position(4)],
+            stalled_until: 0,
+            paused_until: 0,
         });
-        let disk_rates = disk_rates.collect();
+        let paces = paces.collect();
         let time = Time::new(profile, &settings, nodes, &mut dice);
         let read_contexts = if dice.chance(500) { u64::MAX } else { 3 };
         Self {
@@ -85,7 +107,7 @@ impl<'a> Simulation<'a> {
             scenario,
             profile,
             dice,
-            disk_rates,
+            paces,
             time,
             next_command: 0,
             next_read: 0,
@@ -94,13 +116,15 @@ impl<'a> Simulation<'a> {
     }
 
     fn run(&mut self) {
-        for _ in 0..self.profile.steps {
-            self.step();
-            if self.cluster.violation.is_some() {
-                return;
+        for _ in 0..self.profile.phases {
+            for _ in 0..self.profile.steps {
+                self.step();
+                if self.cluster.violation.is_some() {
+                    return;
+                }
             }
+            self.act(Action::Recover);
         }
-        self.act(Action::Recover);
     }
 
     /// Lets this happen, and notes it.
@@ -123,9 +147,31 @@ impl<'a> Simulation<'a> {
         self.inputs();
         self.calls();
         for at in 0..self.cluster.hosts.len() {
-            self.work(at);
+            if !self.is_paused(at) {
+                self.work(at);
+            }
         }
         self.deliver();
+    }
+
+    /// Whether the whole machine stands still: no time passes, nothing arrives.
+    fn is_paused(&self, at: usize) -> bool {
+        self.cluster.now < self.paces[at].paused_until
+    }
+
+    /// Lets a machine, or its disk alone, do nothing for a while.
+    fn rest(&mut self) {
+        /// In steps; longer than an election takes.
+        const LONGEST: u64 = 60;
+        let now = self.cluster.now;
+        if self.dice.chance(self.profile.pause) {
+            let at = self.likely_leader();
+            self.paces[at].paused_until = now + self.dice.below(LONGEST);
+        }
+        if self.dice.chance(self.profile.stall) {
+            let at = self.likely_leader();
+            self.paces[at].stalled_until = now + self.dice.below(LONGEST);
+        }
     }
 
     fn any_host(&mut self) -> usize {
@@ -146,6 +192,7 @@ impl<'a> Simulation<'a> {
 
     fn faults(&mut self) {
         let profile = self.profile;
+        self.rest();
         if self.dice.chance(profile.crash) {
             let at = self.leader_or_any(500);
             let pending = self.cluster.hosts[at].disk.pending.len();
@@ -328,13 +375,15 @@ impl<'a> Simulation<'a> {
         if self.dice.chance(850) {
             self.act(MachineAction::Run.at(id));
         }
+        let is_stalled = self.cluster.now < self.paces[at].stalled_until;
+        let disk = if is_stalled { 0 } else { self.paces[at].disk };
         while !self.cluster.hosts[at].disk.pending.is_empty()
             && self.cluster.violation.is_none()
-            && self.dice.chance(self.disk_rates[at])
+            && self.dice.chance(disk)
         {
             self.act(MachineAction::Write.at(id));
         }
-        if self.dice.chance(self.disk_rates[at]) {
+        if self.dice.chance(self.paces[at].disk) {
             self.act(MachineAction::Apply.at(id));
         }
         if self.dice.chance(self.profile.save) {
@@ -358,6 +407,10 @@ impl<'a> Simulation<'a> {
             let Some(place) = self.cluster.network.place(position) else {
                 break;
             };
+            let to = usize::try_from(place.to - 1).unwrap_or(0);
+            if self.is_paused(to) {
+                continue;
+            }
             if self.dice.chance(profile.drop) {
                 self.act(Action::Lose(place));
                 continue;

@@ -82,8 +82,9 @@ impl Simulation<'_> {
         }
         let calls = self.profile.calls;
         for at in self.time.next_step(&mut self.dice) {
-            let is_told_later =
-                self.cluster.hosts[at].busy.is_some() || self.dice.chance(calls.tick_many);
+            let is_told_later = self.cluster.hosts[at].busy.is_some()
+                || self.is_paused(at)
+                || self.dice.chance(calls.tick_many);
             let id = self.id(at);
             self.act(MachineAction::OweTick.at(id));
             if !is_told_later {
@@ -95,7 +96,7 @@ impl Simulation<'_> {
     fn tick_at_random(&mut self) {
         let calls = self.profile.calls;
         for at in 0..self.cluster.hosts.len() {
-            if !self.dice.chance(800) {
+            if self.is_paused(at) || !self.dice.chance(self.paces[at].clock) {
                 continue;
             }
             if self.dice.chance(calls.tick_many) {
