@@ -502,9 +502,13 @@ impl<S: Storage> Raft<S> {
     }
 
     /// A vote is for a term, so it outlives a change of role within the term (Raft 5.2).
+    ///
+    /// Nor does a later term alone begin the wait for an election anew (Raft 5.2): else a node with
+    /// a short timeout and a short log, which nobody elects, could keep all others from trying.
     fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
         assert!(term >= self.core.current_term, "terms never go back");
         let in_new_term = term > self.core.current_term;
+        let still_waits = in_new_term && leader.is_none() && !matches!(self.role, Role::Leader(_));
         if in_new_term {
             self.core.current_term = term;
             self.core.voted_for = None;
@@ -512,7 +516,9 @@ impl<S: Storage> Raft<S> {
             self.core.requested_snapshot = None;
         }
         self.core.log.seal();
-        self.core.restart_election_clock();
+        if !still_waits {
+            self.core.restart_election_clock();
+        }
         self.set_role(Role::Follower(Follower::of(leader)), in_new_term);
         if let Some(leader) = leader {
             self.core.leader_found(leader);

@@ -61,7 +61,7 @@ impl Incoming {
     /// The snapshot that ends here is persisted. Returns whether it was this one.
     pub(crate) fn persisted(&mut self, index: LogIndex) -> bool {
         let own = self.snapshot.last_included.index;
-        if index < own && index >= self.guard.index {
+        if index >= self.guard.index {
             self.guard = Guard {
                 index: own,
                 applying_before: index,

@@ -130,6 +130,8 @@ fn figure_2_followers_wait_anew_after_append_or_granted_vote_only() {
     assert_eq!(left_after(2, 3, append((3, 1), &[], 0)), timeout);
     assert_eq!(left_after(2, 3, request_vote((3, 1))), timeout);
     assert_eq!(left_after(2, 3, request_vote((2, 9))), timeout - 5);
+    // A later term alone is no reason either.
+    assert_eq!(left_after(2, 4, request_vote((2, 9))), timeout - 5);
     assert_eq!(left_after(2, 2, append((0, 0), &[], 0)), timeout - 5);
     assert_eq!(left_after(2, 2, heartbeat(0)), timeout - 5);
 }
