@@ -25,7 +25,7 @@ mod stats;
 mod violation;
 
 pub use crate::action::{Action, MachineAction, Place, Request};
-pub use crate::checker::Checks;
+pub use crate::checker::{Checks, Impossible};
 pub use crate::cluster::{Cluster, RECOVERY_TICKS};
 pub use crate::dice::Dice;
 pub use crate::digest::Digest;

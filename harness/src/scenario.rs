@@ -105,6 +105,7 @@ impl Cluster {
             self.violation = None;
             self.check(Err(kind));
         }
+        self.check(self.checker.check_history());
         self.violation.take().map_or_else(|| Ok(self.stats()), Err)
     }
 }

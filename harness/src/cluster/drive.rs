@@ -336,7 +336,7 @@ impl Cluster {
                 };
                 host.machine = machine;
                 self.stats.snapshots += 1;
-                let checked = self.checker.after_apply(host.id, &self.hosts[at].machine);
+                let checked = self.checker.after_apply(&self.hosts[at], at);
                 self.check(checked);
                 through
             }
@@ -382,7 +382,7 @@ impl Cluster {
         let host = &mut self.hosts[at];
         host.machine.apply(entry, conf_state);
         self.stats.applied += 1;
-        let checked = self.checker.after_apply(host.id, &self.hosts[at].machine);
+        let checked = self.checker.after_apply(&self.hosts[at], at);
         self.check(checked);
         self.trace(&(at, entry.id, self.hosts[at].machine.hash()));
     }

@@ -89,10 +89,7 @@ impl Cluster {
         match request {
             Request::Campaign => drop(self.call(at, |node| node.campaign().is_ok())),
             Request::Propose { number, padding } => {
-                let mut data = number.to_be_bytes().to_vec();
-                data.resize(data.len() + padding, 0);
-                let context = self.hosts[at].id.get().to_be_bytes().to_vec();
-                self.call(at, |node| node.propose(context, data).is_ok());
+                self.write_at(at, number, padding);
             }
             Request::Change(change) => {
                 self.call(at, |node| node.propose_conf_change("", change).is_ok());

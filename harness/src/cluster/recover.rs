@@ -21,6 +21,7 @@ impl Cluster {
             self.restart(id);
         }
         let missing = self.come_back();
+        self.check(self.checker.check_history());
         self.is_instant = false;
         if let Some(missing) = missing {
             self.check(Err(ViolationKind::NoProgress {
