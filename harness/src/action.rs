@@ -6,6 +6,8 @@
 
 use almadia::{Bytes, MembershipChange, Purpose, Window};
 
+use crate::unreliable::Answers;
+
 /// A message on its way, named by its link and by how many on that link are older. So the name
 /// means the same, or nothing, in a run from which other actions were left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +84,10 @@ pub enum MachineAction {
     },
     /// The machine starts, if it is down.
     Start,
+    /// From now on, the node's storage answers like this. A start makes it sound.
+    Answer(Answers),
+    /// From the next start on, entries may be applied before they are persisted, or not any more.
+    AllowUnpersisted(bool),
     /// From now on, mail to this node takes long.
     SlowMail,
 }

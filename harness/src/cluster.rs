@@ -24,6 +24,7 @@ use crate::network::Network;
 use crate::scenario::{Machine, Scenario};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
+use crate::unreliable::Unreliable;
 use crate::violation::{Violation, ViolationKind};
 
 /// A snapshot message whose fate the transport has still to report.
@@ -193,7 +194,7 @@ impl Cluster {
     ///
     /// If it is down.
     #[must_use]
-    pub fn node(&self, id: u64) -> &RawNode<MemStorage> {
+    pub fn node(&self, id: u64) -> &RawNode<Unreliable<MemStorage>> {
         let node = self.hosts[self.position(id)].node.as_ref();
         node.unwrap_or_else(|| panic!("node {id} is down"))
     }

@@ -22,6 +22,7 @@ mod shrink;
 mod simulation;
 mod state_machine;
 mod stats;
+mod unreliable;
 mod violation;
 
 pub use crate::action::{Action, MachineAction, Place, Request};
@@ -36,4 +37,5 @@ pub use crate::scenario::{Machine, Scenario};
 pub use crate::simulation::{record, run};
 pub use crate::state_machine::StateMachine;
 pub use crate::stats::Stats;
+pub use crate::unreliable::{Answers, Unreliable};
 pub use crate::violation::{Violation, ViolationKind};

@@ -125,6 +125,10 @@ pub struct Profile {
     pub pause: u64,
     /// A disk does nothing for a while.
     pub stall: u64,
+    /// A storage has to fetch what it is asked for.
+    pub fetch: u64,
+    /// A storage cannot be read.
+    pub read_error: u64,
     /// A node crashes.
     pub crash: u64,
     /// A node that is down starts.
@@ -286,6 +290,8 @@ impl Profile {
             aim: 500,
             pause: 5,
             stall: 5,
+            fetch: 5,
+            read_error: 2,
             crash: 15,
             restart: 80,
             propose: 300,

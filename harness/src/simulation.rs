@@ -18,6 +18,7 @@ use crate::host::Settings;
 use crate::profile::{Membership, Profile};
 use crate::scenario::{Machine, Scenario};
 use crate::stats::Stats;
+use crate::unreliable::Answers;
 use crate::violation::Violation;
 
 /// Makes the run of this seed: faults for [`Profile::steps`] steps, and then none, until a new
@@ -159,6 +160,27 @@ impl<'a> Simulation<'a> {
         self.cluster.now < self.paces[at].paused_until
     }
 
+    /// Lets a storage answer late, or not at all, and again as it should.
+    fn answers(&mut self) {
+        let profile = self.profile;
+        for (rate, answers) in [
+            (profile.fetch, Answers::Later),
+            (profile.read_error, Answers::Failing),
+            // However they answer, it does not last.
+            (100, Answers::Sound),
+        ] {
+            if self.dice.chance(rate) {
+                let at = self.likely_leader();
+                self.act(MachineAction::Answer(answers).at(self.id(at)));
+            }
+        }
+        let may_apply_unpersisted = profile.settings.max_apply_unpersisted_entries > 0;
+        if may_apply_unpersisted && self.dice.chance(20) {
+            let (at, allowed) = (self.any_host(), self.dice.chance(500));
+            self.act(MachineAction::AllowUnpersisted(allowed).at(self.id(at)));
+        }
+    }
+
     /// Lets a machine, or its disk alone, do nothing for a while.
     fn rest(&mut self) {
         /// In steps; longer than an election takes.
@@ -193,6 +215,7 @@ impl<'a> Simulation<'a> {
     fn faults(&mut self) {
         let profile = self.profile;
         self.rest();
+        self.answers();
         if self.dice.chance(profile.crash) {
             let at = self.leader_or_any(500);
             let pending = self.cluster.hosts[at].disk.pending.len();

@@ -24,6 +24,8 @@ pub struct Stats {
     pub compactions: u64,
     /// Crashes.
     pub crashes: u64,
+    /// Nodes that stopped because their storage could not be read.
+    pub halts: u64,
     /// Messages delivered.
     pub delivered: u64,
     /// Messages lost.
@@ -59,6 +61,7 @@ impl AddAssign for Stats {
         self.changes += other.changes;
         self.compactions += other.compactions;
         self.crashes += other.crashes;
+        self.halts += other.halts;
         self.delivered += other.delivered;
         self.dropped += other.dropped;
         self.reads += other.reads;
@@ -78,7 +81,7 @@ impl fmt::Display for Stats {
         write!(
             f,
             "{} steps, {} elections, {} commits, {} snapshots installed, {} changes, {} compactions, \
-             {} crashes, {} reads answered ({} by a lease), {} dropped, {} transfers, {} failed, \
+             {} crashes, {} nodes halted, {} reads answered ({} by a lease), {} dropped, {} transfers, {} failed, \
              {} snapshots asked for, {} starts ahead of the log, {} messages delivered, {} lost, \
              recovery in {} ticks at most",
             self.steps,
@@ -88,6 +91,7 @@ impl fmt::Display for Stats {
             self.changes,
             self.compactions,
             self.crashes,
+            self.halts,
             self.reads,
             self.lease_reads,
             self.reads_dropped,

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
 use crate::state_machine::StateMachine;
+use crate::unreliable::Unreliable;
 use crate::violation::ViolationKind;
 
 impl Cluster {
@@ -55,7 +56,7 @@ impl Cluster {
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut RawNode<MemStorage>) -> T,
+        call: impl FnOnce(&mut RawNode<Unreliable<MemStorage>>) -> T,
     ) -> Option<T> {
         if self.hosts[at].busy.is_some() {
             return None;
@@ -102,6 +103,9 @@ impl Cluster {
         let Some(Err(error)) = self.call(at, |node| node.step(message)) else {
             return;
         };
+        if let StepError::Halted(halted) = &error {
+            return self.expect(at, "step", Err(halted.to_string()));
+        }
         self.on_step_error(at, &format!("{text:?}"), error);
     }
 
@@ -277,9 +281,10 @@ impl Cluster {
         let Some(node) = host.node.as_mut() else {
             return;
         };
-        let result = write.write_log(node.storage_mut());
+        let storage = node.storage_mut().inner_mut();
+        let result = write.write_log(storage);
         if let Some(hard_state) = write.hard_state {
-            node.storage_mut().set_hard_state(hard_state);
+            storage.set_hard_state(hard_state);
         }
         host.persisted = write.number;
         self.expect(at, "the write", result.map_err(|error| error.to_string()));
@@ -343,6 +348,9 @@ impl Cluster {
             ApplyJob::Entries { runs, through } => {
                 for entry in runs.iter().flat_map(|run| run.iter()) {
                     self.apply(at, entry);
+                    if self.hosts[at].node.is_none() {
+                        return false;
+                    }
                 }
                 through
             }
@@ -376,6 +384,9 @@ impl Cluster {
                 self.stats.changes += 1;
                 let refusal = result.as_ref().map(drop).map_err(ToString::to_string);
                 self.expect(at, "apply_conf_change", refusal);
+                if self.hosts[at].node.is_none() {
+                    return;
+                }
                 result.ok()
             }
         };
@@ -421,7 +432,7 @@ impl Cluster {
             .any(|write| write.snapshot.is_some());
         let node = host.node.as_mut().filter(|_| !is_installing)?;
         let through = host.disk.save_snapshot(&host.machine)?;
-        let storage = node.storage_mut();
+        let storage = node.storage_mut().inner_mut();
         let mut result = storage.save_snapshot(host.machine.snapshot());
         let is_compacted = host.disk.compact(through);
         if is_compacted {
@@ -443,7 +454,12 @@ impl Cluster {
         self.check(checked);
     }
 
+    /// A call must succeed, unless the node has reason to stop: then the machine is stopped.
     pub(crate) fn expect(&mut self, at: usize, call: &'static str, result: Result<(), String>) {
+        if result.is_err() && self.hosts[at].has_halted() {
+            self.stats.halts += 1;
+            return self.crash_at(at, 0, false);
+        }
         let node: NodeId = self.hosts[at].id;
         self.check(result.map_err(|error| ViolationKind::CallFailed { node, call, error }));
     }

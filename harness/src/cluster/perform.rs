@@ -80,6 +80,14 @@ impl Cluster {
                     self.start(at);
                 }
             }
+            MachineAction::Answer(answers) => {
+                if let Some(node) = &self.hosts[at].node {
+                    node.storage().set_answers(answers);
+                }
+            }
+            MachineAction::AllowUnpersisted(allowed) => {
+                self.hosts[at].settings.max_apply_unpersisted_entries = u64::from(allowed) * 1000;
+            }
             MachineAction::SlowMail => self.network.slow_down(self.hosts[at].id),
         }
     }

@@ -5,6 +5,7 @@
 use almadia::{LogId, RawNode, RoleKind};
 
 use super::Cluster;
+use crate::unreliable::Answers;
 use crate::violation::ViolationKind;
 
 /// Within so many ticks after all faults are gone the cluster must have a leader and commit.
@@ -16,6 +17,8 @@ impl Cluster {
         self.heal();
         self.network.release(u64::MAX);
         self.is_instant = true;
+        let nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
+        nodes.for_each(|node| node.storage().set_answers(Answers::Sound));
         for id in 1..=self.hosts.len() as u64 {
             self.complete_writes(id);
             self.restart(id);
