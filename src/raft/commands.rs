@@ -128,7 +128,7 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn ping(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
-            leader.heartbeat_due = !leader.peers.is_empty();
+            leader.heartbeat_due |= !leader.peers.is_empty();
         }
     }
 

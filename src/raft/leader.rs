@@ -115,7 +115,7 @@ impl Leader {
         self.heartbeat_elapsed += 1;
         if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
             self.heartbeat_elapsed = 0;
-            self.heartbeat_due = !self.peers.is_empty();
+            self.heartbeat_due |= !self.peers.is_empty();
         }
         Next::Stay
     }

@@ -68,6 +68,24 @@ fn a_leader_sleeps_until_the_first_of_its_clocks() {
     assert_eq!(outcomes.len(), 1);
 }
 
+/// Whatever was due before its last peer left.
+#[test]
+fn a_leader_that_was_left_alone_sleeps_as_it_wakes() {
+    let mut storage = disk(1, &[1]);
+    let mut conf_state = almadia::ConfState::of_voters([id(1)]);
+    conf_state.learners = vec![id(2)];
+    storage.set_conf_state(conf_state);
+    let mut slow = open(settings(1), storage);
+    elect(&mut slow);
+    slow.tick().unwrap();
+    let gone = almadia::MembershipChange::of([almadia::MemberChange::Remove(id(2))]);
+    slow.apply_conf_change(&gone).unwrap();
+    let mut fast = slow.clone();
+    slow.tick().unwrap();
+    fast.tick_many(1).unwrap();
+    assert_eq!(slow, fast);
+}
+
 /// What is due shows before it is made: heartbeats, reads, what a peer lacks.
 #[test]
 fn whatever_is_due_makes_a_ready() {
