@@ -104,13 +104,8 @@ impl Shrinking {
                 synced: false,
             };
             let crash = crash.at(node);
-            if self.best.actions.contains(&crash)
-                && !self
-                    .best
-                    .actions
-                    .iter()
-                    .any(|it| names(it, node) && *it != crash)
-            {
+            let mut own = self.best.actions.iter().filter(|it| names(it, node));
+            if own.all(|action| *action == crash) {
                 continue;
             }
             let mut actions = vec![crash];
@@ -152,9 +147,12 @@ impl Shrinking {
 }
 
 fn is_same(one: &ViolationKind, other: &ViolationKind) -> bool {
-    let call = |kind: &ViolationKind| match kind {
-        ViolationKind::CallFailed { call, .. } => Some(*call),
-        _ => None,
+    let call = |kind: &ViolationKind| {
+        if let ViolationKind::CallFailed { call, .. } = kind {
+            Some(*call)
+        } else {
+            None
+        }
     };
     discriminant(one) == discriminant(other) && call(one) == call(other)
 }
