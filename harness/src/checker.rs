@@ -7,6 +7,8 @@
 //! Log Matching is held by induction: each (term, index) has one content and one predecessor for
 //! all time, whoever holds it. So every check costs as much as what is new.
 
+mod clients;
+mod history;
 mod log_view;
 mod promises;
 mod reads;
@@ -16,13 +18,15 @@ use std::collections::BTreeMap;
 
 use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, NodeId, Ready, RoleKind, Storage, Term};
 
+use self::clients::Clients;
+pub use self::history::Impossible;
+pub(crate) use self::history::{REGISTERS, register_of};
 use self::log_view::LogView;
 use self::reads::{ReadCounts, Reads};
 use self::transfers::{TransferCounts, Transfers};
-use crate::cluster::Stats;
 use crate::digest::Digest;
 use crate::host::Host;
-use crate::state_machine::StateMachine;
+use crate::stats::Stats;
 use crate::violation::ViolationKind;
 
 /// Which watchers are on. All of them, unless a test wants to see that the others find a fault too.
@@ -88,6 +92,7 @@ pub(crate) struct Checker {
     transfers: Vec<Transfers>,
     read_counts: ReadCounts,
     transfer_counts: TransferCounts,
+    clients: Clients,
 }
 
 type Checked = Result<(), ViolationKind>;
@@ -108,6 +113,7 @@ impl Checker {
             transfers: vec![Transfers::default(); nodes],
             read_counts: ReadCounts::default(),
             transfer_counts: TransferCounts::default(),
+            clients: Clients::new(nodes),
         }
     }
 
@@ -135,12 +141,29 @@ impl Checker {
     /// A read is about to be asked for.
     pub(crate) fn before_read(&mut self, at: usize, context: Bytes, may_use_lease: bool) {
         let committed = self.last_committed();
+        self.clients.read_begins(at, context.clone());
         self.reads[at].asked(context, committed, may_use_lease);
     }
 
     /// The read that was just asked for was not taken.
     pub(crate) fn read_refused(&mut self, at: usize) {
+        self.clients.read_refused(at);
         self.reads[at].refused();
+    }
+
+    /// A write of this value is about to be asked for.
+    pub(crate) fn before_write(&mut self, value: u64) {
+        self.clients.write_begins(value);
+    }
+
+    /// The write of this value was taken.
+    pub(crate) fn on_write(&mut self, at: usize, id: LogId, value: u64) {
+        self.clients.write_taken(at, id, value);
+    }
+
+    /// Whether all that clients have seen can have come of one copy of the data.
+    pub(crate) fn check_history(&self) -> Checked {
+        Ok(self.clients.check()?)
     }
 
     /// A transfer was asked for in this term, and taken, while so many ends of earlier ones were
@@ -162,6 +185,7 @@ impl Checker {
         let Some(node) = &host.node else {
             return Ok(());
         };
+        self.clients.forget(at);
         self.reads[at] = Reads::default();
         self.transfers[at] = Transfers::default();
         self.logs[at] = LogView::read(node.storage());
@@ -330,6 +354,8 @@ impl Checker {
             self.on_entry(host, at, entry)?;
         }
         self.reads[at].on_ready(host.id, ready, &mut self.read_counts)?;
+        self.clients.on_ready(at, ready);
+        self.clients.serve(at, &host.machine)?;
         let leaders = &self.leaders;
         let led_after = |node, term: Term| {
             let mut later = leaders.range(term.next()..);
@@ -434,8 +460,11 @@ impl Checker {
     }
 
     /// A state machine has applied an entry, or restored a snapshot.
-    pub(crate) fn after_apply(&mut self, node: NodeId, machine: &StateMachine) -> Checked {
+    pub(crate) fn after_apply(&mut self, host: &Host, at: usize) -> Checked {
+        let (node, machine) = (host.id, &host.machine);
         let index = machine.applied_index();
+        self.clients.applied(at, machine.applied());
+        self.clients.serve(at, machine)?;
         let known = self.applied.entry(index).or_insert_with(|| Applied {
             hash: machine.hash(),
             conf_state: machine.conf_state().clone(),

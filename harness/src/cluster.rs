@@ -6,63 +6,26 @@
 
 mod ask;
 mod drive;
+mod perform;
+mod recover;
+
+pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
+    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
     SnapshotStatus,
 };
 
 use crate::checker::{Checker, Checks};
-use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
+use crate::scenario::{Machine, Scenario};
 use crate::state_machine::StateMachine;
+use crate::stats::Stats;
+use crate::unreliable::Unreliable;
 use crate::violation::{Violation, ViolationKind};
-
-/// What happened in a run, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Steps of the fault phase.
-    pub steps: u64,
-    /// Terms that had a leader.
-    pub elections: u64,
-    /// Entries committed.
-    pub commits: u64,
-    /// Entries applied, over all nodes.
-    pub applied: u64,
-    /// Snapshots installed, over all nodes.
-    pub snapshots: u64,
-    /// Membership changes applied, over all nodes.
-    pub changes: u64,
-    /// Logs compacted.
-    pub compactions: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Messages delivered.
-    pub delivered: u64,
-    /// Messages lost.
-    pub dropped: u64,
-    /// Reads answered.
-    pub reads: u64,
-    /// Of these, those that a lease answered.
-    pub lease_reads: u64,
-    /// Reads that nobody could answer in time.
-    pub reads_dropped: u64,
-    /// Transfers that succeeded.
-    pub transfers: u64,
-    /// Transfers that did not.
-    pub transfers_failed: u64,
-    /// Snapshots that a node asked for.
-    pub snapshot_requests: u64,
-    /// Starts with a state machine ahead of the log.
-    pub starts_ahead: u64,
-    /// Ticks that the liveness phase took.
-    pub recovery_ticks: u64,
-    /// A hash over all that happened: equal runs have equal traces.
-    pub trace: u64,
-}
 
 /// A snapshot message whose fate the transport has still to report.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +71,6 @@ pub struct Cluster {
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) checker: Checker,
-    pub(crate) dice: Dice,
     pub(crate) stats: Stats,
     pub(crate) reports: Vec<PendingReport>,
     /// Ticks of the cluster, for what has to happen some ticks later.
@@ -131,25 +93,48 @@ impl Cluster {
     /// A cluster of `voters` nodes, and `others` more that are running and may be added to it.
     #[must_use]
     pub fn with_settings(voters: u64, others: u64, seed: u64, settings: Settings) -> Self {
-        let settings = Settings { seed, ..settings };
-        let ids = |last: u64| (1..=last).filter_map(NodeId::new).collect::<Vec<_>>();
-        let members = ids(voters);
-        let all = ids(voters + others);
+        let machine = Machine {
+            settings: Settings { seed, ..settings },
+            mode: DiskMode::default(),
+            fault: EmbedderFault::None,
+        };
+        let count = usize::try_from(voters + others).unwrap_or(0);
+        Self::of_machines(&Scenario {
+            seed,
+            voters,
+            learners: 0,
+            machines: vec![machine; count],
+            checks: Checks::default(),
+            actions: Vec::new(),
+        })
+    }
+
+    /// The cluster with which a scenario begins.
+    pub(crate) fn of_machines(scenario: &Scenario) -> Self {
+        let ids = |range: std::ops::RangeInclusive<u64>| range.filter_map(NodeId::new);
+        let Scenario {
+            voters, learners, ..
+        } = *scenario;
+        let conf_state = ConfState {
+            learners: ids(voters + 1..=voters + learners).collect(),
+            ..ConfState::of_voters(ids(1..=voters))
+        };
+        let all = ids(1..=scenario.machines.len() as u64);
+        let hosts = all
+            .zip(&scenario.machines)
+            .map(|(id, machine)| Host::new(id, &conf_state, machine));
+        let hosts: Vec<Host> = hosts.collect();
         let mut cluster = Self {
-            checker: Checker::new(all.len()),
-            hosts: all
-                .into_iter()
-                .map(|id| Host::new(id, &members, settings))
-                .collect(),
+            checker: Checker::new(hosts.len()),
+            hosts,
             network: Network::default(),
-            dice: Dice::new(seed),
             stats: Stats::default(),
             reports: Vec::new(),
             now: 0,
             is_instant: true,
             panics: true,
             violation: None,
-            seed,
+            seed: scenario.seed,
         };
         for at in 0..cluster.hosts.len() {
             cluster.start(at);
@@ -209,7 +194,7 @@ impl Cluster {
     ///
     /// If it is down.
     #[must_use]
-    pub fn node(&self, id: u64) -> &RawNode<MemStorage> {
+    pub fn node(&self, id: u64) -> &RawNode<Unreliable<MemStorage>> {
         let node = self.hosts[self.position(id)].node.as_ref();
         node.unwrap_or_else(|| panic!("node {id} is down"))
     }
@@ -253,14 +238,14 @@ impl Cluster {
     /// The node crashes, and loses all writes that are pending. Its disk is not stalled any more.
     pub fn crash(&mut self, id: u64) {
         let at = self.position(id);
-        self.crash_at(at, 0);
+        self.crash_at(at, 0, false);
     }
 
     /// The node crashes, but the first `kept` of its pending writes had become durable; their
     /// messages are lost.
     pub fn crash_keeping(&mut self, id: u64, kept: usize) {
         let at = self.position(id);
-        self.crash_at(at, kept);
+        self.crash_at(at, kept, false);
     }
 
     /// Starts the node again from its disk. Nothing happens if it is up.

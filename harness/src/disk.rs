@@ -7,11 +7,10 @@
 use std::collections::VecDeque;
 
 use almadia::{
-    ConfState, Entries, HardState, LogId, LogIndex, MemStorage, MemStorageError, Message, NodeId,
-    Ready, Snapshot, Storage,
+    ConfState, Entries, HardState, LogId, LogIndex, MemStorage, MemStorageError, Message, Ready,
+    Snapshot, Storage,
 };
 
-use crate::dice::Dice;
 use crate::state_machine::StateMachine;
 
 /// A fault of the embedder, injected on purpose: each one must be found by the checkers.
@@ -86,12 +85,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(voters: &[NodeId]) -> Self {
-        let durable = MemStorage::with_voters(voters.iter().copied());
-        let conf_state = ConfState::of_voters(voters.iter().copied());
+    /// The disk of a node in a cluster that began with these members.
+    pub(crate) fn new(conf_state: &ConfState) -> Self {
+        let mut durable = MemStorage::new();
+        durable.set_conf_state(conf_state.clone());
         Self {
             durable,
-            machine: StateMachine::new(conf_state),
+            machine: StateMachine::new(conf_state.clone()),
             pending: VecDeque::new(),
             unsynced: None,
             is_stalled: false,
@@ -139,13 +139,14 @@ impl Disk {
         }
     }
 
-    /// The process stops. Of the pending writes the first `kept` have become durable all the same.
-    pub(crate) fn crash(&mut self, kept: usize, dice: &mut Dice) -> Result<(), MemStorageError> {
+    /// The process stops. Of the pending writes the first `kept` have become durable all the same,
+    /// and perhaps what was written without fsync.
+    pub(crate) fn crash(&mut self, kept: usize, synced: bool) -> Result<(), MemStorageError> {
         let mut pending = std::mem::take(&mut self.pending);
         for write in pending.drain(..).take(kept) {
             self.complete(&write)?;
         }
-        if dice.chance(500) {
+        if synced {
             self.sync();
         }
         self.unsynced = None;

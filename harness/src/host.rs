@@ -5,11 +5,15 @@
 
 use std::collections::VecDeque;
 
-use almadia::{Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError};
-use almadia::{ConfigBuilder, MemStorage};
+use almadia::{ConfState, ConfigBuilder, MemStorage};
+use almadia::{
+    Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError, StorageError,
+};
 
 use crate::disk::Disk;
+use crate::scenario::Machine;
 use crate::state_machine::StateMachine;
+use crate::unreliable::Unreliable;
 
 /// How an embedder does its writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +44,7 @@ pub(crate) struct Host {
     /// How often it was started.
     pub(crate) incarnation: u64,
     /// `None` while the machine is down.
-    pub(crate) node: Option<RawNode<MemStorage>>,
+    pub(crate) node: Option<RawNode<Unreliable<MemStorage>>>,
     pub(crate) disk: Disk,
     pub(crate) machine: StateMachine,
     pub(crate) mode: DiskMode,
@@ -53,6 +57,8 @@ pub(crate) struct Host {
     /// anything to say to it.
     pub(crate) owed_ticks: u32,
     pub(crate) settings: Settings,
+    /// Whether the last life may have applied what it had not persisted.
+    was_eager: bool,
 }
 
 /// The limits and switches of a node, beside its id.
@@ -131,26 +137,41 @@ impl Settings {
 }
 
 impl Host {
-    /// A machine that was never started, in a cluster that began with these voters.
-    pub(crate) fn new(id: NodeId, voters: &[NodeId], settings: Settings) -> Self {
-        let disk = Disk::new(voters);
+    /// A machine that was never started, in a cluster that began with these members.
+    pub(crate) fn new(id: NodeId, conf_state: &ConfState, machine: &Machine) -> Self {
+        let mut disk = Disk::new(conf_state);
+        disk.fault = machine.fault;
         Self {
             id,
             incarnation: 0,
             node: None,
             machine: disk.machine.clone(),
             disk,
-            mode: DiskMode::default(),
+            mode: machine.mode,
             busy: None,
             jobs: VecDeque::new(),
             persisted: 0,
             owed_ticks: 0,
-            settings,
+            settings: machine.settings,
+            was_eager: false,
         }
     }
 
-    /// Starts the node from what is durable.
+    /// Starts the node from what is durable. If the last life has left the state machine ahead of
+    /// the log, that must be allowed again.
     pub(crate) fn start(&mut self) -> Result<(), StartError> {
+        match self.try_start() {
+            Err(StartError::AppliedBeyondLog { .. } | StartError::AppliedDiffers { .. })
+                if self.was_eager =>
+            {
+                self.settings.max_apply_unpersisted_entries = 1;
+                self.try_start()
+            }
+            result => result,
+        }
+    }
+
+    fn try_start(&mut self) -> Result<(), StartError> {
         self.machine = self.disk.machine.clone();
         let mut storage = self.disk.durable.clone();
         storage.set_conf_state(self.machine.conf_state().clone());
@@ -161,10 +182,17 @@ impl Host {
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));
-        self.node = Some(RawNode::new(config, storage)?);
+        self.node = Some(RawNode::new(config, Unreliable::new(storage))?);
         self.incarnation += 1;
         self.persisted = 0;
+        self.was_eager = self.settings.max_apply_unpersisted_entries > 0;
         Ok(())
+    }
+
+    /// Whether the node has stopped because its storage could not be read.
+    pub(crate) fn has_halted(&self) -> bool {
+        let halted = self.node.as_ref().and_then(RawNode::halted);
+        halted.is_some_and(|halted| matches!(halted.error, StorageError::Other(_)))
     }
 
     /// Everything in memory is gone.

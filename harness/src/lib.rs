@@ -7,6 +7,7 @@
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
 //! the five properties of Raft's Figure 3 and the durability rules after every call.
 
+mod action;
 mod checker;
 mod cluster;
 mod dice;
@@ -15,18 +16,26 @@ mod disk;
 mod host;
 mod network;
 mod profile;
+mod scenario;
 pub mod script;
+mod shrink;
 mod simulation;
 mod state_machine;
+mod stats;
+mod unreliable;
 mod violation;
 
-pub use crate::checker::Checks;
-pub use crate::cluster::{Cluster, Stats};
+pub use crate::action::{Action, MachineAction, Place, Request};
+pub use crate::checker::{Checks, Impossible};
+pub use crate::cluster::{Cluster, RECOVERY_TICKS};
 pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;
 pub use crate::host::{DiskMode, Settings};
 pub use crate::profile::{Calls, Membership, Profile, Ticking};
-pub use crate::simulation::{RECOVERY_TICKS, run};
+pub use crate::scenario::{Machine, Scenario};
+pub use crate::simulation::{record, run};
 pub use crate::state_machine::StateMachine;
+pub use crate::stats::Stats;
+pub use crate::unreliable::{Answers, Unreliable};
 pub use crate::violation::{Violation, ViolationKind};

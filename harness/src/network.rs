@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use almadia::{Message, NodeId};
 
+use crate::action::Place;
+
 /// Messages on their way, and the links that are cut.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
@@ -53,6 +55,36 @@ impl Network {
         (position < self.in_flight.len()).then(|| self.in_flight.remove(position))
     }
 
+    /// The name of the message at this position.
+    pub(crate) fn place(&self, position: usize) -> Option<Place> {
+        let message = self.in_flight.get(position)?;
+        let is_older = |older: &&Message| older.from == message.from && older.to == message.to;
+        Some(Place {
+            from: message.from.get(),
+            to: message.to.get(),
+            older: self.in_flight[..position].iter().filter(is_older).count(),
+        })
+    }
+
+    fn position(&self, place: Place) -> Option<usize> {
+        let is_on_link =
+            |message: &Message| message.from.get() == place.from && message.to.get() == place.to;
+        let on_link = self.in_flight.iter().enumerate();
+        let mut on_link = on_link.filter(|(_, message)| is_on_link(message));
+        on_link.nth(place.older).map(|(position, _)| position)
+    }
+
+    /// Takes the message of this name off the network.
+    pub(crate) fn take_from(&mut self, place: Place) -> Option<Message> {
+        self.take(self.position(place)?)
+    }
+
+    /// Sends a copy of the message of this name.
+    pub(crate) fn duplicate(&mut self, place: Place) {
+        let copy = self.position(place).map(|at| self.in_flight[at].clone());
+        copy.into_iter().for_each(|copy| self.send(copy));
+    }
+
     /// Takes the first message for which `wanted` holds.
     pub(crate) fn take_first(&mut self, wanted: impl Fn(&Message) -> bool) -> Option<Message> {
         let position = self.in_flight.iter().position(wanted)?;
@@ -79,8 +111,8 @@ impl Network {
         self.slow.insert(to);
     }
 
-    pub(crate) fn is_slow(&self, to: NodeId) -> bool {
-        self.slow.contains(&to)
+    pub(crate) fn is_slow(&self, to: u64) -> bool {
+        NodeId::new(to).is_some_and(|to| self.slow.contains(&to))
     }
 
     pub(crate) fn heal(&mut self) {

@@ -3,6 +3,7 @@
 //! Owns the rates, all in thousandths. Must not know how faults are made; that is `simulation.rs`.
 
 use crate::checker::Checks;
+use crate::dice::Dice;
 use crate::disk::EmbedderFault;
 use crate::host::Settings;
 
@@ -92,10 +93,14 @@ pub struct Profile {
     pub name: &'static str,
     /// The voters at the start.
     pub voters: u64,
+    /// The learners at the start.
+    pub learners: u64,
     /// More nodes, which only membership changes bring in.
     pub others: u64,
-    /// The steps of the fault phase.
+    /// The steps of each fault phase.
     pub steps: u64,
+    /// How many phases of faults there are, each of which the cluster must recover from.
+    pub phases: u64,
     /// Nodes with an asynchronous disk.
     pub asynchronous: u64,
     /// A message is lost.
@@ -116,6 +121,14 @@ pub struct Profile {
     pub heal: u64,
     /// How often a partition or a call is aimed at the leader, and not at any node.
     pub aim: u64,
+    /// A node does nothing for a while.
+    pub pause: u64,
+    /// A disk does nothing for a while.
+    pub stall: u64,
+    /// A storage has to fetch what it is asked for.
+    pub fetch: u64,
+    /// A storage cannot be read.
+    pub read_error: u64,
     /// A node crashes.
     pub crash: u64,
     /// A node that is down starts.
@@ -149,6 +162,111 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The profiles with a name, each with one thing in which most goes wrong.
+    #[must_use]
+    pub fn named() -> [Self; 30] {
+        [
+            Self::faulty("one", 1),
+            Self::faulty("two", 2),
+            Self::faulty("four", 4),
+            Self::faulty("seven", 7),
+            Self::faulty("synchronous", 3).synchronous(),
+            Self::faulty("five", 5),
+            Self::faulty("asynchronous", 3).asynchronous(),
+            Self::faulty("crashing", 3).asynchronous().crashing(),
+            Self::faulty("compacting", 3).compacting(),
+            Self::faulty("bare", 3).bare().crashing(),
+            Self::faulty("five-asynchronous", 5).asynchronous(),
+            Self::faulty("five-crashing", 5).crashing().compacting(),
+            Self::faulty("one-step-changes", 3)
+                .changing(Membership::OneStep)
+                .asynchronous(),
+            Self::faulty("joint-changes", 3).changing(Membership::Joint),
+            Self::faulty("two-joint-changes", 2)
+                .changing(Membership::Joint)
+                .asynchronous(),
+            Self::faulty("changes-crashes", 3)
+                .changing(Membership::Joint)
+                .crashing(),
+            Self::faulty("leases", 3).leasing(),
+            Self::faulty("leases-crashes", 3).crashing().leasing(),
+            Self::faulty("leases-slow", 3).leasing().slow(),
+            Self::faulty("leases-changes", 3)
+                .changing(Membership::Joint)
+                .leasing(),
+            Self::faulty("leases-transfers", 3)
+                .leasing()
+                .slow()
+                .transferring(),
+            Self::faulty("transfers", 4).transferring(),
+            Self::faulty("transfers-changes", 3)
+                .changing(Membership::Joint)
+                .transferring(),
+            Self::faulty("reads", 3).reading(),
+            Self::faulty("reads-bare", 3).bare().reading(),
+            Self::faulty("unpersisted-apply", 3)
+                .asynchronous()
+                .crashing()
+                .applying_unpersisted(),
+            Self::faulty("priorities", 4).prioritized(),
+            Self::faulty("snapshot-requests", 3).requesting_snapshots(),
+            Self::faulty("five-leases", 5).leasing(),
+            Self::faulty("reads-transfers-bare", 3)
+                .bare()
+                .transferring()
+                .reading(),
+        ]
+    }
+
+    /// Which profile a seed runs, if nobody says: mostly one of the [`named`](Self::named), in turn,
+    /// and else [`anything`](Self::anything).
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        const IN_ALL: u64 = 40;
+        let position = usize::try_from(seed % IN_ALL).unwrap_or(0);
+        let named = Self::named();
+        let chosen = named.get(position).copied();
+        chosen.unwrap_or_else(|| Self::anything(seed))
+    }
+
+    /// Everything at once, as the seed decides: from one to seven voters, learners, nodes to be
+    /// added, and any mixture of what can go wrong.
+    #[must_use]
+    pub fn anything(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0xa11);
+        let mut profile = Self::faulty("anything", 1 + dice.below(7));
+        let mut mix = |permille, mixed: fn(Self) -> Self| {
+            if dice.chance(permille) {
+                profile = mixed(profile);
+            }
+        };
+        mix(300, Self::asynchronous);
+        mix(300, Self::crashing);
+        mix(300, Self::compacting);
+        mix(250, |it| it.changing(Membership::OneStep));
+        mix(250, |it| it.changing(Membership::Joint));
+        mix(200, Self::bare);
+        mix(300, Self::prioritized);
+        mix(200, Self::requesting_snapshots);
+        mix(200, Self::applying_unpersisted);
+        mix(200, Self::reading);
+        mix(300, Self::transferring);
+        mix(250, |it| match it.settings.check_quorum {
+            true => it.leasing(),
+            // Without it a leader keeps no lease.
+            false => it,
+        });
+        mix(150, Self::slow);
+        Self {
+            learners: dice.below(3),
+            phases: 1 + dice.below(3),
+            pause: dice.below(30),
+            stall: dice.below(30),
+            steps: 200,
+            ..profile
+        }
+    }
+
     /// Lossy links, partitions and crashes around this many voters, half of them with an
     /// asynchronous disk.
     #[must_use]
@@ -156,8 +274,10 @@ impl Profile {
         Self {
             name,
             voters,
+            learners: 0,
             others: 0,
             steps: 300,
+            phases: 1,
             asynchronous: 500,
             drop: 50,
             duplicate: 30,
@@ -168,6 +288,10 @@ impl Profile {
             blackout: 0,
             heal: 50,
             aim: 500,
+            pause: 5,
+            stall: 5,
+            fetch: 5,
+            read_error: 2,
             crash: 15,
             restart: 80,
             propose: 300,

@@ -6,20 +6,20 @@
 mod calls;
 mod time;
 
-use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
 use almadia::{MemberChange, MembershipChange, NodeId, RoleKind, Transition};
 
 use self::time::Time;
-use crate::cluster::{Cluster, Stats};
+use crate::action::{Action, MachineAction, Request};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
-use crate::host::{DiskMode, Settings};
+use crate::host::Settings;
 use crate::profile::{Membership, Profile};
-use crate::violation::{Violation, ViolationKind};
-
-/// Within so many ticks after all faults are gone the cluster must have a leader and commit.
-pub const RECOVERY_TICKS: u64 = 400;
+use crate::scenario::{Machine, Scenario};
+use crate::stats::Stats;
+use crate::unreliable::Answers;
+use crate::violation::Violation;
 
 /// Makes the run of this seed: faults for [`Profile::steps`] steps, and then none, until a new
 /// proposal is applied by every member and their states agree.
@@ -28,31 +28,35 @@ pub const RECOVERY_TICKS: u64 = 400;
 ///
 /// The first promise of Raft that was broken.
 pub fn run(seed: u64, profile: &Profile) -> Result<Stats, Violation> {
-    let mut simulation = Simulation::new(seed, profile);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| simulation.run()));
-    let violation = match outcome {
-        Ok(()) => simulation.cluster.violation.take(),
-        Err(payload) => Some(Violation {
-            seed,
-            step: simulation.cluster.stats.steps,
-            kind: ViolationKind::Panicked(panic_text(payload.as_ref())),
-        }),
-    };
-    violation.map_or_else(|| Ok(simulation.cluster.stats()), Err)
+    record(seed, profile).1
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("without a text").into()
+/// The same, and all that happened, so that it can be played again.
+pub fn record(seed: u64, profile: &Profile) -> (Scenario, Result<Stats, Violation>) {
+    let mut simulation = Simulation::new(seed, profile);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| simulation.run()));
+    let result = simulation.cluster.end(outcome);
+    (simulation.scenario, result)
+}
+
+/// How fast a machine works; the steps until which it rests.
+struct Pace {
+    /// How often a pending write becomes durable.
+    disk: u64,
+    /// How often the clock ticks, where clocks differ.
+    clock: u64,
+    stalled_until: u64,
+    paused_until: u64,
 }
 
 struct Simulation<'a> {
     cluster: Cluster,
+    /// What has happened.
+    scenario: Scenario,
     profile: &'a Profile,
     dice: Dice,
-    /// How fast each node's disk is.
-    disk_rates: Vec<u64>,
+    /// How fast each node is, and until when it is not.
+    paces: Vec<Pace>,
     time: Time,
     next_command: u64,
     /// The number of the next read, which is its context.
@@ -65,36 +69,46 @@ impl<'a> Simulation<'a> {
     fn new(seed: u64, profile: &'a Profile) -> Self {
         let mut dice = Dice::new(seed ^ 0x5eed);
         let settings = varied(profile.settings, &mut dice);
-        let mut cluster = Cluster::with_settings(profile.voters, profile.others, seed, settings);
-        cluster.panics = false;
-        cluster.is_instant = false;
-        cluster.set_checks(profile.checks);
-        let mut disk_rates = Vec::new();
-        for host in &mut cluster.hosts {
-            if dice.chance(profile.priority) {
-                host.settings.priority = i64::try_from(dice.below(3)).unwrap_or(0);
-                if let Some(node) = &mut host.node {
-                    node.set_priority(host.settings.priority);
-                }
-            }
-            host.disk.fault = profile.fault;
-            if dice.chance(profile.asynchronous) {
-                host.mode = DiskMode::Asynchronous;
-            }
-            let is_slow = dice.chance(250);
-            disk_rates.push(if is_slow {
+        let machines = profile.voters + profile.learners + profile.others;
+        let machines = (0..machines).map(|_| {
+            // Leases need the same clocks everywhere; nothing else needs the same settings.
+            let is_own = !settings.lease_reads && dice.chance(300);
+            let settings = if is_own {
+                varied(profile.settings, &mut dice)
+            } else {
+                settings
+            };
+            Machine::random(settings, profile, &mut dice)
+        });
+        let scenario = Scenario {
+            seed,
+            voters: profile.voters,
+            learners: profile.learners,
+            machines: machines.collect(),
+            checks: profile.checks,
+            actions: Vec::new(),
+        };
+        let cluster = scenario.cluster();
+        let nodes = cluster.hosts.len();
+        let paces = (0..nodes).map(|_| Pace {
+            disk: if dice.chance(250) {
                 profile.disk / 8
             } else {
                 profile.disk
-            });
-        }
-        let time = Time::new(profile, &settings, cluster.hosts.len(), &mut dice);
+            },
+            clock: [400, 800, 800, 1000][dice.position(4)],
+            stalled_until: 0,
+            paused_until: 0,
+        });
+        let paces = paces.collect();
+        let time = Time::new(profile, &settings, nodes, &mut dice);
         let read_contexts = if dice.chance(500) { u64::MAX } else { 3 };
         Self {
             cluster,
+            scenario,
             profile,
             dice,
-            disk_rates,
+            paces,
             time,
             next_command: 0,
             next_read: 0,
@@ -103,31 +117,83 @@ impl<'a> Simulation<'a> {
     }
 
     fn run(&mut self) {
-        for _ in 0..self.profile.steps {
-            self.cluster.stats.steps += 1;
-            self.step();
-            if self.cluster.violation.is_some() {
-                return;
+        for _ in 0..self.profile.phases {
+            for _ in 0..self.profile.steps {
+                self.step();
+                if self.cluster.violation.is_some() {
+                    return;
+                }
             }
+            self.act(Action::Recover);
         }
-        self.recover();
+    }
+
+    /// Lets this happen, and notes it.
+    fn act(&mut self, action: Action) {
+        // First, so that a panic comes of the last action noted.
+        self.scenario.actions.push(action.clone());
+        self.cluster.perform(&action);
+    }
+
+    fn id(&self, at: usize) -> u64 {
+        self.cluster.hosts[at].id.get()
     }
 
     // --- The fault phase ---
 
     fn step(&mut self) {
-        self.cluster.now += 1;
-        let now = self.cluster.now;
-        self.cluster.network.release(now);
-        self.cluster.send_due_reports();
+        self.act(Action::Step);
         self.faults();
         self.tick();
         self.inputs();
         self.calls();
         for at in 0..self.cluster.hosts.len() {
-            self.work(at);
+            if !self.is_paused(at) {
+                self.work(at);
+            }
         }
         self.deliver();
+    }
+
+    /// Whether the whole machine stands still: no time passes, nothing arrives.
+    fn is_paused(&self, at: usize) -> bool {
+        self.cluster.now < self.paces[at].paused_until
+    }
+
+    /// Lets a storage answer late, or not at all, and again as it should.
+    fn answers(&mut self) {
+        let profile = self.profile;
+        for (rate, answers) in [
+            (profile.fetch, Answers::Later),
+            (profile.read_error, Answers::Failing),
+            // However they answer, it does not last.
+            (100, Answers::Sound),
+        ] {
+            if self.dice.chance(rate) {
+                let at = self.likely_leader();
+                self.act(MachineAction::Answer(answers).at(self.id(at)));
+            }
+        }
+        let may_apply_unpersisted = profile.settings.max_apply_unpersisted_entries > 0;
+        if may_apply_unpersisted && self.dice.chance(20) {
+            let (at, allowed) = (self.any_host(), self.dice.chance(500));
+            self.act(MachineAction::AllowUnpersisted(allowed).at(self.id(at)));
+        }
+    }
+
+    /// Lets a machine, or its disk alone, do nothing for a while.
+    fn rest(&mut self) {
+        /// In steps; longer than an election takes.
+        const LONGEST: u64 = 60;
+        let now = self.cluster.now;
+        if self.dice.chance(self.profile.pause) {
+            let at = self.likely_leader();
+            self.paces[at].paused_until = now + self.dice.below(LONGEST);
+        }
+        if self.dice.chance(self.profile.stall) {
+            let at = self.likely_leader();
+            self.paces[at].stalled_until = now + self.dice.below(LONGEST);
+        }
     }
 
     fn any_host(&mut self) -> usize {
@@ -148,36 +214,50 @@ impl<'a> Simulation<'a> {
 
     fn faults(&mut self) {
         let profile = self.profile;
+        self.rest();
+        self.answers();
         if self.dice.chance(profile.crash) {
             let at = self.leader_or_any(500);
             let pending = self.cluster.hosts[at].disk.pending.len();
             let kept = self.dice.position(pending + 1);
-            self.cluster.crash_at(at, kept);
+            let synced = self.dice.chance(500);
+            self.act(MachineAction::Crash { kept, synced }.at(self.id(at)));
         }
         if self.dice.chance(profile.blackout) {
             let leader = self.leader_or_any(1000);
             let others = (0..self.cluster.hosts.len()).filter(|&at| at != leader);
             for at in others {
                 if self.dice.chance(700) {
-                    self.cluster.crash_at(at, 0);
+                    let crash = MachineAction::Crash {
+                        kept: 0,
+                        synced: false,
+                    };
+                    self.act(crash.at(self.id(at)));
                 }
             }
         }
         for at in 0..self.cluster.hosts.len() {
             if self.cluster.hosts[at].node.is_none() && self.dice.chance(profile.restart) {
-                self.cluster.start(at);
+                self.act(MachineAction::Start.at(self.id(at)));
             }
         }
         if self.dice.chance(profile.partition) {
             self.partition();
         }
         if self.dice.chance(profile.heal) {
-            self.cluster.heal();
+            self.act(Action::Heal);
         }
         if self.cluster.network.is_whole() && self.dice.chance(profile.coup) {
             if let Some(leader) = self.cluster.leader() {
                 self.cut_off(leader);
             }
+        }
+    }
+
+    /// Cuts links, in this direction only.
+    fn cut(&mut self, links: impl IntoIterator<Item = (u64, u64)>) {
+        for (from, to) in links {
+            self.act(Action::Cut { from, to });
         }
     }
 
@@ -188,47 +268,59 @@ impl<'a> Simulation<'a> {
             // One of the others alone does not hear it, and may not be heard.
             0 => {
                 let other = 1 + self.dice.below(nodes);
-                self.cluster.cut(one, other);
+                self.cut([(one, other)]);
                 if self.dice.chance(700) {
-                    self.cluster.cut(other, one);
+                    self.cut([(other, one)]);
                 }
             }
             // It sends and does not hear.
-            1 => (1..=nodes).for_each(|other| self.cluster.cut(other, one)),
+            1 => self.cut((1..=nodes).map(|other| (other, one))),
             // It hears, and nobody hears it. What it hears may be old.
             2 => {
-                (1..=nodes).for_each(|other| self.cluster.cut(one, other));
-                if let Some(one) = NodeId::new(one).filter(|_| self.dice.chance(700)) {
-                    self.cluster.network.slow_down(one);
+                self.cut((1..=nodes).map(|other| (one, other)));
+                if self.dice.chance(700) {
+                    self.act(MachineAction::SlowMail.at(one));
                 }
             }
-            _ => self.cluster.isolate(one),
+            _ => self.cut((1..=nodes).flat_map(|other| [(one, other), (other, one)])),
         }
     }
 
     fn partition(&mut self) {
         let nodes = self.cluster.hosts.len() as u64;
         let one = 1 + self.likely_leader() as u64;
-        match self.dice.below(4) {
-            0..3 => self.cut_off(one),
+        match self.dice.below(8) {
+            0..5 => self.cut_off(one),
+            // A star: everybody hears one node, and nobody else.
+            5 => {
+                let centre = 1 + self.dice.below(nodes);
+                self.keep_only(|from, to| from == centre || to == centre);
+            }
+            // A chain: everybody hears its neighbours.
+            6 => self.keep_only(|from, to| from.abs_diff(to) <= 1),
             _ => {
-                let side: Vec<bool> = (0..nodes).map(|_| self.dice.chance(500)).collect();
-                for (from, &from_side) in (1..).zip(&side) {
-                    for (to, &to_side) in (1..).zip(&side) {
-                        if from_side != to_side {
-                            self.cluster.cut(from, to);
-                        }
-                    }
-                }
+                let side: Vec<bool> = (0..=nodes).map(|_| self.dice.chance(500)).collect();
+                let on = |id: u64| usize::try_from(id).ok().and_then(|id| side.get(id));
+                self.keep_only(|from, to| on(from) == on(to));
             }
         }
+    }
+
+    /// Cuts all links but these.
+    fn keep_only(&mut self, keeps: impl Fn(u64, u64) -> bool) {
+        let nodes = self.cluster.hosts.len() as u64;
+        let links = (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| (from, to)));
+        let cut: Vec<_> = links
+            .filter(|&(from, to)| from != to && !keeps(from, to))
+            .collect();
+        self.cut(cut);
     }
 
     fn inputs(&mut self) {
         let profile = self.profile;
         if self.dice.chance(profile.campaign) && (!self.is_electing() || self.dice.chance(100)) {
             let at = self.any_host();
-            self.cluster.call(at, |node| node.campaign().is_ok());
+            self.act(Request::Campaign.of(self.id(at)));
         }
         if self.dice.chance(profile.propose) {
             let count = 1 + self.dice.below(4);
@@ -239,7 +331,7 @@ impl<'a> Simulation<'a> {
         }
         if self.dice.chance(profile.compact) {
             let at = self.any_host();
-            self.cluster.compact_at(at);
+            self.act(MachineAction::Compact.at(self.id(at)));
         }
     }
 
@@ -254,18 +346,13 @@ impl<'a> Simulation<'a> {
         roles.any(|role| role == RoleKind::Candidate)
     }
 
-    /// A command, to every node that believes it leads.
+    /// A command to every node; those that do not lead refuse it, or pass it on.
     fn propose(&mut self) {
-        self.next_command += 1;
         let padding = self.dice.position(40);
-        let mut data = self.next_command.to_be_bytes().to_vec();
-        data.resize(data.len() + padding, 0);
         for at in 0..self.cluster.hosts.len() {
-            let data = data.clone();
-            let id = self.cluster.hosts[at].id.get();
-            let context = id.to_be_bytes().to_vec();
-            self.cluster
-                .call(at, |node| node.propose(context, data).is_ok());
+            self.next_command += 1;
+            let number = self.next_command;
+            self.act(Request::Propose { number, padding }.of(self.id(at)));
         }
     }
 
@@ -291,9 +378,7 @@ impl<'a> Simulation<'a> {
             }
         };
         for at in 0..self.cluster.hosts.len() {
-            let change = change.clone();
-            self.cluster
-                .call(at, |node| node.propose_conf_change("", change).is_ok());
+            self.act(Request::Change(change.clone()).of(self.id(at)));
         }
     }
 
@@ -309,19 +394,23 @@ impl<'a> Simulation<'a> {
 
     /// What the machine itself does: its run loop, its disk, its state machine.
     fn work(&mut self, at: usize) {
+        let id = self.id(at);
         if self.dice.chance(850) {
-            self.cluster.pump(at);
+            self.act(MachineAction::Run.at(id));
         }
+        let is_stalled = self.cluster.now < self.paces[at].stalled_until;
+        let disk = if is_stalled { 0 } else { self.paces[at].disk };
         while !self.cluster.hosts[at].disk.pending.is_empty()
-            && self.dice.chance(self.disk_rates[at])
-            && self.cluster.complete_write(at)
-        {}
-        if self.dice.chance(self.disk_rates[at]) {
-            self.cluster.apply_job(at);
+            && self.cluster.violation.is_none()
+            && self.dice.chance(disk)
+        {
+            self.act(MachineAction::Write.at(id));
+        }
+        if self.dice.chance(self.paces[at].disk) {
+            self.act(MachineAction::Apply.at(id));
         }
         if self.dice.chance(self.profile.save) {
-            let host = &mut self.cluster.hosts[at];
-            host.disk.keep_machine(&host.machine);
+            self.act(MachineAction::Save.at(id));
         }
     }
 
@@ -338,68 +427,33 @@ impl<'a> Simulation<'a> {
             } else {
                 0
             };
-            let Some(message) = self.cluster.network.take(position) else {
+            let Some(place) = self.cluster.network.place(position) else {
                 break;
             };
-            if self.dice.chance(profile.drop) {
-                self.cluster.lose(&message);
+            let to = usize::try_from(place.to - 1).unwrap_or(0);
+            if self.is_paused(to) {
                 continue;
             }
-            let is_slow = self.cluster.network.is_slow(message.to) && self.dice.chance(900);
+            if self.dice.chance(profile.drop) {
+                self.act(Action::Lose(place));
+                continue;
+            }
+            let is_slow = self.cluster.network.is_slow(place.to) && self.dice.chance(900);
             if is_slow || self.dice.chance(profile.delay) {
-                let due = self.cluster.now + 1 + self.dice.below(MAX_DELAY);
-                self.cluster.network.delay(message, due);
+                let steps = 1 + self.dice.below(MAX_DELAY);
+                self.act(Action::Delay(place, steps));
                 continue;
             }
             if self.dice.chance(profile.duplicate) {
-                self.cluster.network.send(message.clone());
+                self.act(Action::Duplicate(place));
             }
-            self.cluster.deliver(message);
+            self.act(Action::Deliver(place));
         }
         while self.cluster.network.len() > CAPACITY {
-            let lost = self.cluster.network.take(0);
-            lost.iter().for_each(|message| self.cluster.lose(message));
-        }
-    }
-
-    // --- The liveness phase ---
-
-    fn recover(&mut self) {
-        self.cluster.heal();
-        self.cluster.network.release(u64::MAX);
-        self.cluster.is_instant = true;
-        for at in 0..self.cluster.hosts.len() {
-            self.cluster.complete_writes(at as u64 + 1);
-            self.cluster.restart(at as u64 + 1);
-        }
-        let mut proposed = None;
-        for tick in 1..=RECOVERY_TICKS {
-            self.cluster.stats.recovery_ticks = tick;
-            self.cluster.tick_all();
-            self.cluster.deliver_all();
-            if tick % 10 == 0 {
-                for at in 0..self.cluster.hosts.len() {
-                    self.cluster.compact_at(at);
-                }
-            }
-            if self.cluster.violation.is_some() {
-                return;
-            }
-            let Some(leader) = self.cluster.leader() else {
-                continue;
-            };
-            if proposed.is_none_or(|id| !self.is_in_log(leader, id)) {
-                proposed = self.cluster.propose(leader, "the last command");
-            } else if self.has_recovered(proposed) {
-                return;
+            if let Some(place) = self.cluster.network.place(0) {
+                self.act(Action::Lose(place));
             }
         }
-        let missing = self.cluster.unsettled();
-        let missing = missing.unwrap_or_else(|| "the proposal is not committed".into());
-        self.cluster.check(Err(ViolationKind::NoProgress {
-            ticks: RECOVERY_TICKS,
-            missing: format!("{missing}\n{}", self.describe()),
-        }));
     }
 
     fn is_explicitly_joint(&self) -> bool {
@@ -408,25 +462,6 @@ impl<'a> Simulation<'a> {
             .leader()
             .map(|leader| self.cluster.node(leader).membership());
         leader.is_some_and(|membership| membership.is_joint() && !membership.auto_leave())
-    }
-
-    fn is_in_log(&self, leader: u64, id: almadia::LogId) -> bool {
-        let node = self.cluster.node(leader);
-        self.cluster.is_committed(id)
-            || (node.role() == RoleKind::Leader && node.current_term() == id.term)
-    }
-
-    fn has_recovered(&self, proposed: Option<almadia::LogId>) -> bool {
-        proposed.is_some_and(|id| self.cluster.is_committed(id))
-            && self.cluster.unsettled().is_none()
-    }
-
-    fn describe(&self) -> String {
-        let nodes = self.cluster.hosts.iter().map(|host| {
-            let status = host.node.as_ref().map(almadia::RawNode::status);
-            format!("{:?} busy={} {status:?}\n", host.id, host.busy.is_some())
-        });
-        nodes.collect()
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Owns the rolling hash and its form in a snapshot. Must not know nodes, disks or the network.
 
-use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, Snapshot, Term};
+use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, Payload, Snapshot, Term};
 
+use crate::checker::{REGISTERS, register_of};
 use crate::digest::Digest;
 
 /// A rolling hash over everything applied. Two of them are equal exactly if they were told the
@@ -13,6 +14,8 @@ pub struct StateMachine {
     applied: LogId,
     hash: u64,
     count: u64,
+    /// The last number written to each register.
+    registers: [u64; REGISTERS],
     conf_state: ConfState,
 }
 
@@ -24,8 +27,34 @@ impl StateMachine {
             applied: LogId::ZERO,
             hash: Digest::EMPTY,
             count: 0,
+            registers: [0; REGISTERS],
             conf_state,
         }
+    }
+
+    /// The context of an entry that writes a register.
+    pub(crate) const WRITE: &'static [u8] = b"write";
+
+    /// The data of an entry that writes this number into its register.
+    pub(crate) fn write_of(number: u64, padding: usize) -> Vec<u8> {
+        let mut data = number.to_be_bytes().to_vec();
+        data.resize(data.len() + padding, 0);
+        data
+    }
+
+    /// The number that an entry writes, if it is one that writes.
+    fn written(entry: &Entry) -> Option<u64> {
+        match &entry.payload {
+            Payload::Data(data) if entry.context == Self::WRITE => {
+                data.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+            }
+            Payload::Data(_) | Payload::Change(_) => None,
+        }
+    }
+
+    /// The last number written to a register.
+    pub(crate) fn register(&self, register: usize) -> u64 {
+        self.registers.get(register).copied().unwrap_or(0)
     }
 
     /// The last entry applied.
@@ -57,6 +86,9 @@ impl StateMachine {
         self.applied = entry.id;
         self.hash = Digest::fold(self.hash, entry);
         self.count += 1;
+        if let Some(number) = Self::written(entry) {
+            self.registers[register_of(number)] = number;
+        }
         if let Some(conf_state) = conf_state {
             self.conf_state = conf_state;
         }
@@ -65,11 +97,8 @@ impl StateMachine {
     /// The content as a snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let numbers = [self.hash, self.count];
-        let data: Vec<u8> = numbers
-            .iter()
-            .flat_map(|number| number.to_be_bytes())
-            .collect();
+        let numbers = [self.hash, self.count].into_iter().chain(self.registers);
+        let data: Vec<u8> = numbers.flat_map(|number| number.to_be_bytes()).collect();
         Snapshot {
             last_included: self.applied,
             conf_state: self.conf_state.clone(),
@@ -80,12 +109,18 @@ impl StateMachine {
     /// The content of a snapshot; `None` if it is not one of a state machine of this kind.
     #[must_use]
     pub fn restored(snapshot: &Snapshot) -> Option<Self> {
-        let (hash, rest) = snapshot.data.split_first_chunk()?;
-        let (count, rest) = rest.split_first_chunk()?;
-        rest.is_empty().then(|| Self {
+        let numbers = snapshot.data.chunks(8).map(|bytes| bytes.try_into().ok());
+        let numbers: Vec<u64> = numbers
+            .map(|bytes| bytes.map(u64::from_be_bytes))
+            .collect::<Option<_>>()?;
+        let [hash, count, registers @ ..] = numbers.as_slice() else {
+            return None;
+        };
+        Some(Self {
             applied: snapshot.last_included,
-            hash: u64::from_be_bytes(*hash),
-            count: u64::from_be_bytes(*count),
+            hash: *hash,
+            count: *count,
+            registers: registers.try_into().ok()?,
             conf_state: snapshot.conf_state.clone(),
         })
     }

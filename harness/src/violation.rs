@@ -5,6 +5,8 @@
 use almadia::{LogId, LogIndex, NodeId, Term};
 use thiserror::Error;
 
+use crate::checker::Impossible;
+
 /// A broken promise, and the run in which it broke. The seed and the profile repeat the run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("seed {seed}, step {step}: {kind}")]
@@ -176,6 +178,9 @@ pub enum ViolationKind {
         /// What some leader had committed when the node asked.
         committed: LogIndex,
     },
+    /// What clients have read and written cannot have come of one copy of the data.
+    #[error("not linearizable: {0}")]
+    NotLinearizable(#[from] Impossible),
     /// A read ended that was not waiting, or a transfer that nobody had asked for.
     #[error("node {node} tells the end of {what}, which did not wait for one")]
     EndedTwice {

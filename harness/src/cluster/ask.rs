@@ -6,6 +6,7 @@
 use almadia::{Bytes, NodeId};
 
 use super::Cluster;
+use crate::state_machine::StateMachine;
 
 impl Cluster {
     /// Asks for a read. Nothing happens if the node is down or busy.
@@ -24,6 +25,17 @@ impl Cluster {
         });
         if taken != Some(true) {
             self.checker.read_refused(at);
+        }
+    }
+
+    /// Asks for a write. Nothing happens if the node is down or busy.
+    pub(crate) fn write_at(&mut self, at: usize, number: u64, padding: usize) {
+        let data = StateMachine::write_of(number, padding);
+        self.checker.before_write(number);
+        let context = StateMachine::WRITE;
+        let taken = self.call(at, |node| node.propose(context, data).ok());
+        if let Some(id) = taken.flatten() {
+            self.checker.on_write(at, id, number);
         }
     }
 

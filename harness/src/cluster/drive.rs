@@ -9,9 +9,11 @@ use almadia::{
 
 use super::{Cluster, PendingReport, is_busy};
 use crate::checker::last_of;
+use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
 use crate::state_machine::StateMachine;
+use crate::unreliable::Unreliable;
 use crate::violation::ViolationKind;
 
 impl Cluster {
@@ -54,7 +56,7 @@ impl Cluster {
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut RawNode<MemStorage>) -> T,
+        call: impl FnOnce(&mut RawNode<Unreliable<MemStorage>>) -> T,
     ) -> Option<T> {
         if self.hosts[at].busy.is_some() {
             return None;
@@ -94,13 +96,16 @@ impl Cluster {
         ));
         if let Body::InstallSnapshot(_) = message.body {
             // Sometimes the transport says so at once, sometimes after a long time.
-            let delay = if self.dice.chance(500) { 1 } else { 40 };
+            let delay = if self.coin(&message) { 1 } else { 40 };
             self.report_later(&message, SnapshotStatus::Delivered, delay);
         }
         let text = (message.from, message.term, message.body.kind());
         let Some(Err(error)) = self.call(at, |node| node.step(message)) else {
             return;
         };
+        if let StepError::Halted(halted) = &error {
+            return self.expect(at, "step", Err(halted.to_string()));
+        }
         self.on_step_error(at, &format!("{text:?}"), error);
     }
 
@@ -128,9 +133,14 @@ impl Cluster {
     pub(crate) fn lose(&mut self, message: &Message) {
         self.stats.dropped += 1;
         if let Body::InstallSnapshot(_) = message.body {
-            let delay = 1 + self.dice.below(5);
+            let delay = if self.coin(message) { 1 } else { 5 };
             self.report_later(message, SnapshotStatus::Failed, delay);
         }
+    }
+
+    /// A decision that depends on nothing but the message, the seed and the time.
+    fn coin(&self, message: &Message) -> bool {
+        Digest::of(&(self.seed, self.now, message.from, message.to, message.term)) % 2 == 0
     }
 
     fn report_later(&mut self, message: &Message, status: SnapshotStatus, delay: u64) {
@@ -271,9 +281,10 @@ impl Cluster {
         let Some(node) = host.node.as_mut() else {
             return;
         };
-        let result = write.write_log(node.storage_mut());
+        let storage = node.storage_mut().inner_mut();
+        let result = write.write_log(storage);
         if let Some(hard_state) = write.hard_state {
-            node.storage_mut().set_hard_state(hard_state);
+            storage.set_hard_state(hard_state);
         }
         host.persisted = write.number;
         self.expect(at, "the write", result.map_err(|error| error.to_string()));
@@ -330,13 +341,16 @@ impl Cluster {
                 };
                 host.machine = machine;
                 self.stats.snapshots += 1;
-                let checked = self.checker.after_apply(host.id, &self.hosts[at].machine);
+                let checked = self.checker.after_apply(&self.hosts[at], at);
                 self.check(checked);
                 through
             }
             ApplyJob::Entries { runs, through } => {
                 for entry in runs.iter().flat_map(|run| run.iter()) {
                     self.apply(at, entry);
+                    if self.hosts[at].node.is_none() {
+                        return false;
+                    }
                 }
                 through
             }
@@ -370,13 +384,16 @@ impl Cluster {
                 self.stats.changes += 1;
                 let refusal = result.as_ref().map(drop).map_err(ToString::to_string);
                 self.expect(at, "apply_conf_change", refusal);
+                if self.hosts[at].node.is_none() {
+                    return;
+                }
                 result.ok()
             }
         };
         let host = &mut self.hosts[at];
         host.machine.apply(entry, conf_state);
         self.stats.applied += 1;
-        let checked = self.checker.after_apply(host.id, &self.hosts[at].machine);
+        let checked = self.checker.after_apply(&self.hosts[at], at);
         self.check(checked);
         self.trace(&(at, entry.id, self.hosts[at].machine.hash()));
     }
@@ -394,14 +411,14 @@ impl Cluster {
         self.trace(&(at, "start"));
     }
 
-    pub(crate) fn crash_at(&mut self, at: usize, kept: usize) {
+    pub(crate) fn crash_at(&mut self, at: usize, kept: usize, synced: bool) {
         if self.hosts[at].node.is_none() {
             return;
         }
         self.stats.crashes += 1;
         self.trace(&(at, "crash", kept));
         self.hosts[at].stop();
-        let result = self.hosts[at].disk.crash(kept, &mut self.dice);
+        let result = self.hosts[at].disk.crash(kept, synced);
         self.expect(at, "the write", result.map_err(|error| error.to_string()));
     }
 
@@ -415,7 +432,7 @@ impl Cluster {
             .any(|write| write.snapshot.is_some());
         let node = host.node.as_mut().filter(|_| !is_installing)?;
         let through = host.disk.save_snapshot(&host.machine)?;
-        let storage = node.storage_mut();
+        let storage = node.storage_mut().inner_mut();
         let mut result = storage.save_snapshot(host.machine.snapshot());
         let is_compacted = host.disk.compact(through);
         if is_compacted {
@@ -437,7 +454,12 @@ impl Cluster {
         self.check(checked);
     }
 
+    /// A call must succeed, unless the node has reason to stop: then the machine is stopped.
     pub(crate) fn expect(&mut self, at: usize, call: &'static str, result: Result<(), String>) {
+        if result.is_err() && self.hosts[at].has_halted() {
+            self.stats.halts += 1;
+            return self.crash_at(at, 0, false);
+        }
         let node: NodeId = self.hosts[at].id;
         self.check(result.map_err(|error| ViolationKind::CallFailed { node, call, error }));
     }

@@ -2,9 +2,10 @@
 //!
 //! Owns the choice of calls and their arguments. Must not judge the answers; the checkers do.
 
-use almadia::{Bytes, NodeId, Purpose, RoleKind, Window};
+use almadia::{Bytes, Purpose, RoleKind, Window};
 
 use super::Simulation;
+use crate::action::Request;
 
 impl Simulation<'_> {
     /// The calls of one step.
@@ -12,7 +13,7 @@ impl Simulation<'_> {
         let rates = self.profile.calls;
         if self.dice.chance(rates.transfer) {
             let (at, transferee) = (self.likely_leader(), self.any_id());
-            self.cluster.transfer_at(at, transferee);
+            self.act(Request::Transfer(transferee).of(self.id(at)));
         }
         if self.dice.chance(rates.read) {
             self.read();
@@ -22,11 +23,11 @@ impl Simulation<'_> {
         }
         if self.dice.chance(rates.forget_leader) {
             let at = self.any_host();
-            self.cluster.call(at, |node| node.forget_leader());
+            self.act(Request::ForgetLeader.of(self.id(at)));
         }
         if self.dice.chance(rates.request_snapshot) {
             let at = self.any_host();
-            self.cluster.request_snapshot_at(at);
+            self.act(Request::RequestSnapshot.of(self.id(at)));
         }
         self.operate();
     }
@@ -36,12 +37,12 @@ impl Simulation<'_> {
         let rates = self.profile.calls;
         if self.dice.chance(rates.ping) {
             let at = self.likely_leader();
-            self.cluster.call(at, |node| node.ping());
+            self.act(Request::Ping.of(self.id(at)));
         }
         if self.dice.chance(rates.set_priority) {
             let at = self.any_host();
             let priority = i64::try_from(self.dice.below(5)).unwrap_or(0) - 2;
-            self.cluster.call(at, |node| node.set_priority(priority));
+            self.act(Request::SetPriority(priority).of(self.id(at)));
         }
         if self.dice.chance(rates.set_window) {
             let (at, peer) = (self.likely_leader(), self.any_id());
@@ -49,33 +50,34 @@ impl Simulation<'_> {
                 messages: self.dice.position(4),
                 bytes: self.dice.below(300),
             });
-            self.cluster.call(at, |node| node.set_window(peer, window));
+            self.act(Request::SetWindow(peer, window).of(self.id(at)));
         }
         if self.dice.chance(rates.set_skip_commit_broadcast) {
             let at = self.any_host();
             let skip = self.dice.chance(500);
-            self.cluster
-                .call(at, |node| node.set_skip_commit_broadcast(skip));
+            self.act(Request::SetSkipCommitBroadcast(skip).of(self.id(at)));
         }
         if self.dice.chance(rates.entries_fetched) {
             let at = self.likely_leader();
             let purpose = match self.dice.below(3) {
                 0 => Purpose::Apply,
                 1 => Purpose::Scan,
-                _ => Purpose::Send(self.any_id()),
+                _ => {
+                    let peer = self.any_host();
+                    Purpose::Send(self.cluster.hosts[peer].id)
+                }
             };
-            self.cluster
-                .call(at, |node| node.on_entries_fetched(purpose));
+            self.act(Request::EntriesFetched(purpose).of(self.id(at)));
         }
         if self.dice.chance(rates.report_unreachable) {
             let (at, peer) = (self.likely_leader(), self.any_id());
-            self.cluster.call(at, |node| node.report_unreachable(peer));
+            self.act(Request::ReportUnreachable(peer).of(self.id(at)));
         }
     }
 
-    fn any_id(&mut self) -> NodeId {
+    fn any_id(&mut self) -> u64 {
         let at = self.any_host();
-        self.cluster.hosts[at].id
+        self.id(at)
     }
 
     /// The nodes that lead, or believe so.
@@ -97,7 +99,8 @@ impl Simulation<'_> {
             leaders[self.dice.position(leaders.len())]
         };
         let context = self.next_context();
-        self.cluster.read_at(at, context, false);
+        let by_lease = false;
+        self.act(Request::Read { context, by_lease }.of(self.id(at)));
     }
 
     /// A read on every node that could hold a lease, and on one other now and then.
@@ -108,7 +111,8 @@ impl Simulation<'_> {
         }
         for at in asked {
             let context = self.next_context();
-            self.cluster.read_at(at, context, true);
+            let by_lease = true;
+            self.act(Request::Read { context, by_lease }.of(self.id(at)));
         }
     }
 

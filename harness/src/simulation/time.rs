@@ -3,6 +3,7 @@
 //! Owns which node ticks in which step. Must not know what a tick does.
 
 use super::Simulation;
+use crate::action::MachineAction;
 use crate::dice::Dice;
 use crate::host::Settings;
 use crate::profile::{Profile, Ticking};
@@ -81,11 +82,13 @@ impl Simulation<'_> {
         }
         let calls = self.profile.calls;
         for at in self.time.next_step(&mut self.dice) {
-            let is_told_later =
-                self.cluster.hosts[at].busy.is_some() || self.dice.chance(calls.tick_many);
-            self.cluster.owe_tick_at(at);
+            let is_told_later = self.cluster.hosts[at].busy.is_some()
+                || self.is_paused(at)
+                || self.dice.chance(calls.tick_many);
+            let id = self.id(at);
+            self.act(MachineAction::OweTick.at(id));
             if !is_told_later {
-                self.cluster.settle_clock(at);
+                self.act(MachineAction::SettleClock.at(id));
             }
         }
     }
@@ -93,14 +96,14 @@ impl Simulation<'_> {
     fn tick_at_random(&mut self) {
         let calls = self.profile.calls;
         for at in 0..self.cluster.hosts.len() {
-            if !self.dice.chance(800) {
+            if self.is_paused(at) || !self.dice.chance(self.paces[at].clock) {
                 continue;
             }
             if self.dice.chance(calls.tick_many) {
                 let ticks = u32::try_from(self.dice.below(12)).unwrap_or(0);
-                self.cluster.tick_many_at(at, ticks);
+                self.act(MachineAction::Ticks(ticks).at(self.id(at)));
             } else {
-                self.cluster.tick_at(at);
+                self.act(MachineAction::Tick.at(self.id(at)));
             }
         }
     }

@@ -1,0 +1,135 @@
+//! What each action does to a cluster.
+//!
+//! Owns the meaning of every [`Action`]. Must not decide when one happens.
+
+use almadia::NodeId;
+
+use super::Cluster;
+use crate::action::{Action, MachineAction, Request};
+
+impl Cluster {
+    /// Lets this happen.
+    pub fn perform(&mut self, action: &Action) {
+        match action {
+            Action::Step => {
+                self.stats.steps += 1;
+                self.now += 1;
+                self.network.release(self.now);
+                self.send_due_reports();
+            }
+            Action::At(node, action) => {
+                if let Some(at) = self.find(*node) {
+                    self.perform_at(at, *action);
+                }
+            }
+            Action::Ask(node, request) => {
+                if let Some(at) = self.find(*node) {
+                    self.ask(at, request.clone());
+                }
+            }
+            Action::Deliver(place) => {
+                if let Some(message) = self.network.take_from(*place) {
+                    self.deliver(message);
+                }
+            }
+            Action::Lose(place) => {
+                if let Some(message) = self.network.take_from(*place) {
+                    self.lose(&message);
+                }
+            }
+            Action::Delay(place, steps) => {
+                if let Some(message) = self.network.take_from(*place) {
+                    self.network.delay(message, self.now + steps);
+                }
+            }
+            Action::Duplicate(place) => self.network.duplicate(*place),
+            Action::Cut { from, to } => {
+                let ends = (self.find(*from), self.find(*to));
+                if let (Some(from), Some(to)) = ends {
+                    self.network.cut(self.hosts[from].id, self.hosts[to].id);
+                }
+            }
+            Action::Heal => self.network.heal(),
+            Action::Recover => self.recover(),
+        }
+    }
+
+    /// The position of this node, if there is one.
+    fn find(&self, id: u64) -> Option<usize> {
+        let position = usize::try_from(id).ok()?.checked_sub(1)?;
+        (position < self.hosts.len()).then_some(position)
+    }
+
+    fn perform_at(&mut self, at: usize, action: MachineAction) {
+        match action {
+            MachineAction::Tick => self.tick_at(at),
+            MachineAction::Ticks(ticks) => self.tick_many_at(at, ticks),
+            MachineAction::OweTick => self.owe_tick_at(at),
+            MachineAction::SettleClock => self.settle_clock(at),
+            MachineAction::Run => self.pump(at),
+            MachineAction::Write => drop(self.complete_write(at)),
+            MachineAction::Apply => drop(self.apply_job(at)),
+            MachineAction::Save => {
+                let host = &mut self.hosts[at];
+                host.disk.keep_machine(&host.machine);
+            }
+            MachineAction::Compact => drop(self.compact_at(at)),
+            MachineAction::Crash { kept, synced } => self.crash_at(at, kept, synced),
+            MachineAction::Start => {
+                if self.hosts[at].node.is_none() {
+                    self.start(at);
+                }
+            }
+            MachineAction::Answer(answers) => {
+                if let Some(node) = &self.hosts[at].node {
+                    node.storage().set_answers(answers);
+                }
+            }
+            MachineAction::AllowUnpersisted(allowed) => {
+                self.hosts[at].settings.max_apply_unpersisted_entries = u64::from(allowed) * 1000;
+            }
+            MachineAction::SlowMail => self.network.slow_down(self.hosts[at].id),
+        }
+    }
+
+    /// What users and operators ask for. Nothing happens if the node is down or busy.
+    fn ask(&mut self, at: usize, request: Request) {
+        match request {
+            Request::Campaign => drop(self.call(at, |node| node.campaign().is_ok())),
+            Request::Propose { number, padding } => {
+                self.write_at(at, number, padding);
+            }
+            Request::Change(change) => {
+                self.call(at, |node| node.propose_conf_change("", change).is_ok());
+            }
+            Request::Transfer(transferee) => {
+                if let Some(transferee) = NodeId::new(transferee) {
+                    self.transfer_at(at, transferee);
+                }
+            }
+            Request::Read { context, by_lease } => self.read_at(at, context, by_lease),
+            Request::ForgetLeader => drop(self.call(at, |node| node.forget_leader())),
+            Request::RequestSnapshot => self.request_snapshot_at(at),
+            Request::Ping => drop(self.call(at, |node| node.ping())),
+            Request::SetPriority(priority) => {
+                self.call(at, |node| node.set_priority(priority));
+            }
+            Request::SetWindow(peer, window) => {
+                if let Some(peer) = NodeId::new(peer) {
+                    self.call(at, |node| node.set_window(peer, window));
+                }
+            }
+            Request::SetSkipCommitBroadcast(skip) => {
+                self.call(at, |node| node.set_skip_commit_broadcast(skip));
+            }
+            Request::EntriesFetched(purpose) => {
+                self.call(at, |node| node.on_entries_fetched(purpose));
+            }
+            Request::ReportUnreachable(peer) => {
+                if let Some(peer) = NodeId::new(peer) {
+                    self.call(at, |node| node.report_unreachable(peer));
+                }
+            }
+        }
+    }
+}

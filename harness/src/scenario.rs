@@ -1,0 +1,117 @@
+//! A run as data: a cluster, and everything that happens to it.
+//!
+//! Owns how a cluster is set up and how a list of actions is played on it. Random scenarios are made
+//! by `simulation.rs`, and made shorter by `shrink.rs`.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::action::Action;
+use crate::checker::Checks;
+use crate::cluster::Cluster;
+use crate::dice::Dice;
+use crate::disk::EmbedderFault;
+use crate::host::{DiskMode, Settings};
+use crate::profile::Profile;
+use crate::stats::Stats;
+use crate::violation::{Violation, ViolationKind};
+
+/// What one node runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The node's limits and switches.
+    pub settings: Settings,
+    /// How its embedder does its writes.
+    pub mode: DiskMode,
+    /// What its embedder does wrong.
+    pub fault: EmbedderFault,
+}
+
+impl Machine {
+    /// A machine as this profile has them.
+    pub(crate) fn random(settings: Settings, profile: &Profile, dice: &mut Dice) -> Self {
+        let mut settings = settings;
+        if dice.chance(profile.priority) {
+            settings.priority = i64::try_from(dice.below(3)).unwrap_or(0);
+        }
+        let mode = if dice.chance(profile.asynchronous) {
+            DiskMode::Asynchronous
+        } else {
+            DiskMode::Synchronous
+        };
+        Self {
+            settings,
+            mode,
+            fault: profile.fault,
+        }
+    }
+}
+
+/// A cluster, and everything that happens to it. Equal scenarios make equal runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// The seed from which it was made; whatever is left open follows from it.
+    pub seed: u64,
+    /// The nodes from 1 to here are voters at the start.
+    pub voters: u64,
+    /// So many of the nodes that follow are learners at the start.
+    pub learners: u64,
+    /// The machine of each node, of node 1 first. Those beyond voters and learners are no members at
+    /// the start.
+    pub machines: Vec<Machine>,
+    /// Which watchers are on.
+    pub checks: Checks,
+    /// What happens, in this order.
+    pub actions: Vec<Action>,
+}
+
+impl Scenario {
+    /// The cluster before anything has happened.
+    pub(crate) fn cluster(&self) -> Cluster {
+        let mut cluster = Cluster::of_machines(self);
+        cluster.panics = false;
+        cluster.is_instant = false;
+        cluster.set_checks(self.checks);
+        cluster
+    }
+
+    /// Lets everything happen, until a promise of Raft is broken.
+    ///
+    /// # Errors
+    ///
+    /// The first promise that was broken.
+    pub fn play(&self) -> Result<Stats, Violation> {
+        let mut cluster = self.cluster();
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            for action in &self.actions {
+                cluster.perform(action);
+                if cluster.violation.is_some() {
+                    return;
+                }
+            }
+        }));
+        cluster.end(outcome)
+    }
+}
+
+impl Cluster {
+    /// What a run has come to that ended in this way.
+    pub(crate) fn end(
+        &mut self,
+        outcome: Result<(), Box<dyn Any + Send>>,
+    ) -> Result<Stats, Violation> {
+        if let Err(payload) = outcome {
+            let kind = ViolationKind::Panicked(panic_text(payload.as_ref()));
+            self.violation = None;
+            self.check(Err(kind));
+        }
+        self.check(self.checker.check_history());
+        self.violation.take().map_or_else(|| Ok(self.stats()), Err)
+    }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").into()
+}
