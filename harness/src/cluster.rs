@@ -6,6 +6,7 @@
 
 mod ask;
 mod drive;
+mod tracing;
 
 use almadia::{
     LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
@@ -19,7 +20,10 @@ use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
 use crate::state_machine::StateMachine;
+use crate::trace::{TraceRecorder, What};
 use crate::violation::{Violation, ViolationKind};
+
+pub(crate) use self::tracing::Tap;
 
 /// What happened in a run, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +122,8 @@ pub struct Cluster {
     /// Whether a violation panics.
     pub(crate) panics: bool,
     pub(crate) violation: Option<Violation>,
+    /// Whoever records what happens, if somebody does.
+    recorder: Option<TraceRecorder>,
     seed: u64,
 }
 
@@ -149,6 +155,7 @@ impl Cluster {
             is_instant: true,
             panics: true,
             violation: None,
+            recorder: None,
             seed,
         };
         for at in 0..cluster.hosts.len() {
@@ -292,12 +299,16 @@ impl Cluster {
     pub fn stall_disk(&mut self, id: u64) {
         let at = self.position(id);
         self.hosts[at].disk.is_stalled = true;
+        let text = "its disk is stalled".into();
+        self.tell(at, || What::Paused { text });
     }
 
     /// The disk works again, and everything pending becomes durable.
     pub fn complete_writes(&mut self, id: u64) {
         let at = self.position(id);
-        self.hosts[at].disk.is_stalled = false;
+        if std::mem::take(&mut self.hosts[at].disk.is_stalled) {
+            self.tell(at, || What::Resumed);
+        }
         while self.complete_write(at) {}
         self.apply_all(at);
         self.pump(at);
@@ -370,6 +381,7 @@ impl Cluster {
 
     /// Puts a message of the test's own making onto the network.
     pub fn inject(&mut self, message: Message) {
+        self.tell_sent(&message);
         self.network.send(message);
     }
 
@@ -383,12 +395,17 @@ impl Cluster {
 
     /// Cuts the link from one node to another, in this direction only.
     pub fn cut(&mut self, from: u64, to: u64) {
+        let at = self.position(from);
         let [from, to] = [from, to].map(|id| self.hosts[self.position(id)].id);
+        if from != to && !self.network.is_cut(from, to) {
+            self.tell(at, || What::Cut { to });
+        }
         self.network.cut(from, to);
     }
 
     /// All links carry messages again.
     pub fn heal(&mut self) {
+        self.tell_healed();
         self.network.heal();
     }
 
@@ -478,6 +495,7 @@ impl Cluster {
             step: self.stats.steps,
             kind,
         };
+        self.tell_violation(&violation.kind);
         assert!(!self.panics, "{violation}");
         self.violation = Some(violation);
     }

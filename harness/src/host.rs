@@ -4,10 +4,12 @@
 //! order in which obligations are met is in `cluster/drive.rs`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use almadia::{Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError};
 use almadia::{ConfigBuilder, MemStorage};
 
+use crate::cluster::Tap;
 use crate::disk::Disk;
 use crate::state_machine::StateMachine;
 
@@ -53,6 +55,8 @@ pub(crate) struct Host {
     /// anything to say to it.
     pub(crate) owed_ticks: u32,
     pub(crate) settings: Settings,
+    /// What the node tells of itself.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// The limits and switches of a node, beside its id.
@@ -146,6 +150,7 @@ impl Host {
             persisted: 0,
             owed_ticks: 0,
             settings,
+            tap: Arc::default(),
         }
     }
 
@@ -161,7 +166,8 @@ impl Host {
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));
-        self.node = Some(RawNode::new(config, storage)?);
+        let tap = Arc::clone(&self.tap);
+        self.node = Some(RawNode::with_observer(config, storage, tap)?);
         self.incarnation += 1;
         self.persisted = 0;
         Ok(())

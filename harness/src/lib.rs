@@ -18,6 +18,8 @@ mod profile;
 pub mod script;
 mod simulation;
 mod state_machine;
+mod timeline;
+mod trace;
 mod violation;
 
 pub use crate::checker::Checks;
@@ -29,4 +31,6 @@ pub use crate::host::{DiskMode, Settings};
 pub use crate::profile::{Calls, Membership, Profile, Ticking};
 pub use crate::simulation::{RECOVERY_TICKS, run};
 pub use crate::state_machine::StateMachine;
+pub use crate::timeline::timeline;
+pub use crate::trace::{SnapshotStage, Trace, TraceError, TraceEvent, TraceRecorder, What};
 pub use crate::violation::{Violation, ViolationKind};
