@@ -110,6 +110,17 @@ class Layout {
     if (this.length * this.scale <= this.room + 1) this.left = 0;
   }
 
+  /* Pixels for each event in view. */
+  eventSpacing() {
+    if (this.axis === "order") return this.scale;
+    const inView = this.firstAt(this.left + this.room / this.scale) - this.firstAt(this.left);
+    return this.room / Math.max(1, inView);
+  }
+
+  get isFar() {
+    return this.spacing < FAR;
+  }
+
   x(position) {
     return this.gutter + (position - this.left) * this.scale;
   }
@@ -204,7 +215,7 @@ class Layout {
     if (near) return near;
     let best = { distance: 7 };
     for (const arrow of this.visibleArrows()) {
-      if (this.scale < 2.5 && MESSAGES[arrow.name]?.group === "heartbeats") continue;
+      if (this.isFar && MESSAGES[arrow.name]?.group === "heartbeats") continue;
       const distance = fromSegment(x, y, this.line(arrow));
       if (distance < best.distance) best = { distance, arrow };
     }

@@ -77,6 +77,12 @@ class Model {
     this.read();
   }
 
+  /* Of links that are cut one after another, only the first is. */
+  isMilestone(index) {
+    const { kind } = this.events[index];
+    return MILESTONES.has(kind) && !(kind === "cut" && this.events[index - 1]?.kind === "cut");
+  }
+
   lane(id) {
     return this.lanes.get(String(id));
   }
@@ -86,7 +92,7 @@ class Model {
     this.events.forEach((event, index) => {
       if (index % CHECKPOINT === 0) this.checkpoints.push(state.map((node) => ({ ...node })));
       if (event.message !== undefined) this.readMessage(event, index);
-      if (MILESTONES.has(event.kind)) this.milestones.push(index);
+      if (this.isMilestone(index)) this.milestones.push(index);
       if (event.kind === "violated") this.violations.push(index);
       if (event.kind === "omitted") this.omissions.push(index);
       if (event.kind === "crashed") this.counts.crashes += 1;
@@ -184,7 +190,7 @@ class Model {
     switch (event.kind) {
       case "started":
         begin({ role: "follower", term: event.term });
-        this.commits[lane].push({ index, commit: event.commit, applied: event.applied });
+        if (event.commit > 0) this.commits[lane].push({ index, commit: event.commit });
         endPause();
         break;
       case "crashed":
@@ -267,7 +273,7 @@ class Model {
     switch (event.kind) {
       case "started": {
         const vote = event.vote === undefined ? "" : `, vote for ${event.vote}`;
-        return `starts: term ${event.term}${vote}, log up to ${position(event.last_log)}, commit ${event.commit}, applied ${event.applied}`;
+        return `starts: term ${event.term}${vote}, log up to ${position(event.last_log)}, commit ${event.commit}, applied ${event.applied}; ${event.members}`;
       }
       case "crashed": return `crashes: ${event.text}`;
       case "paused": return `stands still: ${event.text}`;

@@ -60,13 +60,16 @@ function select(index, { reveal = true, part, fromList = false } = {}) {
   }
 }
 
+function who(event) {
+  return event.node === undefined ? "All nodes" : `Node ${event.node}`;
+}
+
 function showDetail() {
   const index = picture.selected;
   const event = model.events[index];
   if (!event) return;
-  const who = event.node === undefined ? "All nodes" : `Node ${event.node}`;
   element("where").textContent = `Event ${(index + 1).toLocaleString("en")} of ${model.events.length.toLocaleString("en")}, ${model.moment(event)}`;
-  const text = `${who}: ${model.describe(event)}`;
+  const text = event.kind === "violated" ? `Broken promise: ${event.text}` : `${who(event)}: ${model.describe(event)}`;
   element("said").textContent = text;
   element("spoken").textContent = `${text}, ${model.moment(event)}`;
   const state = model.stateAfter(index);
@@ -150,7 +153,7 @@ function listRow(at) {
     make("span", { className: "who", textContent: event.node ?? "all" }),
     make("span", { className: "what", textContent: model.describe(event) }));
   if (isTrouble) row.classList.add("trouble");
-  if (MILESTONES.has(event.kind)) row.classList.add("milestone");
+  if (model.isMilestone(index)) row.classList.add("milestone");
   else if (isQuiet) row.classList.add("quiet");
   row.style.top = `${at * ROW}px`;
   row.title = `${model.moment(event)}: ${model.describe(event)}`;
@@ -360,10 +363,9 @@ function arrowTip(arrow) {
 
 function eventTip(index) {
   const event = model.events[index];
-  const who = event.node === undefined ? "All nodes" : `Node ${event.node}`;
   const isBad = event.kind === "violated" || event.kind === "refused" || event.kind === "lost";
   return [
-    make("strong", { textContent: who }),
+    make("strong", { textContent: who(event) }),
     line(model.describe(event), isBad ? "bad" : ""),
     line(model.moment(event)),
   ];
@@ -459,7 +461,7 @@ function begin() {
   listen();
   picture.resize();
   // About so many events are in view: enough to see what led to the last of them.
-  picture.scale = picture.room / Math.min(Math.max(picture.length, 1), picture.width < 600 ? 45 : 110);
+  picture.scale = picture.room / Math.min(Math.max(picture.length, 1), picture.width < 600 ? 40 : 100);
   picture.clamp();
   const linked = /^#event-(\d+)$/.exec(location.hash);
   if (linked) select(Number(linked[1]), { part: 0.5 });

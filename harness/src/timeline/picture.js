@@ -3,7 +3,15 @@
 
 const BAND = { leader: 13, candidate: 9, "pre-candidate": 7, follower: 4, down: 2 };
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
-const MIN_LABEL_SCALE = 9; // Pixels for each event from which on arrows have labels.
+/* From how many pixels for each event on arrows have labels, and which go first. */
+const LABELS = {
+  votes: { spacing: 6, rank: 0 },
+  snapshots: { spacing: 6, rank: 0 },
+  reads: { spacing: 11, rank: 1 },
+  entries: { spacing: 11, rank: 1 },
+  heartbeats: { spacing: 16, rank: 2 },
+};
+const FAR = 2.5; // With fewer pixels than this for each event there is no room for details.
 
 class Picture extends Layout {
   // --- Drawing ---
@@ -16,6 +24,7 @@ class Picture extends Layout {
     context.fillRect(0, 0, this.width, this.height);
     context.lineJoin = "round";
     this.taken = [];
+    this.spacing = this.eventSpacing();
     context.save();
     context.beginPath();
     context.rect(this.gutter, 0, this.room, this.height);
@@ -69,7 +78,17 @@ class Picture extends Layout {
     }
     context.stroke();
     context.restore();
-    this.text(span.text, from + 5, top + this.laneHeight - 9, { within: to - from - 8, colour: this.colours.soft, size: 11 });
+    this.drawSpanText(span, from, to, top);
+  }
+
+  /* At the beginning of a span, or of what is visible of it. */
+  drawSpanText(span, from, to, top) {
+    const x = Math.max(from, this.gutter) + 5;
+    const y = top + this.laneHeight - 9;
+    const wide = this.measure(span.text, 11);
+    if (wide > to - x - 3) return;
+    this.taken.push({ x, y: y - 7, wide, high: 14 });
+    this.text(span.text, x, y, { colour: this.colours.soft, size: 11 });
   }
 
   drawPause(span, top) {
@@ -79,7 +98,7 @@ class Picture extends Layout {
     this.context.fillStyle = this.colours.hatch;
     this.context.fillRect(from, top + this.laneHeight / 2 - 12, to - from, 24);
     this.context.globalAlpha = 1;
-    this.text(span.text, from + 5, top + this.laneHeight - 9, { within: to - from - 8, colour: this.colours.soft, size: 11 });
+    this.drawSpanText(span, from, to, top);
   }
 
   clip(span) {
@@ -136,7 +155,7 @@ class Picture extends Layout {
   }
 
   drawArrows(arrows) {
-    const isFar = this.scale < 2.5;
+    const { isFar } = this;
     for (const arrow of arrows) {
       if (isFar && MESSAGES[arrow.name]?.group === "heartbeats") continue;
       this.drawArrow(arrow, isFar ? 0.3 : 0.85, isFar ? 0.7 : 1.2);
@@ -168,7 +187,7 @@ class Picture extends Layout {
     context.lineTo(x2, y2);
     context.stroke();
     context.setLineDash([]);
-    if (this.scale >= 2.5 || width > 2) {
+    if (!this.isFar || width > 2) {
       if (isLost) this.drawCross(x2, y2, 4);
       else this.drawHead(x1, y1, x2, y2);
       if (arrow.refused !== undefined) this.drawRefusal(x2, y2);
@@ -240,25 +259,23 @@ class Picture extends Layout {
     const room = to - x - 4;
     const option = { colour, size: 12, bold: span.role === "leader", halo: true };
     const top = AXIS + lane * this.laneHeight + 11;
-    if (this.measure(label, 12, option.bold) <= room) this.text(label, x, top, option);
-    else if (short && this.measure(short, 12, option.bold) <= room) this.text(short, x, top, option);
+    const fitting = [label, short].find((text) => text && this.measure(text, 12, option.bold) <= room);
+    if (!fitting) return;
+    this.taken.push({ x, y: top - 8, wide: this.measure(fitting, 12, option.bold), high: 16 });
+    this.text(fitting, x, top, option);
   }
 
   drawMarks() {
     const { model } = this;
     const from = this.firstAt(this.left - 1);
-    const isFar = this.scale < 2.5;
+    const { isFar } = this;
     for (let index = from; index < model.events.length; index += 1) {
       const event = model.events[index];
       const x = this.xOf(index);
       if (x > this.width + 10) break;
       if (event.node === undefined || !this.isShown(event)) continue;
-      this.drawMark(event, x, this.y(this.lanesOf(event)), isFar);
+      this.drawMark(event, x, this.y(model.lane(event.node)), isFar);
     }
-  }
-
-  lanesOf(event) {
-    return this.model.lane(event.node);
   }
 
   drawMark(event, x, y, isFar) {
@@ -303,7 +320,7 @@ class Picture extends Layout {
       case "sent":
       case "delivered":
       case "duplicated":
-        if (this.scale < 5) break;
+        if (this.spacing < 5) break;
         ink(colours.soft);
         context.beginPath();
         context.arc(x, y, 2, 0, 7);
@@ -314,7 +331,7 @@ class Picture extends Layout {
 
   /* Commit and applied indexes, as far as there is room for their numbers. */
   drawIndexes() {
-    if (this.hidden.has("commits") || this.scale < 1) return;
+    if (this.hidden.has("commits") || this.spacing < 1) return;
     this.model.commits.forEach((list, lane) => {
       const y = this.y(lane) + Math.min(19, this.laneHeight / 4 + 2);
       let free = -Infinity;
@@ -326,6 +343,7 @@ class Picture extends Layout {
         const half = this.measure(label, 11) / 2;
         if (x - half < free) continue;
         free = x + half + 4;
+        this.taken.push({ x: x - half, y: y - 7, wide: half * 2, high: 14 });
         this.text(label, x - half, y, { colour: commit === undefined ? this.colours.soft : this.colours.ink, size: 11, halo: true });
       }
     });
@@ -360,10 +378,9 @@ class Picture extends Layout {
   /* What messages say, for those that have room; votes before entries before heartbeats. */
   drawLabels(arrows) {
     const chosen = this.chosen();
-    if (this.scale < MIN_LABEL_SCALE && chosen.length === 0) return;
-    const order = { votes: 0, snapshots: 0, entries: 1, reads: 1, heartbeats: 2 };
-    const rank = (arrow) => order[MESSAGES[arrow.name]?.group] ?? 0;
-    const others = this.scale < MIN_LABEL_SCALE ? [] : [...arrows].sort((a, b) => rank(a) - rank(b));
+    const label = (arrow) => LABELS[MESSAGES[arrow.name]?.group] ?? LABELS.votes;
+    const others = arrows.filter((arrow) => this.spacing >= label(arrow).spacing);
+    others.sort((a, b) => label(a).rank - label(b).rank);
     for (const arrow of [...chosen, ...others.slice(0, 150)]) {
       const isChosen = chosen.includes(arrow);
       const { x1, y1, x2, y2 } = this.line(arrow);
@@ -408,10 +425,9 @@ class Picture extends Layout {
     });
   }
 
-  text(text, x, y, { colour, size = 12, bold = false, halo = false, within = Infinity }) {
+  text(text, x, y, { colour, size = 12, bold = false, halo = false }) {
     const { context } = this;
     context.font = `${bold ? "600 " : ""}${size}px ${FONT}`;
-    if (within !== Infinity && context.measureText(text).width > within) return;
     context.textBaseline = "middle";
     if (halo) {
       context.strokeStyle = this.colours.panel;

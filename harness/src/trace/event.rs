@@ -49,6 +49,8 @@ pub enum What {
         /// Up to where its state machine has come.
         #[serde(with = "number")]
         applied: LogIndex,
+        /// Who belongs to its membership.
+        members: String,
     },
     /// The node has stopped, and what was only in its memory is gone.
     Crashed {

@@ -143,9 +143,8 @@ impl TraceRecorder {
 
     /// The node was started from its disk.
     pub fn started<S: Storage>(&self, node: &RawNode<S>) {
-        self.lock().started(&node.basic_status());
-        let text = node.membership().to_string();
-        self.record(Some(node.id()), What::Membership { text });
+        let members = node.membership().to_string();
+        self.lock().started(&node.basic_status(), members);
     }
 
     /// The node has stopped, and what was only in its memory is gone. `text` says how.
@@ -271,7 +270,7 @@ impl Recording {
         });
     }
 
-    fn started(&mut self, status: &BasicStatus) {
+    fn started(&mut self, status: &BasicStatus, members: String) {
         let known = Known {
             role: Some((status.role, status.current_term)),
             leader: None,
@@ -287,6 +286,7 @@ impl Recording {
             last_log: status.last_log,
             commit: status.commit_index,
             applied: status.last_applied,
+            members,
         };
         self.record(Some(status.id), started);
     }
