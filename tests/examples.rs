@@ -18,6 +18,8 @@ mod machine;
 mod mail;
 #[path = "../examples/five_mem_node/node.rs"]
 mod node;
+#[path = "../examples/five_mem_node/tracer.rs"]
+mod tracer;
 #[path = "../examples/five_mem_node/verdict.rs"]
 mod verdict;
 

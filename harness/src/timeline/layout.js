@@ -209,7 +209,8 @@ class Layout {
 
   /* The event or arrow nearest to a point, if one is near enough. */
   find(x, y) {
-    if (x < this.gutter || y < AXIS) return undefined;
+    if (x < this.gutter) return undefined;
+    if (y < AXIS) return this.nearest(x, (event) => event.node === undefined);
     const lane = Math.min(this.model.nodes.length - 1, Math.floor((y - AXIS) / this.laneHeight));
     const near = this.findEvent(x, y, lane);
     if (near) return near;
@@ -229,16 +230,19 @@ class Layout {
 
   findEvent(x, y, lane) {
     if (Math.abs(y - this.y(lane)) > 11) return undefined;
-    const reach = Math.max(4, Math.min(9, this.scale / 2));
     const id = String(this.model.nodes[lane]);
+    return this.nearest(x, (event) => event.node === undefined || String(event.node) === id);
+  }
+
+  /* The nearest of the events that are wanted, if it is near enough. */
+  nearest(x, isWanted) {
+    const reach = Math.max(4, Math.min(9, this.scale / 2));
     let best;
     for (let index = this.firstAt(this.left + (x - reach - this.gutter) / this.scale); index < this.model.events.length; index += 1) {
       const away = Math.abs(this.xOf(index) - x);
       if (this.xOf(index) > x + reach) break;
       const event = this.model.events[index];
-      if (!this.isShown(event)) continue;
-      const isEverybodys = event.node === undefined;
-      if (!isEverybodys && String(event.node) !== id) continue;
+      if (!this.isShown(event) || !isWanted(event)) continue;
       if (!best || away < best.away) best = { away, index };
     }
     return best && { index: best.index };

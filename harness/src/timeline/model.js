@@ -88,7 +88,7 @@ class Model {
   }
 
   read() {
-    let state = this.nodes.map(() => ({ life: "unknown", commit: 0, applied: 0 }));
+    let state = this.nodes.map(() => ({ life: "unknown" }));
     this.events.forEach((event, index) => {
       if (index % CHECKPOINT === 0) this.checkpoints.push(state.map((node) => ({ ...node })));
       if (event.message !== undefined) this.readMessage(event, index);
@@ -265,6 +265,11 @@ class Model {
     return state;
   }
 
+  /* Whether what was committed and written by then was left out of the trace. */
+  isThinAt(index) {
+    return this.omissions.some((omission) => omission > index);
+  }
+
   /* The event in words; the node that it happened on is told elsewhere. */
   describe(event) {
     const message = event.message === undefined ? undefined : this.byMessage.get(event.message);
@@ -275,7 +280,7 @@ class Model {
         const vote = event.vote === undefined ? "" : `, vote for ${event.vote}`;
         return `starts: term ${event.term}${vote}, log up to ${position(event.last_log)}, commit ${event.commit}, applied ${event.applied}; ${event.members}`;
       }
-      case "crashed": return `crashes: ${event.text}`;
+      case "crashed": return `goes down: ${event.text}`;
       case "paused": return `stands still: ${event.text}`;
       case "resumed": return "goes on";
       case "role": return event.role === "leader" ? `leads term ${event.term}` : `is ${event.role} in term ${event.term}`;

@@ -94,9 +94,15 @@ function nodeRow(node, lane, event) {
   const leader = isUp && node.role === "leader" ? id : (node.leader ?? "");
   row.append(
     make("td", { textContent: role }), term,
-    ...[leader, node.vote ?? "", position(node.disk), node.commit, node.applied].map((value) => make("td", { textContent: value })),
+    ...[leader, ...nodeIndexes(node)].map((value) => make("td", { textContent: value ?? "" })),
   );
   return row;
+}
+
+function nodeIndexes(node) {
+  // What is left out is not to be taken for what was.
+  if (model.isThinAt(picture.selected)) return ["?", "?", "?", "?"];
+  return [node.vote, position(node.disk), node.commit, node.applied];
 }
 
 // --- The list ---

@@ -141,7 +141,7 @@ class Picture extends Layout {
       if (x < this.gutter || x > this.width) continue;
       context.fillStyle = this.colours.line;
       context.fillRect(x - 3, AXIS, 6, this.height - AXIS);
-      this.text(model.describe(model.events[index]), x + 8, AXIS + 10, { colour: this.colours.soft, size: 11, halo: true });
+      this.text(model.describe(model.events[index]), x + 8, this.height - 10, { colour: this.colours.soft, size: 11, halo: true });
     }
   }
 
@@ -273,9 +273,21 @@ class Picture extends Layout {
       const event = model.events[index];
       const x = this.xOf(index);
       if (x > this.width + 10) break;
+      if (event.node === undefined) this.drawMarkOnScale(x);
       if (event.node === undefined || !this.isShown(event)) continue;
       this.drawMark(event, x, this.y(model.lane(event.node)), isFar);
     }
+  }
+
+  /* What concerns all nodes. */
+  drawMarkOnScale(x) {
+    const { context } = this;
+    context.fillStyle = this.colours.accent;
+    context.beginPath();
+    context.moveTo(x - 4, AXIS - 7);
+    context.lineTo(x + 4, AXIS - 7);
+    context.lineTo(x, AXIS);
+    context.fill();
   }
 
   drawMark(event, x, y, isFar) {

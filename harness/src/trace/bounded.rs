@@ -1,8 +1,8 @@
 //! What is kept of a long run.
 //!
 //! Owns the choice. The traffic of every day is left out first, from the beginning on; what turns
-//! the run (elections, crashes, partitions, notes) stays much longer. The last word on each matter
-//! of each node is never left out, so that what follows can be understood.
+//! the run (elections, crashes, partitions, snapshots, notes) stays much longer. The last word on
+//! each matter of each node is never left out, so that what follows can be understood.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -67,7 +67,7 @@ impl Bounded {
     pub(super) fn into_events(self) -> (u64, Vec<TraceEvent>) {
         let omitted = self.turns.omitted() + self.routine.omitted();
         let mut events = self.turns.into_numbered("all kinds");
-        events.extend(self.routine.into_numbered("messages, writes and commits"));
+        events.extend(self.routine.into_numbered("messages in between, writes and commits"));
         events.sort_by_key(|&(number, _)| number);
         (
             omitted,
@@ -140,14 +140,25 @@ impl Part {
     }
 }
 
+/// The kinds of messages that a cluster exchanges while nothing happens.
+const ROUTINE_MESSAGES: [&str; 7] = [
+    "AppendEntries",
+    "AppendEntriesResponse",
+    "Heartbeat",
+    "HeartbeatResponse",
+    "Propose",
+    "ReadIndex",
+    "ReadIndexResponse",
+];
+
 /// What there is so much of that the beginning can be spared.
 fn is_routine(what: &What) -> bool {
     match what {
-        What::Sent { .. }
-        | What::Delivered { .. }
-        | What::Duplicated { .. }
-        | What::Lost { .. }
-        | What::Persisted { .. }
+        What::Sent { name, .. }
+        | What::Delivered { name, .. }
+        | What::Duplicated { name, .. }
+        | What::Lost { name, .. } => ROUTINE_MESSAGES.contains(&name.as_str()),
+        What::Persisted { .. }
         | What::Committed { .. }
         | What::Applied { .. }
         | What::Proposed { .. }
