@@ -207,14 +207,14 @@ class Layout {
 
   // --- What lies under the pointer ---
 
-  /* The event or arrow nearest to a point, if one is near enough. */
-  find(x, y) {
+  /* The event or arrow nearest to a point, if one is near enough; for a finger, that is further. */
+  find(x, y, slack = 1) {
     if (x < this.gutter) return undefined;
-    if (y < AXIS) return this.nearest(x, (event) => event.node === undefined);
+    if (y < AXIS) return this.nearest(x, slack, (event) => event.node === undefined);
     const lane = Math.min(this.model.nodes.length - 1, Math.floor((y - AXIS) / this.laneHeight));
-    const near = this.findEvent(x, y, lane);
+    const near = this.findEvent(x, y, lane, slack);
     if (near) return near;
-    let best = { distance: 7 };
+    let best = { distance: 7 * slack };
     for (const arrow of this.visibleArrows()) {
       if (this.isFar && MESSAGES[arrow.name]?.group === "heartbeats") continue;
       const distance = fromSegment(x, y, this.line(arrow));
@@ -228,15 +228,15 @@ class Layout {
     return { arrow, index };
   }
 
-  findEvent(x, y, lane) {
-    if (Math.abs(y - this.y(lane)) > 11) return undefined;
+  findEvent(x, y, lane, slack) {
+    if (Math.abs(y - this.y(lane)) > 11 * slack) return undefined;
     const id = String(this.model.nodes[lane]);
-    return this.nearest(x, (event) => event.node === undefined || String(event.node) === id);
+    return this.nearest(x, slack, (event) => event.node === undefined || String(event.node) === id);
   }
 
   /* The nearest of the events that are wanted, if it is near enough. */
-  nearest(x, isWanted) {
-    const reach = Math.max(4, Math.min(9, this.scale / 2));
+  nearest(x, slack, isWanted) {
+    const reach = slack * Math.max(4, Math.min(9, this.scale / 2));
     let best;
     for (let index = this.firstAt(this.left + (x - reach - this.gutter) / this.scale); index < this.model.events.length; index += 1) {
       const away = Math.abs(this.xOf(index) - x);

@@ -243,12 +243,24 @@ const LIST_KEYS = {
   PageDown: () => step(Math.floor(element("list").clientHeight / ROW)),
 };
 
+function search() {
+  fillList();
+  showList({ scroll: true });
+}
+
+function endSearch() {
+  element("search").value = "";
+  element("search").blur();
+  search();
+}
+
 function onKey(event) {
   const { target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (target.matches("select, input[type='search']")) {
-    if (event.key === "Escape") target.blur();
-    if (event.key === "Enter" && target.type === "search") step(1);
+    if (target.type !== "search") return;
+    if (event.key === "Enter") step(1);
+    if (event.key === "Escape") endSearch();
     return;
   }
   const isInList = target === element("list");
@@ -301,7 +313,7 @@ function onUp(event) {
   element("picture").classList.remove("moving");
   if (!isClick || event.type === "pointercancel") return;
   const { x, y } = place(event);
-  const found = picture.find(x, y);
+  const found = picture.find(x, y, event.pointerType === "mouse" ? 1 : 2);
   if (found) select(found.index, { reveal: false });
 }
 
@@ -439,10 +451,7 @@ function listen() {
       picture.scale = picture.room / (shown * picture.length);
     });
   });
-  element("search").addEventListener("input", () => {
-    fillList();
-    showList({ scroll: true });
-  });
+  element("search").addEventListener("input", search);
   element("list").addEventListener("scroll", () => showList());
   document.addEventListener("keydown", onKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
