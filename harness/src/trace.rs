@@ -208,7 +208,9 @@ impl Trace {
         let mut line = Vec::new();
         let first = input.by_ref().take(MAX_HEADER_BYTES);
         { first }.read_until(b'\n', &mut line)?;
-        let version: Version = serde_json::from_slice(&line).map_err(|_| TraceError::NotATrace)?;
+        let is_object = line.trim_ascii_start().starts_with(b"{");
+        let version = serde_json::from_slice(&line).ok().filter(|_| is_object);
+        let version: Version = version.ok_or(TraceError::NotATrace)?;
         if version.almadia_trace > Self::FORMAT {
             let found = version.almadia_trace;
             return Err(TraceError::Newer { found });

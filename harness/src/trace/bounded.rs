@@ -67,7 +67,10 @@ impl Bounded {
     pub(super) fn into_events(self) -> (u64, Vec<TraceEvent>) {
         let omitted = self.turns.omitted() + self.routine.omitted();
         let mut events = self.turns.into_numbered("all kinds");
-        events.extend(self.routine.into_numbered("messages in between, writes and commits"));
+        events.extend(
+            self.routine
+                .into_numbered("messages in between, writes and commits"),
+        );
         events.sort_by_key(|&(number, _)| number);
         (
             omitted,
