@@ -197,36 +197,46 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
-    use almadia::NodeId;
-
     use super::Cluster;
     use crate::host::Settings;
     use crate::trace::{Trace, What};
 
-    /// Ticks at once are tried out on a clone, and transfers too. What it tells did not happen.
+    /// How many notes a run leaves.
+    fn notes(voters: u64, others: u64, run: impl Fn(&mut Cluster)) -> usize {
+        let mut cluster = Cluster::with_settings(voters, others, 3, Settings::default());
+        cluster.record("notes", Trace::DEFAULT_MAX_EVENTS);
+        run(&mut cluster);
+        let trace = cluster.take_trace().unwrap_or_else(|| unreachable!());
+        let events = trace.events().iter();
+        let notes = events.filter(|event| matches!(event.what, What::Note { .. }));
+        notes.count()
+    }
+
+    /// Ticks at once are tried out on a clone. What that tells did not happen.
     #[test]
-    fn what_a_clone_tells_is_not_recorded() {
-        let notes = |ticks: &dyn Fn(&mut Cluster)| {
-            // The second node has no vote, and says so whenever an election is due.
-            let mut cluster = Cluster::with_settings(1, 1, 3, Settings::default());
-            cluster.record("a node without a vote", Trace::DEFAULT_MAX_EVENTS);
-            ticks(&mut cluster);
-            let trace = cluster.take_trace().unwrap_or_else(|| unreachable!());
-            let events = trace.events().iter();
-            let notes = events.filter(|event| matches!(event.what, What::Note { .. }));
-            notes.count()
-        };
-        let one_by_one = notes(&|cluster| (0..100).for_each(|_| cluster.tick_at(1)));
-        let at_once = notes(&|cluster| cluster.tick_many_at(1, 100));
+    fn what_a_clone_tells_of_ticks_is_not_recorded() {
+        // The second node has no vote, and says so whenever an election is due.
+        let one_by_one = notes(1, 1, |cluster| (0..100).for_each(|_| cluster.tick_at(1)));
+        let at_once = notes(1, 1, |cluster| cluster.tick_many_at(1, 100));
         assert!(one_by_one > 0);
         assert_eq!(at_once, one_by_one);
+    }
 
-        let asked = notes(&|cluster| {
-            cluster.tick_many_at(0, 100);
+    /// So are transfers.
+    #[test]
+    fn what_a_clone_tells_of_transfers_is_not_recorded() {
+        let told = notes(3, 0, |cluster| {
+            cluster.campaign(1);
+            cluster.deliver_all();
+            cluster.propose(1, "what nobody has yet");
+            cluster.is_instant = false;
+            let [_, second, third] = [0, 1, 2].map(|at| cluster.hosts[at].id);
+            // Each takes the place of the one before, whose end waits to be told.
+            for transferee in [second, third, second] {
+                cluster.transfer_at(0, transferee);
+            }
             cluster.pump(0);
-            let second = NodeId::new(2).unwrap_or_else(|| unreachable!());
-            cluster.transfer_at(0, second);
         });
-        assert_eq!(asked, 1);
+        assert_eq!(told, 3 + 2, "three are asked for, two have ended");
     }
 }
