@@ -186,13 +186,12 @@ fn each_change_is_told_once() {
     for event in trace.events() {
         let Some(node) = event.node else { continue };
         let at = usize::try_from(node.get() - 1).expect("a small id");
-        match event.what {
-            What::Role { role, term } => {
-                assert_ne!(last[at], Some((role, term)), "node {node} is told twice");
-                last[at] = Some((role, term));
-            }
-            What::Crashed { .. } => last[at] = None,
-            _ => {}
+        if let What::Role { role, term } = event.what {
+            assert_ne!(last[at], Some((role, term)), "node {node} is told twice");
+            last[at] = Some((role, term));
+        }
+        if let What::Crashed { .. } = event.what {
+            last[at] = None;
         }
     }
 }
@@ -202,12 +201,11 @@ fn every_message_has_one_end() {
     let trace = recorded(ALL);
     let mut open = std::collections::BTreeSet::new();
     for event in trace.events() {
-        match &event.what {
-            What::Sent { message, .. } => assert!(open.insert(*message)),
-            What::Delivered { message, .. } | What::Lost { message, .. } => {
-                assert!(open.remove(message), "message {message} was not sent");
-            }
-            _ => {}
+        if let What::Sent { message, .. } = &event.what {
+            assert!(open.insert(*message));
+        }
+        if let What::Delivered { message, .. } | What::Lost { message, .. } = &event.what {
+            assert!(open.remove(message), "message {message} was not sent");
         }
     }
     assert_eq!(open.len(), 0, "the run was settled");
@@ -239,11 +237,16 @@ fn equal_messages_arrive_in_the_order_in_which_they_were_sent() {
     let ends: Vec<(&str, u64)> = trace
         .events()
         .iter()
-        .filter_map(|event| match event.what {
-            What::Delivered { message, .. } => Some(("delivered", message)),
-            What::Lost { message, .. } => Some(("lost", message)),
-            What::Duplicated { message, .. } => Some(("duplicated", message)),
-            _ => None,
+        .filter_map(|event| {
+            if let What::Delivered { message, .. } = event.what {
+                Some(("delivered", message))
+            } else if let What::Lost { message, .. } = event.what {
+                Some(("lost", message))
+            } else if let What::Duplicated { message, .. } = event.what {
+                Some(("duplicated", message))
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(
@@ -271,9 +274,11 @@ fn a_refusal_names_its_message() {
     });
     cluster.deliver_all();
     let trace = cluster.take_trace().expect("the run is recorded");
-    let refused = trace.events().iter().find_map(|event| match &event.what {
-        What::Refused { message, text, .. } => Some((event.node, *message, text.clone())),
-        _ => None,
+    let refused = trace.events().iter().find_map(|event| {
+        let What::Refused { message, text, .. } = &event.what else {
+            return None;
+        };
+        Some((event.node, *message, text.clone()))
     });
     let (node, message, text) = refused.expect("the message is refused");
     assert_eq!((node, message), (Some(id(2)), Some(1)));
