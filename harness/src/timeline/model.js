@@ -286,8 +286,8 @@ class Model {
       case "role": return event.role === "leader" ? `leads term ${event.term}` : `is ${event.role} in term ${event.term}`;
       case "leader": return `hears that ${event.leader} leads term ${event.term}`;
       case "sent": return `${event.name} to ${event.to}${inTerm}${says}`;
-      case "delivered": return `takes ${event.name} from ${event.from}${inTerm}${says}`;
-      case "duplicated": return `takes again ${event.name} from ${event.from}${inTerm}${says}`;
+      case "delivered": return `${event.name} from ${event.from}${inTerm}${says}`;
+      case "duplicated": return `again ${event.name} from ${event.from}${inTerm}${says}`;
       case "lost": return `${event.name} from ${event.from} is lost: ${event.text}`;
       case "refused": return `refuses ${event.name} from ${event.from}: ${event.text}`;
       case "persisted": return `write ${event.write} is durable: ${event.text}`;
