@@ -20,10 +20,12 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Sim(cli::sim::Arguments),
+    Timeline(cli::timeline::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Sim(arguments) => cli::sim::run(&arguments),
+        Command::Timeline(arguments) => cli::timeline::run(&arguments),
     }
 }
