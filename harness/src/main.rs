@@ -19,11 +19,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Scripts(cli::scripts::Arguments),
     Sim(cli::sim::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Scripts(arguments) => cli::scripts::run(&arguments),
         Command::Sim(arguments) => cli::sim::run(&arguments),
     }
 }

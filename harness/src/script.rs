@@ -4,7 +4,10 @@
 //! means; a family of scripts brings that along as [`Commands`]:
 //!
 //! * [`QuorumCommands`] for etcd/raft's scripts on majorities and votes,
-//! * [`ConfChangeCommands`] for those on changes of membership.
+//! * [`ConfChangeCommands`] for those on changes of membership,
+//! * [`InteractionCommands`] for those in which nodes talk to each other.
+//!
+//! [`folder`] runs all that there are in a folder.
 //!
 //! ```
 //! use almadia_harness::script::{QuorumCommands, run};
@@ -16,12 +19,17 @@
 //! ```
 
 mod confchange;
+mod family;
+pub mod folder;
+pub mod interaction;
 mod parse;
 mod quorum;
 
 use std::fmt;
 
 pub use self::confchange::ConfChangeCommands;
+pub use self::family::{Family, Strength};
+pub use self::interaction::InteractionCommands;
 pub use self::parse::{Argument, BadDirective, Directive, NumberError, ParseError, number, parse};
 pub use self::quorum::{Acknowledged, Arithmetic, QuorumCommands, Votes};
 
