@@ -3,11 +3,13 @@
 //! Owns where the scripts are looked for. They are somebody else's and no part of the project:
 //! where they are not at hand, nothing is checked, and the test says so.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use almadia::quorum::VoteResult;
 use almadia::{LogIndex, NodeId};
+use almadia_harness::script::folder::{Totals, check_folder, known_to_differ};
 use almadia_harness::script::{
     Acknowledged, Arithmetic, BadDirective, Commands, ConfChangeCommands, Directive, Outcome,
     ParseError, QuorumCommands, parse, run,
@@ -74,6 +76,38 @@ fn the_quorum_scripts_pass() {
 #[test]
 fn the_confchange_scripts_pass() {
     run_family::<ConfChangeCommands>("confchange");
+}
+
+/// How many directives of the interaction scripts have the whole output that etcd/raft's nodes have.
+/// It may only grow.
+const EQUAL_TRANSCRIPTS: usize = 284;
+
+/// A script whose state differs is explained in the document, and one that is explained there
+/// differs.
+#[test]
+fn the_interaction_scripts_agree_in_state_or_are_explained() {
+    let Some(folder) = folder("interaction") else {
+        return;
+    };
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deviations.md");
+    let document = fs::read_to_string(document).expect("the document can be read");
+    let explained = known_to_differ(&document);
+    assert!(!explained.is_empty(), "the list is found");
+
+    let checked = check_folder(&folder).expect("the folder can be read");
+    let differing: BTreeSet<String> = checked
+        .iter()
+        .filter(|script| !script.passed())
+        .map(|script| {
+            println!("{script}");
+            script.name()
+        })
+        .collect();
+    assert_eq!(differing, explained);
+
+    let totals = Totals::of(&checked);
+    println!("interaction: {totals}");
+    assert!(totals.equal >= EQUAL_TRANSCRIPTS, "{totals}");
 }
 
 // --- The grammar ---

@@ -39,6 +39,9 @@ fn report(arguments: &Arguments) -> io::Result<ExitCode> {
         None => Default::default(),
     };
     let checked = check_folder(&arguments.folder)?;
+    if checked.is_empty() {
+        return Err(io::Error::other("there is no script in the folder"));
+    }
     let mut findings = 0;
     for script in &checked {
         println!("{script}");
