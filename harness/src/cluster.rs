@@ -8,8 +8,8 @@ mod ask;
 mod drive;
 
 use almadia::{
-    LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
-    SnapshotStatus,
+    LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, ReadState, RoleKind,
+    SnapshotStatus, TransferOutcome,
 };
 
 use crate::checker::{Checker, Checks};
@@ -74,6 +74,14 @@ pub(crate) struct PendingReport {
     pub(crate) status: SnapshotStatus,
 }
 
+/// How reads and transfers have ended that users have asked for on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) node: NodeId,
+    pub(crate) reads: Vec<ReadState>,
+    pub(crate) transfers: Vec<TransferOutcome>,
+}
+
 /// Some nodes, their disks, and the network between them.
 ///
 /// Node ids are numbers from 1. Whatever a call sets off on the called node is carried out at
@@ -113,6 +121,8 @@ pub struct Cluster {
     pub(crate) reports: Vec<PendingReport>,
     /// Ticks of the cluster, for what has to happen some ticks later.
     pub(crate) now: u64,
+    /// How reads and transfers have ended, if anybody wants to know.
+    pub(crate) told: Option<Vec<Told>>,
     /// Whether writes and applies are carried out at once. Random runs do them step by step.
     pub(crate) is_instant: bool,
     /// Whether a violation panics.
@@ -146,6 +156,7 @@ impl Cluster {
             stats: Stats::default(),
             reports: Vec::new(),
             now: 0,
+            told: None,
             is_instant: true,
             panics: true,
             violation: None,

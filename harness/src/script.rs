@@ -24,6 +24,7 @@ pub mod folder;
 pub mod interaction;
 mod parse;
 mod quorum;
+mod scenario;
 
 use std::fmt;
 
@@ -32,6 +33,7 @@ pub use self::family::{Family, Strength};
 pub use self::interaction::InteractionCommands;
 pub use self::parse::{Argument, BadDirective, Directive, NumberError, ParseError, number, parse};
 pub use self::quorum::{Acknowledged, Arithmetic, QuorumCommands, Votes};
+pub use self::scenario::ScenarioCommands;
 
 /// What gives the directives of one family of scripts their meaning.
 ///
@@ -98,6 +100,22 @@ pub fn run(text: &str, commands: &mut impl Commands) -> Result<Vec<Outcome>, Par
         }
     });
     Ok(outcomes.collect())
+}
+
+/// The text of a file with the outputs that there were in place of those that it expects. What comes
+/// of a directive without sense stays as it is. The outcomes are those of this text.
+///
+/// # Errors
+///
+/// If the text is no script.
+pub fn with_actual_outputs(text: &str, outcomes: &[Outcome]) -> Result<String, ParseError> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    for (directive, outcome) in parse(text)?.iter().zip(outcomes).rev() {
+        if let Ok(actual) = &outcome.actual {
+            lines.splice(directive.expected_lines.clone(), actual.lines());
+        }
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 fn end_line(mut output: String) -> String {

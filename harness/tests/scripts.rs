@@ -138,6 +138,7 @@ fn a_directive_has_a_command_an_input_and_an_output() {
         arguments: only("greet # this\n----\n").arguments,
         input: "Ann \n\n Bob".into(),
         expected: "Hello,\n  Ann\n".into(),
+        expected_lines: 7..9,
     };
     assert_eq!(parse(text), Ok(vec![expected]));
     assert_eq!(parse("\n# Nothing at all.\n"), Ok(vec![]));
@@ -188,6 +189,7 @@ fn a_backslash_continues_a_directive() {
         Directive {
             line: 1,
             arguments: only("c a b=(1, 2)\n----\n").arguments,
+            expected_lines: 5..6,
             ..only("c\ninput \\\n----\noutput \\\n")
         }
     );

@@ -7,7 +7,7 @@ use almadia::{
     Body, Entry, MemStorage, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError,
 };
 
-use super::{Cluster, PendingReport, is_busy};
+use super::{Cluster, PendingReport, Told, is_busy};
 use crate::checker::last_of;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
@@ -207,6 +207,13 @@ impl Cluster {
         let checked = self.checker.on_ready(&self.hosts[at], at, &ready);
         self.check(checked);
         self.trace(&(at, ready.number, ready.hard_state, ready.entries.len()));
+        if let Some(told) = &mut self.told {
+            told.push(Told {
+                node: self.hosts[at].id,
+                reads: ready.read_states.clone(),
+                transfers: ready.transfer_outcomes.clone(),
+            });
+        }
         for message in std::mem::take(&mut ready.messages) {
             self.send(at, message);
         }

@@ -6,7 +6,7 @@
 use super::interaction::compare::{state_in, without_log};
 use super::{
     Commands, ConfChangeCommands, Directive, InteractionCommands, Outcome, ParseError,
-    QuorumCommands, parse, run,
+    QuorumCommands, ScenarioCommands, parse, run,
 };
 
 /// A family of scripts.
@@ -18,6 +18,8 @@ pub enum Family {
     ConfChange,
     /// Conversations of nodes: [`InteractionCommands`].
     Interaction,
+    /// This project's own transcripts: [`ScenarioCommands`].
+    Scenario,
 }
 
 /// How much of an output has to be the expected one.
@@ -35,6 +37,7 @@ impl Family {
     pub fn of(directives: &[Directive]) -> Self {
         let own = |directive: &Directive| match directive.command.as_str() {
             "committed" | "vote" => Some(Self::Quorum),
+            "cluster" => Some(Self::Scenario),
             "simple" | "enter-joint" | "leave-joint" => Some(Self::ConfChange),
             _ => None,
         };
@@ -56,6 +59,7 @@ impl Family {
             Self::Quorum => fresh::<QuorumCommands>(text),
             Self::ConfChange => fresh::<ConfChangeCommands>(text),
             Self::Interaction => fresh::<InteractionCommands>(text),
+            Self::Scenario => fresh::<ScenarioCommands>(text),
         };
         Ok((family, outcomes?))
     }
@@ -67,7 +71,7 @@ impl Family {
             return false;
         };
         let part = |text: &str| match (self, strength) {
-            (Self::Quorum | Self::ConfChange, _) => text.to_owned(),
+            (Self::Quorum | Self::ConfChange | Self::Scenario, _) => text.to_owned(),
             (Self::Interaction, Strength::State) => state_in(&outcome.command, text),
             (Self::Interaction, Strength::Transcript) => without_log(text),
         };

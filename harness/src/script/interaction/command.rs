@@ -249,13 +249,12 @@ impl Words<'_> {
     }
 
     fn at(&self, position: usize, name: &'static str) -> Result<&Argument, BadDirective> {
-        let argument = self.arguments().get(position);
-        argument.ok_or(BadDirective::MissingArgument(name))
+        self.directive.argument_at(position, name)
     }
 
     fn number(&self, position: usize, name: &'static str) -> Result<u64, BadDirective> {
         let argument = self.at(position, name)?;
-        number(&argument.key).map_err(|_| argument.bad_value(&argument.key, "a number"))
+        argument.number_in(&argument.key)
     }
 
     fn node(&self, position: usize, name: &'static str) -> Result<NodeId, BadDirective> {
@@ -328,9 +327,8 @@ impl Words<'_> {
     fn set_election_timeout(&self) -> Result<Command, BadDirective> {
         let argument = self.directive.argument("timeout");
         let argument = argument.ok_or(BadDirective::MissingArgument("timeout"))?;
-        let ticks = number_of(argument)?;
-        let ticks = u32::try_from(ticks)
-            .map_err(|_| argument.bad_value(argument_value(argument), TICKS))?;
+        let ticks = u32::try_from(argument.number()?);
+        let ticks = ticks.map_err(|_| argument.bad_value("timeout", "a number of ticks"))?;
         let node = self.only_node()?;
         Ok(Command::SetElectionTimeout { node, ticks })
     }
@@ -345,16 +343,16 @@ impl Words<'_> {
             match argument.key.as_str() {
                 "voters" => begin(&mut added.bootstrap).conf_state.voters = nodes(argument)?,
                 "learners" => begin(&mut added.bootstrap).conf_state.learners = nodes(argument)?,
-                "index" => begin(&mut added.bootstrap).index = LogIndex(number_of(argument)?),
+                "index" => begin(&mut added.bootstrap).index = LogIndex(argument.number()?),
                 "content" => argument
                     .value()?
                     .clone_into(&mut begin(&mut added.bootstrap).content),
-                "inflight" => settings.inflight = usize::try_from(number_of(argument)?).ok(),
+                "inflight" => settings.inflight = usize::try_from(argument.number()?).ok(),
                 "async-storage-writes" => settings.async_storage_writes = argument.boolean()?,
                 "prevote" => settings.pre_vote = argument.boolean()?,
                 "checkquorum" => settings.check_quorum = argument.boolean()?,
                 "max-committed-size-per-ready" => {
-                    settings.max_committed_size_per_ready = Some(number_of(argument)?);
+                    settings.max_committed_size_per_ready = Some(argument.number()?);
                 }
                 "disable-conf-change-validation" => {
                     settings.disable_conf_change_validation = argument.boolean()?;
@@ -389,26 +387,14 @@ impl Words<'_> {
     }
 }
 
-const NODE: &str = "the id of a node";
-const TICKS: &str = "a number of ticks";
-
 fn node(argument: &Argument, value: &str) -> Result<NodeId, BadDirective> {
     let id = number(value).ok().and_then(NodeId::new);
-    id.ok_or_else(|| argument.bad_value(value, NODE))
+    id.ok_or_else(|| argument.bad_value(value, "the id of a node"))
 }
 
 fn nodes(argument: &Argument) -> Result<Vec<NodeId>, BadDirective> {
     let values = argument.values.iter();
     values.map(|value| node(argument, value)).collect()
-}
-
-fn number_of(argument: &Argument) -> Result<u64, BadDirective> {
-    let value = argument.value()?;
-    number(value).map_err(|_| argument.bad_value(value, "a number"))
-}
-
-fn argument_value(argument: &Argument) -> &str {
-    argument.values.first().map_or("", String::as_str)
 }
 
 fn begin(bootstrap: &mut Option<Bootstrap>) -> &mut Bootstrap {
