@@ -35,12 +35,8 @@ pub(super) struct Node {
     state: Snapshot,
     append_work: VecDeque<AppendWork>,
     apply_work: VecDeque<ApplyWork>,
-    /// The entries whose write the append thread has not reported, as etcd/raft counts them.
-    unreported: Vec<LogId>,
-    /// How many messages are on their way by which the node learns that something is durable.
-    reports: usize,
-    /// Everything up to this `Ready` is durable once there are no such messages any more.
-    durable: u64,
+    /// The last entry of the log, until the append thread has reported that it is durable.
+    unreported: Option<LogId>,
 }
 
 impl Node {
@@ -74,9 +70,7 @@ impl Node {
             state,
             append_work: VecDeque::new(),
             apply_work: VecDeque::new(),
-            unreported: Vec::new(),
-            reports: 0,
-            durable: 0,
+            unreported: None,
             raft,
         };
         if settings.lease_based {

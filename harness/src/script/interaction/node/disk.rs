@@ -5,7 +5,8 @@
 //! else the node wants done.
 
 use almadia::{
-    EntriesRequest, Entry, HardState, LogId, LogIndex, Payload, Purpose, Ready, Snapshot, Storage,
+    Entries, EntriesRequest, Entry, HardState, LogId, LogIndex, Payload, Purpose, Ready, Snapshot,
+    Storage,
 };
 
 use super::Node;
@@ -131,12 +132,10 @@ impl Node {
     /// Notes what is to be written, for as long as the append thread has not reported it.
     pub(super) fn note_writes(&mut self, ready: &Ready) {
         if ready.snapshot.is_some() {
-            self.unreported.clear();
+            self.unreported = None;
         }
-        for entry in ready.entries.iter().flatten() {
-            self.unreported.retain(|id| id.index < entry.index());
-            self.unreported.push(entry.id);
-        }
+        let last = ready.entries.last().and_then(Entries::last_id);
+        self.unreported = last.or(self.unreported);
     }
 
     /// Orders from the storage threads what the node wants written and applied.
@@ -177,7 +176,7 @@ impl Node {
         {
             return None;
         }
-        let last = self.unreported.last().copied();
+        let last = self.unreported;
         if last.is_some() || output.snapshot.is_some() {
             responses.push(Mail::Appended(Appended {
                 node: self.id(),
@@ -221,11 +220,14 @@ impl Node {
         for response in &work.responses {
             text += &format!("{}\n", response.describe());
         }
-        let reports = work.responses.iter().filter(|mail| mail.is_local()).count();
-        self.reports += reports;
-        self.durable = work.number;
+        let is_reported = work.responses.iter().any(Mail::is_local);
         sent.extend(work.responses);
-        (text, self.learn_silently())
+        if is_reported {
+            return (text, Ok(()));
+        }
+        // There are no entries in it, nor in an earlier write that is not reported yet: etcd/raft's
+        // node need not know.
+        (text, self.persisted(work.number))
     }
 
     /// Applies what is to be applied first.
@@ -247,31 +249,8 @@ impl Node {
         (text, applied)
     }
 
-    /// The append thread has reported that the log is durable up to this entry, if that is in it.
+    /// The append thread has reported that the log is durable up to this entry.
     pub(super) fn reported(&mut self, last: LogId) {
-        if let Some(position) = self.unreported.iter().position(|&id| id == last) {
-            self.unreported.drain(..=position);
-        }
-    }
-
-    /// The node is told that something is durable.
-    pub(super) fn learn_durable(
-        &mut self,
-        number: u64,
-        restored: Option<LogIndex>,
-    ) -> Result<(), String> {
-        self.reports -= 1;
-        self.persisted(number)?;
-        self.learn_silently()?;
-        restored.map_or(Ok(()), |index| self.applied(index))
-    }
-
-    /// Of writes that no message reports, the node is told as soon as none is on its way that
-    /// reports an earlier one.
-    fn learn_silently(&mut self) -> Result<(), String> {
-        if self.reports > 0 {
-            return Ok(());
-        }
-        self.persisted(self.durable)
+        self.unreported = self.unreported.filter(|&id| id != last);
     }
 }

@@ -154,14 +154,15 @@ impl Node {
     pub(in crate::script::interaction) fn receive(&mut self, mail: Mail) -> Result<(), String> {
         match mail {
             Mail::Message(message) => self.step(message),
-            Mail::Own(answer) => self.learn_durable(answer.number, None),
+            Mail::Own(answer) => self.persisted(answer.number),
             Mail::Appended(appended) => {
                 // What a later term has overwritten is not reported by an earlier one.
                 if appended.term >= self.raft.current_term() {
                     self.reported(appended.last);
                 }
+                self.persisted(appended.number)?;
                 let restored = appended.snapshot.map(|it| it.last_included.index);
-                self.learn_durable(appended.number, restored)
+                restored.map_or(Ok(()), |index| self.applied(index))
             }
             Mail::Applied { through, .. } => self.applied(through),
         }
