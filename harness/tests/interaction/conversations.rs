@@ -369,6 +369,11 @@ fn entries_behind_a_snapshot_are_not_applied() {
         outputs[9]
     );
     assert!(
+        outputs[15].contains("AppendThread->3 MsgStorageAppendResp Term:1 Log:0/0\n    Snapshot: "),
+        "{}",
+        outputs[15]
+    );
+    assert!(
         outputs[18].contains("1/12 EntryNormal \"a\""),
         "{}",
         outputs[18]
@@ -379,4 +384,38 @@ fn entries_behind_a_snapshot_are_not_applied() {
         outputs[20]
     );
     assert_eq!(outputs[21], "log is empty: first index=14, last index=13\n");
+}
+
+/// A snapshot takes the place of entries that were to be written.
+#[test]
+fn entries_that_a_snapshot_replaces_are_not_written() {
+    let output = last_of_three(&[
+        "propose 1 a",
+        "process-ready 1",
+        "deliver-msgs 3",
+        "propose 1 b",
+        "stabilize 1 2",
+        "deliver-msgs drop=3",
+        "send-snapshot 1 3",
+        "deliver-msgs 3",
+        "process-ready 3",
+    ]);
+    assert!(output.contains("Snapshot Index:13 Term:1"), "{output}");
+    assert!(!output.contains("Entries:"), "{output}");
+}
+
+/// That a peer cannot be reached makes nobody send anything; the next heartbeat's answer does.
+#[test]
+fn an_unreachable_peer_is_probed_with_the_next_occasion() {
+    let status = |directives: &[&str]| last_of_three(&[directives, &["status 1"]].concat());
+    let steady = status(&[]);
+    let reported = status(&["report-unreachable 1 2"]);
+    assert!(
+        reported.contains("2: StateProbe match=11 next=12\n"),
+        "{reported}"
+    );
+    let output = last_of_three(&["report-unreachable 1 2", "stabilize"]);
+    assert_eq!(output, "ok\n");
+    let ticked = ["report-unreachable 1 2", "tick-heartbeat 1", "stabilize"];
+    assert_eq!(status(&ticked), steady);
 }
