@@ -5,7 +5,8 @@
 //!
 //! * [`QuorumCommands`] for etcd/raft's scripts on majorities and votes,
 //! * [`ConfChangeCommands`] for those on changes of membership,
-//! * [`InteractionCommands`] for those in which nodes talk to each other.
+//! * [`InteractionCommands`] for those in which nodes talk to each other,
+//! * [`ScenarioCommands`] for transcripts of this project's own.
 //!
 //! [`folder`] runs all that there are in a folder.
 //!

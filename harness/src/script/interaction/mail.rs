@@ -61,8 +61,6 @@ pub(super) struct AppendWork {
     pub(super) entries: Vec<Entry>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) responses: Vec<Mail>,
-    /// The last `Ready` whose writes these are.
-    pub(super) number: u64,
 }
 
 /// What the apply thread is to do.

@@ -191,7 +191,6 @@ impl Node {
             entries: output.entries.clone(),
             snapshot: output.snapshot.clone(),
             responses,
-            number,
         })
     }
 
