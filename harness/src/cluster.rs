@@ -8,14 +8,13 @@ mod ask;
 mod drive;
 mod perform;
 mod recover;
-
 mod tracing;
 
 pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
-    SnapshotStatus,
+    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, ReadState,
+    RoleKind, SnapshotStatus, TransferOutcome,
 };
 
 use crate::checker::{Checker, Checks};
@@ -40,6 +39,14 @@ pub(crate) struct PendingReport {
     pub(crate) incarnation: u64,
     pub(crate) peer: NodeId,
     pub(crate) status: SnapshotStatus,
+}
+
+/// How reads and transfers have ended that users have asked for on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) node: NodeId,
+    pub(crate) reads: Vec<ReadState>,
+    pub(crate) transfers: Vec<TransferOutcome>,
 }
 
 /// Some nodes, their disks, and the network between them.
@@ -80,6 +87,8 @@ pub struct Cluster {
     pub(crate) reports: Vec<PendingReport>,
     /// Ticks of the cluster, for what has to happen some ticks later.
     pub(crate) now: u64,
+    /// How reads and transfers have ended, if anybody wants to know.
+    pub(crate) told: Option<Vec<Told>>,
     /// Whether writes and applies are carried out at once. Random runs do them step by step.
     pub(crate) is_instant: bool,
     /// Whether a violation panics.
@@ -138,6 +147,7 @@ impl Cluster {
             stats: Stats::default(),
             reports: Vec::new(),
             now: 0,
+            told: None,
             is_instant: true,
             panics: true,
             violation: None,

@@ -7,7 +7,7 @@ use almadia::{
     Body, Entry, MemStorage, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError,
 };
 
-use super::{Cluster, PendingReport, is_busy};
+use super::{Cluster, PendingReport, Told, is_busy};
 use crate::checker::last_of;
 use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
@@ -225,6 +225,13 @@ impl Cluster {
         self.trace(&(at, ready.number, ready.hard_state, ready.entries.len()));
         for read in &ready.read_states {
             self.tell(at, || What::read_ended(read));
+        }
+        if let Some(told) = &mut self.told {
+            told.push(Told {
+                node: self.hosts[at].id,
+                reads: ready.read_states.clone(),
+                transfers: ready.transfer_outcomes.clone(),
+            });
         }
         for message in std::mem::take(&mut ready.messages) {
             self.send(at, message);
