@@ -118,6 +118,14 @@ impl Entries {
         self.slice(0, count.max(1))
     }
 
+    /// One run of several that follow each other. A single one is shared, not copied.
+    pub(crate) fn joined(runs: &[Self]) -> Self {
+        match runs {
+            [run] => run.clone(),
+            runs => runs.iter().flatten().cloned().collect(),
+        }
+    }
+
     /// The sum of [`Entry::size_bytes`] over the run.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -474,8 +474,20 @@ impl<S: Storage> Log<S> {
         if first >= self.tail.first() {
             return Ok(Fetched::Entries(self.tail.read_one_run(first, max_bytes)));
         }
-        let last = self.tail.first().previous();
-        self.fetch_from_storage(first, last, max_bytes, purpose)
+        let before_tail = self.tail.first().previous();
+        match self.fetch_from_storage(first, before_tail, max_bytes, purpose)? {
+            // Whoever lacks the end of what is stored lacks the tail too.
+            Fetched::Entries(stored)
+                if stored.last_id().map(|id| id.index) == Some(before_tail) =>
+            {
+                let room = max_bytes.saturating_sub(stored.size_bytes());
+                let mut pieces = Vec::from([stored]);
+                self.tail
+                    .read(self.tail.first(), self.last.index, room, &mut pieces);
+                Ok(Fetched::Entries(Entries::joined(&pieces)))
+            }
+            fetched @ (Fetched::Entries(_) | Fetched::Compacted | Fetched::NotYet) => Ok(fetched),
+        }
     }
 
     fn fetch_from_storage(

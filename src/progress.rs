@@ -53,7 +53,7 @@ pub struct Progress {
     pub(crate) state: ProgressState,
     /// Whether the peer has answered since the last quorum check.
     pub(crate) recently_active: bool,
-    /// The highest commit index sent and not known to be lost.
+    /// The highest commit index that the peer was sent, and that is not known to be lost, or has told.
     pub(crate) commit_sent: LogIndex,
     /// The highest commit index that the peer has told.
     pub(crate) commit_index: LogIndex,
@@ -131,10 +131,11 @@ impl Progress {
         })
     }
 
-    /// The peer has answered, and tells its commit index.
+    /// The peer has answered, and tells its commit index. It need not be told that.
     pub(crate) fn heard_of_commit(&mut self, commit_index: LogIndex) {
         self.recently_active = true;
         self.commit_index = self.commit_index.max(commit_index);
+        self.commit_sent = self.commit_sent.max(commit_index);
     }
 
     /// The peer has asked for a snapshot. One that is on its way may do.

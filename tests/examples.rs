@@ -18,14 +18,19 @@ mod machine;
 mod mail;
 #[path = "../examples/five_mem_node/node.rs"]
 mod node;
+#[path = "../examples/five_mem_node/tracer.rs"]
+mod tracer;
 #[path = "../examples/five_mem_node/verdict.rs"]
 mod verdict;
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use almadia::{LogIndex, NodeId, RoleKind, Term};
+use almadia_harness::{Trace, What};
 
 use crate::cluster::NODES;
 use crate::machine::StateMachine;
@@ -246,7 +251,12 @@ fn help_is_no_error() {
 
 #[test]
 fn an_unknown_option_gets_the_usage_text() {
-    for arguments in [&["--bogus"][..], &["commands.txt"], &["--input"]] {
+    for arguments in [
+        &["--bogus"][..],
+        &["commands.txt"],
+        &["--input"],
+        &["--trace"],
+    ] {
         let stderr = refused(arguments);
         assert!(stderr.contains("Usage: "), "{stderr}");
     }
@@ -257,6 +267,48 @@ fn a_missing_file_is_an_error_that_says_what_to_do() {
     let stderr = refused(&["--input", "no/such/file"]);
     assert!(stderr.contains("no/such/file"), "{stderr}");
     assert!(stderr.contains("--input -"), "{stderr}");
+    let stderr = refused(&["--trace", "no/such/folder/file"]);
+    assert!(stderr.contains("no/such/folder/file"), "{stderr}");
+    assert!(stderr.contains("Give `--trace`"), "{stderr}");
+}
+
+#[test]
+fn a_trace_holds_the_whole_show() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("five_mem_node.jsonl");
+    let name = path.to_str().expect("a path of text");
+    let arguments = ["--input", "-", "--trace", name];
+    let output = run("five_mem_node", &arguments, b"put a 1\nget a\n");
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(stdout.starts_with("a = 1\n"), "{stdout}");
+    assert_all_acts(&stderr);
+
+    let trace = File::open(&path).expect("the trace");
+    let trace = Trace::read(BufReader::new(trace)).expect("a trace");
+    assert_eq!(trace.nodes().len(), 6, "five nodes, and the one that joins");
+    assert_eq!(trace.violation(), None);
+    let mut sent = BTreeSet::new();
+    for event in trace.events() {
+        if let What::Sent { message, .. } = &event.what {
+            sent.insert(*message);
+        }
+        if let What::Delivered { message, .. } = &event.what {
+            assert!(sent.contains(message), "{event:?}");
+        }
+    }
+    assert!(sent.len() > 100, "messages are recorded");
+    let shows = |wanted: &dyn Fn(&What) -> bool| trace.events().iter().any(|it| wanted(&it.what));
+    let leads = |what: &What| matches!(what, What::Role { role, .. } if *role == RoleKind::Leader);
+    assert!(shows(&leads));
+    assert!(shows(&|what| matches!(what, What::Crashed { .. })));
+    assert!(shows(&|what| matches!(what, What::Persisted { .. })));
+    assert!(shows(&|what| matches!(what, What::Committed { .. })));
+    assert!(shows(&|what| matches!(what, What::Applied { .. })));
+    assert!(shows(&|what| matches!(what, What::Snapshot { .. })));
+    assert!(shows(&|what| matches!(what, What::Compacted { .. })));
+    assert!(shows(&|what| matches!(what, What::Membership { .. })));
+    let is_act = |what: &What| matches!(what, What::Note { text } if text.contains("is killed"));
+    assert!(shows(&is_act));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use almadia::{LogIndex, MemStorage, NodeId, Storage};
 
 use crate::mail::{AnyError, Event, Input};
 use crate::node::Node;
+use crate::tracer::Tracer;
 
 /// How many nodes there are, at the start and at the end.
 pub(crate) const NODES: u64 = 5;
@@ -31,11 +32,12 @@ pub(crate) struct Cluster {
     starts: u32,
     events: Receiver<Event>,
     event_sender: Sender<Event>,
+    tracer: Tracer,
 }
 
 impl Cluster {
     /// Five nodes with empty disks, all stopped.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tracer: Tracer) -> Self {
         let ids = || (1..=NODES).filter_map(NodeId::new);
         let (event_sender, events) = mpsc::channel();
         Self {
@@ -46,6 +48,7 @@ impl Cluster {
             starts: 0,
             events,
             event_sender,
+            tracer,
         }
     }
 
@@ -83,7 +86,8 @@ impl Cluster {
         }
         let events = self.event_sender.clone();
         self.starts += 1;
-        let node = Node::start(id, self.starts, disk, receiver, peers, events)
+        let tracer = self.tracer.clone();
+        let node = Node::start(id, self.starts, disk, receiver, peers, events, tracer)
             .map_err(|error| format!("node {id} cannot start: {error}"))?;
         let thread = thread::Builder::new()
             .name(format!("node {id}"))
@@ -104,6 +108,7 @@ impl Cluster {
             Ok(Err(error)) => return Err(format!("node {id} has failed: {error}").into()),
             Err(_) => return Err(format!("node {id} has panicked; its message is above").into()),
         };
+        self.tracer.stopped(id);
         let last = disk.last_index()?;
         self.disks.insert(id, disk);
         Ok(last)

@@ -17,11 +17,12 @@ mod machine;
 mod mail;
 mod node;
 mod show;
+mod tracer;
 mod verdict;
 mod watchdog;
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ use crate::client::Client;
 use crate::command::{Command, built_in_workload, read_commands};
 use crate::mail::{AnyError, Report};
 use crate::show::Show;
+use crate::tracer::Tracer;
 use crate::verdict::differences;
 use crate::watchdog::Watchdog;
 
@@ -36,11 +38,13 @@ const USAGE: &str = "\
 Replicates a key-value store on five nodes in memory. Meanwhile nodes are killed and restarted, a
 sixth one takes the place of one of them, and leadership is handed over. Checks that all agree.
 
-Usage: five_mem_node [--input FILE]
+Usage: five_mem_node [--input FILE] [--trace FILE]
 
 Options:
   --input FILE  Read commands from FILE, one a line; `-` is standard input.
                 Without it, 10000 built-in commands run, and their answers are only checked.
+  --trace FILE  Record what happens on the nodes in FILE. `almadia-harness timeline FILE`
+                makes a picture of it for the browser.
   --help        Print this text.
 
 Commands:
@@ -50,7 +54,7 @@ Commands:
 Blank lines and lines that start with # are skipped.
 
 Answers, the table and the verdict go to standard output, everything else to standard error.
-Exit status: 0 if all nodes agree, 1 if not, 2 if the command line or the input is no good.
+Exit status: 0 if all nodes agree, 1 if not, 2 if the command line or a file is no good.
 ";
 
 /// How many commands the built-in workload has.
@@ -59,29 +63,37 @@ const BUILT_IN_COMMANDS: u64 = 10_000;
 /// What the command line asks for.
 enum Request {
     Help,
-    Run { input: Option<PathBuf> },
+    Run(Files),
+}
+
+/// The files that a run reads and writes.
+#[derive(Default)]
+struct Files {
+    input: Option<PathBuf>,
+    trace: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let commands = match parse_arguments() {
+    let files = match parse_arguments() {
         Ok(Request::Help) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        Ok(Request::Run { input: None }) => Ok((built_in_workload(BUILT_IN_COMMANDS), false)),
-        Ok(Request::Run { input: Some(path) }) => {
-            read_input(&path).map(|commands| (commands, true))
-        }
+        Ok(Request::Run(files)) => Ok(files),
         Err(problem) => Err(format!("{problem}\n\n{USAGE}")),
     };
-    let (commands, prints_answers) = match commands {
-        Ok(commands) => commands,
+    let (client, trace) = match files.and_then(|files| open(&files)) {
+        Ok(opened) => opened,
         Err(problem) => {
             eprintln!("error: {}", problem.trim_end());
             return ExitCode::from(2);
         }
     };
-    match run(commands, prints_answers) {
+    let result = match trace {
+        None => run(client, &Tracer::default()),
+        Some(file) => run_traced(client, file),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -92,20 +104,38 @@ fn main() -> ExitCode {
 
 fn parse_arguments() -> Result<Request, String> {
     let mut arguments = std::env::args_os().skip(1);
-    let mut input = None;
+    let mut files = Files::default();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--help" | "-h") => return Ok(Request::Help),
             Some("--input") => {
-                let path = arguments.next();
-                input = Some(path.ok_or("`--input` needs a file, or `-` for standard input")?);
+                let path = arguments.next().map(PathBuf::from);
+                let path = path.ok_or("`--input` needs a file, or `-` for standard input")?;
+                files.input = Some(path);
+            }
+            Some("--trace") => {
+                let path = arguments.next().map(PathBuf::from);
+                files.trace = Some(path.ok_or("`--trace` needs a file to write")?);
             }
             _ => return Err(format!("unknown option `{}`", argument.to_string_lossy())),
         }
     }
-    Ok(Request::Run {
-        input: input.map(PathBuf::from),
-    })
+    Ok(Request::Run(files))
+}
+
+/// The client with its commands, and the file for the trace if there is to be one.
+fn open(files: &Files) -> Result<(Client, Option<File>), String> {
+    let client = match &files.input {
+        None => Client::new(built_in_workload(BUILT_IN_COMMANDS), false),
+        Some(path) => Client::new(read_input(path)?, true),
+    };
+    let trace = files.trace.as_ref().map(|path| {
+        File::create(path).map_err(|error| {
+            let path = path.display();
+            format!("cannot write {path}: {error}\nGive `--trace` the path of a file to write.")
+        })
+    });
+    Ok((client, trace.transpose()?))
 }
 
 fn read_input(path: &Path) -> Result<Vec<Command>, String> {
@@ -123,10 +153,22 @@ fn read_input(path: &Path) -> Result<Vec<Command>, String> {
     })
 }
 
+/// Like [`run`], and writes down what happened, also if it ends badly.
+fn run_traced(client: Client, file: File) -> Result<(), AnyError> {
+    let tracer = Tracer::recording();
+    let result = run(client, &tracer);
+    if let Err(error) = &result {
+        tracer.violated(error);
+    }
+    if let Some(trace) = tracer.finish() {
+        trace.write(BufWriter::new(file))?;
+    }
+    result
+}
+
 /// Plays the show, and judges what the nodes have come to.
-fn run(commands: Vec<Command>, prints_answers: bool) -> Result<(), AnyError> {
-    let client = Client::new(commands, prints_answers);
-    let mut show = Show::new(client, Watchdog::start());
+fn run(client: Client, tracer: &Tracer) -> Result<(), AnyError> {
+    let mut show = Show::new(client, Watchdog::start(), tracer.clone());
     let reports = show.play()?;
 
     let mut output = io::stdout().lock();
@@ -149,6 +191,7 @@ fn run(commands: Vec<Command>, prints_answers: bool) -> Result<(), AnyError> {
     let differences = differences(&reports, show.client().model());
     for difference in &differences {
         writeln!(output, "{difference}")?;
+        tracer.violated(difference);
     }
     match (reports.first(), differences.as_slice()) {
         (Some(first), []) => {

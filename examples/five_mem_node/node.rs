@@ -4,17 +4,19 @@
 //! all that goes in or out is an [`Input`] or an [`Event`]. Read first: `single_mem_node.rs`.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender};
 use std::time::{Duration, Instant};
 
 use almadia::{
     Body, Config, Entry, LogId, LogIndex, MemStorage, Message, NodeId, Payload, ProposeError,
     RawNode, Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Term,
 };
+use almadia_harness::{SnapshotStage, What};
 
 use crate::command::Command;
 use crate::machine::{Outcome, StateMachine};
 use crate::mail::{Answer, AnyError, Event, Input, Report, Request};
+use crate::tracer::Tracer;
 
 /// The length of a tick.
 const TICK: Duration = Duration::from_millis(5);
@@ -36,6 +38,7 @@ pub(crate) struct Node {
     answers: Vec<Answer>,
     /// Reads wait here until the state machine has applied their index.
     reads: Vec<LogIndex>,
+    tracer: Tracer,
 }
 
 impl Node {
@@ -48,6 +51,7 @@ impl Node {
         inbox: Receiver<Input>,
         peers: BTreeMap<NodeId, Sender<Input>>,
         events: Sender<Event>,
+        tracer: Tracer,
     ) -> Result<Self, AnyError> {
         let mut machine = StateMachine::default();
         let mut applied = LogId::ZERO;
@@ -65,8 +69,13 @@ impl Node {
             .incarnation(incarnation)
             .seed(42)
             .build()?;
+        let raft = match tracer.observer() {
+            None => RawNode::new(config, storage)?,
+            Some(observer) => RawNode::with_observer(config, storage, observer)?,
+        };
+        tracer.started(&raft);
         Ok(Self {
-            raft: RawNode::new(config, storage)?,
+            raft,
             machine,
             applied,
             inbox,
@@ -75,6 +84,7 @@ impl Node {
             announced: None,
             answers: Vec::new(),
             reads: Vec::new(),
+            tracer,
         })
     }
 
@@ -90,6 +100,7 @@ impl Node {
             while let Some(ready) = self.raft.ready()? {
                 self.handle_ready(ready)?;
             }
+            self.tracer.observe(&self.raft);
             self.tell_client();
         }
         Ok(self.raft.into_storage())
@@ -138,6 +149,7 @@ impl Node {
 
     /// Hands a peer's message to the node. A bad message is worth a line, and nothing more.
     fn step(&mut self, message: Message) -> Result<(), AnyError> {
+        self.tracer.delivered(&message);
         match self.raft.step(message) {
             Ok(()) => Ok(()),
             Err(StepError::Halted(halted)) => Err(halted.into()),
@@ -194,6 +206,7 @@ impl Node {
         if let Some(hard_state) = ready.hard_state {
             storage.set_hard_state(hard_state);
         }
+        self.tracer.persisted(self.raft.id(), &ready);
         for message in ready.messages_after_persist.drain(..) {
             self.send(message);
         }
@@ -217,11 +230,14 @@ impl Node {
     fn send(&mut self, message: Message) {
         let to = message.to;
         let is_snapshot = matches!(message.body, Body::InstallSnapshot(_));
-        let is_sent = self
-            .peers
-            .get(&to)
-            .is_some_and(|inbox| inbox.send(Input::Message(message)).is_ok());
-        if !is_sent {
+        self.tracer.sent(&message);
+        let unsent = match self.peers.get(&to) {
+            Some(inbox) => inbox.send(Input::Message(message)).err(),
+            None => Some(SendError(Input::Message(message))),
+        };
+        let is_sent = unsent.is_none();
+        if let Some(SendError(Input::Message(message))) = unsent {
+            self.tracer.lost(&message);
             self.peers.remove(&to);
             self.raft.report_unreachable(to);
         }
@@ -243,6 +259,15 @@ impl Node {
         // The log first: the state machine is never ahead of it.
         self.raft.storage_mut().install_snapshot(snapshot)?;
         self.machine = machine;
+        let last_included = self.applied;
+        self.tracer.record(
+            self.raft.id(),
+            What::Snapshot {
+                stage: SnapshotStage::Restored,
+                last_included,
+                peer: None,
+            },
+        );
         self.tell(Event::SnapshotInstalled {
             node: self.raft.id(),
             index: self.applied.index,
@@ -303,6 +328,7 @@ impl Node {
             self.raft.storage_mut().compact(through)?;
         }
         let node = self.raft.id();
+        self.tracer.record(node, What::Compacted { through });
         self.tell(Event::Compacted { node, through });
         Ok(())
     }

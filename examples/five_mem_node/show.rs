@@ -16,6 +16,7 @@ use almadia::{ConfState, LogIndex, NodeId, RoleKind};
 use crate::client::Client;
 use crate::cluster::{Cluster, NODES};
 use crate::mail::{AnyError, Event, Input, Report};
+use crate::tracer::Tracer;
 use crate::watchdog::Watchdog;
 
 /// How long to wait for one event.
@@ -41,6 +42,7 @@ pub(crate) struct Show {
     cluster: Cluster,
     client: Client,
     watchdog: Watchdog,
+    tracer: Tracer,
     begin: Instant,
     /// The last report of each running node.
     reports: BTreeMap<NodeId, Report>,
@@ -63,12 +65,13 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) fn new(client: Client, watchdog: Watchdog) -> Self {
+    pub(crate) fn new(client: Client, watchdog: Watchdog, tracer: Tracer) -> Self {
         let now = Instant::now();
         Self {
-            cluster: Cluster::new(),
+            cluster: Cluster::new(tracer.clone()),
             client,
             watchdog,
+            tracer,
             begin: now,
             reports: BTreeMap::new(),
             compacted: BTreeMap::new(),
@@ -327,6 +330,7 @@ impl Show {
 
     /// Progress goes to standard error, so that standard output has answers and results alone.
     fn tell(&self, line: impl Display) {
+        self.tracer.note(&line);
         eprintln!("[{:7.3} s] {line}", self.begin.elapsed().as_secs_f64());
     }
 }

@@ -1,3 +1,5 @@
 //! The commands of `almadia-harness`, a file for each.
 
+pub(crate) mod scripts;
 pub(crate) mod sim;
+pub(crate) mod timeline;

@@ -8,12 +8,13 @@ mod ask;
 mod drive;
 mod perform;
 mod recover;
+mod tracing;
 
 pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, RoleKind,
-    SnapshotStatus,
+    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, ReadState,
+    RoleKind, SnapshotStatus, TransferOutcome,
 };
 
 use crate::checker::{Checker, Checks};
@@ -24,8 +25,11 @@ use crate::network::Network;
 use crate::scenario::{Machine, Scenario};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
+use crate::trace::{TraceRecorder, What};
 use crate::unreliable::Unreliable;
 use crate::violation::{Violation, ViolationKind};
+
+pub(crate) use self::tracing::Tap;
 
 /// A snapshot message whose fate the transport has still to report.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,14 @@ pub(crate) struct PendingReport {
     pub(crate) incarnation: u64,
     pub(crate) peer: NodeId,
     pub(crate) status: SnapshotStatus,
+}
+
+/// How reads and transfers have ended that users have asked for on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) node: NodeId,
+    pub(crate) reads: Vec<ReadState>,
+    pub(crate) transfers: Vec<TransferOutcome>,
 }
 
 /// Some nodes, their disks, and the network between them.
@@ -75,11 +87,15 @@ pub struct Cluster {
     pub(crate) reports: Vec<PendingReport>,
     /// Ticks of the cluster, for what has to happen some ticks later.
     pub(crate) now: u64,
+    /// How reads and transfers have ended, if anybody wants to know.
+    pub(crate) told: Option<Vec<Told>>,
     /// Whether writes and applies are carried out at once. Random runs do them step by step.
     pub(crate) is_instant: bool,
     /// Whether a violation panics.
     pub(crate) panics: bool,
     pub(crate) violation: Option<Violation>,
+    /// Whoever records what happens, if somebody does.
+    recorder: Option<TraceRecorder>,
     seed: u64,
 }
 
@@ -131,9 +147,11 @@ impl Cluster {
             stats: Stats::default(),
             reports: Vec::new(),
             now: 0,
+            told: None,
             is_instant: true,
             panics: true,
             violation: None,
+            recorder: None,
             seed: scenario.seed,
         };
         for at in 0..cluster.hosts.len() {
@@ -277,12 +295,16 @@ impl Cluster {
     pub fn stall_disk(&mut self, id: u64) {
         let at = self.position(id);
         self.hosts[at].disk.is_stalled = true;
+        let text = "its disk is stalled".into();
+        self.tell(at, || What::Paused { text });
     }
 
     /// The disk works again, and everything pending becomes durable.
     pub fn complete_writes(&mut self, id: u64) {
         let at = self.position(id);
-        self.hosts[at].disk.is_stalled = false;
+        if std::mem::take(&mut self.hosts[at].disk.is_stalled) {
+            self.tell(at, || What::Resumed);
+        }
         while self.complete_write(at) {}
         self.apply_all(at);
         self.pump(at);
@@ -355,6 +377,7 @@ impl Cluster {
 
     /// Puts a message of the test's own making onto the network.
     pub fn inject(&mut self, message: Message) {
+        self.tell_sent(&message);
         self.network.send(message);
     }
 
@@ -368,12 +391,17 @@ impl Cluster {
 
     /// Cuts the link from one node to another, in this direction only.
     pub fn cut(&mut self, from: u64, to: u64) {
+        let at = self.position(from);
         let [from, to] = [from, to].map(|id| self.hosts[self.position(id)].id);
+        if from != to && !self.network.is_cut(from, to) {
+            self.tell(at, || What::Cut { to });
+        }
         self.network.cut(from, to);
     }
 
     /// All links carry messages again.
     pub fn heal(&mut self) {
+        self.tell_healed();
         self.network.heal();
     }
 
@@ -463,6 +491,7 @@ impl Cluster {
             step: self.stats.steps,
             kind,
         };
+        self.tell_violation(&violation.kind);
         assert!(!self.panics, "{violation}");
         self.violation = Some(violation);
     }

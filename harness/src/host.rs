@@ -4,12 +4,14 @@
 //! order in which obligations are met is in `cluster/drive.rs`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use almadia::{ConfState, ConfigBuilder, MemStorage};
 use almadia::{
     Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError, StorageError,
 };
 
+use crate::cluster::Tap;
 use crate::disk::Disk;
 use crate::scenario::Machine;
 use crate::state_machine::StateMachine;
@@ -59,6 +61,8 @@ pub(crate) struct Host {
     pub(crate) settings: Settings,
     /// Whether the last life may have applied what it had not persisted.
     was_eager: bool,
+    /// What the node tells of itself.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// The limits and switches of a node, beside its id.
@@ -154,6 +158,7 @@ impl Host {
             owed_ticks: 0,
             settings: machine.settings,
             was_eager: false,
+            tap: Arc::default(),
         }
     }
 
@@ -182,7 +187,9 @@ impl Host {
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));
-        self.node = Some(RawNode::new(config, Unreliable::new(storage))?);
+        let tap = Arc::clone(&self.tap);
+        let storage = Unreliable::new(storage);
+        self.node = Some(RawNode::with_observer(config, storage, tap)?);
         self.incarnation += 1;
         self.persisted = 0;
         self.was_eager = self.settings.max_apply_unpersisted_entries > 0;

@@ -22,6 +22,8 @@ mod shrink;
 mod simulation;
 mod state_machine;
 mod stats;
+mod timeline;
+mod trace;
 mod unreliable;
 mod violation;
 
@@ -37,5 +39,7 @@ pub use crate::scenario::{Machine, Scenario};
 pub use crate::simulation::{record, run};
 pub use crate::state_machine::StateMachine;
 pub use crate::stats::Stats;
+pub use crate::timeline::timeline;
+pub use crate::trace::{SnapshotStage, Trace, TraceError, TraceEvent, TraceRecorder, What};
 pub use crate::unreliable::{Answers, Unreliable};
 pub use crate::violation::{Violation, ViolationKind};

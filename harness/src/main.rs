@@ -19,11 +19,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Scripts(cli::scripts::Arguments),
     Sim(cli::sim::Arguments),
+    Timeline(cli::timeline::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Scripts(arguments) => cli::scripts::run(&arguments),
         Command::Sim(arguments) => cli::sim::run(&arguments),
+        Command::Timeline(arguments) => cli::timeline::run(&arguments),
     }
 }

@@ -218,6 +218,31 @@ impl Profile {
         ]
     }
 
+    /// Profiles in which the embedders do something wrong on purpose, which must be found out: to
+    /// see what a failure looks like.
+    #[must_use]
+    pub fn planted() -> [Self; 3] {
+        let planted = |name, fault| Self {
+            campaign: 60,
+            compact: 0,
+            steps: 400,
+            checks: Checks {
+                durability: false,
+                refusals: false,
+            },
+            ..Self::faulty(name, 3)
+                .asynchronous()
+                .crashing()
+                .bare()
+                .with_fault(fault)
+        };
+        [
+            planted("acknowledges-early", EmbedderFault::AcknowledgesEarly),
+            planted("forgets-vote", EmbedderFault::ForgetsVote),
+            planted("loses-entries", EmbedderFault::LosesEntries),
+        ]
+    }
+
     /// Which profile a seed runs, if nobody says: mostly one of the [`named`](Self::named), in turn,
     /// and else [`anything`](Self::anything).
     #[must_use]

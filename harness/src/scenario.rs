@@ -14,6 +14,7 @@ use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Settings};
 use crate::profile::Profile;
 use crate::stats::Stats;
+use crate::trace::Trace;
 use crate::violation::{Violation, ViolationKind};
 
 /// What one node runs on.
@@ -81,7 +82,18 @@ impl Scenario {
     ///
     /// The first promise that was broken.
     pub fn play(&self) -> Result<Stats, Violation> {
+        self.play_on(&mut self.cluster())
+    }
+
+    /// The same, and records what happens, for a picture.
+    pub fn trace(&self, name: impl Into<String>) -> (Option<Trace>, Result<Stats, Violation>) {
         let mut cluster = self.cluster();
+        cluster.record(name, Trace::DEFAULT_MAX_EVENTS);
+        let result = self.play_on(&mut cluster);
+        (cluster.take_trace(), result)
+    }
+
+    fn play_on(&self, cluster: &mut Cluster) -> Result<Stats, Violation> {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             for action in &self.actions {
                 cluster.perform(action);

@@ -4,7 +4,11 @@
 //! means; a family of scripts brings that along as [`Commands`]:
 //!
 //! * [`QuorumCommands`] for etcd/raft's scripts on majorities and votes,
-//! * [`ConfChangeCommands`] for those on changes of membership.
+//! * [`ConfChangeCommands`] for those on changes of membership,
+//! * [`InteractionCommands`] for those in which nodes talk to each other,
+//! * [`ScenarioCommands`] for transcripts of this project's own.
+//!
+//! [`folder`] runs all that there are in a folder.
 //!
 //! ```
 //! use almadia_harness::script::{QuorumCommands, run};
@@ -16,14 +20,21 @@
 //! ```
 
 mod confchange;
+mod family;
+pub mod folder;
+pub mod interaction;
 mod parse;
 mod quorum;
+mod scenario;
 
 use std::fmt;
 
 pub use self::confchange::ConfChangeCommands;
+pub use self::family::{Family, Strength};
+pub use self::interaction::InteractionCommands;
 pub use self::parse::{Argument, BadDirective, Directive, NumberError, ParseError, number, parse};
 pub use self::quorum::{Acknowledged, Arithmetic, QuorumCommands, Votes};
+pub use self::scenario::ScenarioCommands;
 
 /// What gives the directives of one family of scripts their meaning.
 ///
@@ -90,6 +101,22 @@ pub fn run(text: &str, commands: &mut impl Commands) -> Result<Vec<Outcome>, Par
         }
     });
     Ok(outcomes.collect())
+}
+
+/// The text of a file with the outputs that there were in place of those that it expects. What comes
+/// of a directive without sense stays as it is. The outcomes are those of this text.
+///
+/// # Errors
+///
+/// If the text is no script.
+pub fn with_actual_outputs(text: &str, outcomes: &[Outcome]) -> Result<String, ParseError> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    for (directive, outcome) in parse(text)?.iter().zip(outcomes).rev() {
+        if let Ok(actual) = &outcome.actual {
+            lines.splice(directive.expected_lines.clone(), actual.lines());
+        }
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 fn end_line(mut output: String) -> String {

@@ -257,3 +257,35 @@ pub enum ViolationKind {
         missing: String,
     },
 }
+
+impl ViolationKind {
+    /// The node at which it was seen, if it was at one.
+    #[must_use]
+    pub const fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::TwoLeaders { second: node, .. }
+            | Self::LeaderOverwrites { leader: node, .. }
+            | Self::TwoEntriesAtOnePlace { node, .. }
+            | Self::LogsDoNotMatch { node, .. }
+            | Self::HoleInLog { node, .. }
+            | Self::LeaderLacksCommitted { leader: node, .. }
+            | Self::CommittedDiffers { node, .. }
+            | Self::CommittedByNobody { node, .. }
+            | Self::CommittedNotDurable { leader: node, .. }
+            | Self::AppliedOutOfOrder { node, .. }
+            | Self::StatesDiffer { node, .. }
+            | Self::WentBack { node, .. }
+            | Self::PromisedTooEarly { from: node, .. }
+            | Self::VotedTwice { voter: node, .. }
+            | Self::StaleRead { node, .. }
+            | Self::EndedTwice { node, .. }
+            | Self::WithoutEnd { node, .. }
+            | Self::TransferUntrue { node, .. }
+            | Self::TicksDiffer { node, .. }
+            | Self::MembershipDiffers { node, .. }
+            | Self::CallFailed { node, .. }
+            | Self::MessageRefused { node, .. } => Some(*node),
+            Self::Panicked(_) | Self::NoProgress { .. } | Self::NotLinearizable(_) => None,
+        }
+    }
+}

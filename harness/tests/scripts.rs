@@ -3,11 +3,13 @@
 //! Owns where the scripts are looked for. They are somebody else's and no part of the project:
 //! where they are not at hand, nothing is checked, and the test says so.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use almadia::quorum::VoteResult;
 use almadia::{LogIndex, NodeId};
+use almadia_harness::script::folder::{Totals, check_folder, known_to_differ};
 use almadia_harness::script::{
     Acknowledged, Arithmetic, BadDirective, Commands, ConfChangeCommands, Directive, Outcome,
     ParseError, QuorumCommands, parse, run,
@@ -76,6 +78,38 @@ fn the_confchange_scripts_pass() {
     run_family::<ConfChangeCommands>("confchange");
 }
 
+/// How many directives of the interaction scripts have the whole output that etcd/raft's nodes have.
+/// It may only grow.
+const EQUAL_TRANSCRIPTS: usize = 284;
+
+/// A script whose state differs is explained in the document, and one that is explained there
+/// differs.
+#[test]
+fn the_interaction_scripts_agree_in_state_or_are_explained() {
+    let Some(folder) = folder("interaction") else {
+        return;
+    };
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deviations.md");
+    let document = fs::read_to_string(document).expect("the document can be read");
+    let explained = known_to_differ(&document);
+    assert!(!explained.is_empty(), "the list is found");
+
+    let checked = check_folder(&folder).expect("the folder can be read");
+    let differing: BTreeSet<String> = checked
+        .iter()
+        .filter(|script| !script.passed())
+        .map(|script| {
+            println!("{script}");
+            script.name()
+        })
+        .collect();
+    assert_eq!(differing, explained);
+
+    let totals = Totals::of(&checked);
+    println!("interaction: {totals}");
+    assert!(totals.equal >= EQUAL_TRANSCRIPTS, "{totals}");
+}
+
 // --- The grammar ---
 
 /// The only directive of a text.
@@ -104,6 +138,7 @@ fn a_directive_has_a_command_an_input_and_an_output() {
         arguments: only("greet # this\n----\n").arguments,
         input: "Ann \n\n Bob".into(),
         expected: "Hello,\n  Ann\n".into(),
+        expected_lines: 7..9,
     };
     assert_eq!(parse(text), Ok(vec![expected]));
     assert_eq!(parse("\n# Nothing at all.\n"), Ok(vec![]));
@@ -154,6 +189,7 @@ fn a_backslash_continues_a_directive() {
         Directive {
             line: 1,
             arguments: only("c a b=(1, 2)\n----\n").arguments,
+            expected_lines: 5..6,
             ..only("c\ninput \\\n----\noutput \\\n")
         }
     );

@@ -192,10 +192,7 @@ impl Tail {
             return fits;
         }
         self.read(first, self.next().previous(), max_bytes, &mut pieces);
-        match pieces.as_slice() {
-            [piece] => piece.clone(),
-            pieces => pieces.iter().flatten().cloned().collect(),
-        }
+        Entries::joined(&pieces)
     }
 
     fn run_holding(&self, index: LogIndex) -> Option<&Entries> {

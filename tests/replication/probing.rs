@@ -1,6 +1,6 @@
 //! Where two logs part: hints on both sides of a rejection, and answers that come late.
 
-use almadia::{AppendEntriesResponse, Body, LogId, LogIndex, ProgressState, StepError};
+use almadia::{AppendEntriesResponse, Body, Entry, LogId, LogIndex, ProgressState, StepError};
 
 use crate::nodes::*;
 
@@ -56,6 +56,31 @@ fn hints_on_both_sides_skip_whole_terms() {
             LogId::new(next.0, next.1),
             "{leader_log:?}"
         );
+    }
+}
+
+/// One append goes on from what is on the disk alone into what is in memory, as far as there is
+/// room: a probe that ended between them would cost a round trip.
+#[test]
+fn an_append_goes_on_from_the_disk_into_memory() {
+    let on_disk: u64 = run(0, &[1, 1, 1]).size_bytes();
+    let opening = Entry::OVERHEAD_BYTES;
+    for (room, last) in [
+        (u64::MAX, (2, 4)),
+        (on_disk + opening, (2, 4)),
+        (on_disk + opening - 1, (1, 3)),
+        (on_disk, (1, 3)),
+        (on_disk - 1, (1, 2)),
+        (0, (1, 1)),
+    ] {
+        let settings = settings(1).max_message_bytes(room);
+        let mut leader = open(settings, disk(3, &[1, 1, 1]));
+        elect(&mut leader);
+        let appends = tell(&mut leader, 2, 2, rejected(3, (0, 0))).appends_to(2);
+        assert_eq!(appends.len(), 1);
+        assert!(appends[0].entries.follow(LogId::ZERO));
+        let last = LogId::new(last.0, last.1);
+        assert_eq!(appends[0].entries.last_id(), Some(last), "{room} bytes");
     }
 }
 

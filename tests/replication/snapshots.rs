@@ -108,6 +108,19 @@ fn e52_a_snapshot_at_the_last_index_leads_straight_to_replication() {
     assert_eq!(settle(&mut node).appends_to(2).len(), 1);
 }
 
+/// A peer that has restored a snapshot says that it has committed all of it, so nobody tells it.
+#[test]
+fn a_restored_peer_is_not_told_the_commit_index_that_it_tells() {
+    for (told, is_told) in [(4, false), (3, true)] {
+        let mut node = needing_a_snapshot();
+        tell(&mut node, 3, 2, accepted(4));
+        compact(&mut node, (2, 4));
+        tell(&mut node, 2, 2, rejected(3, (0, 0)));
+        let output = tell(&mut node, 2, 2, with_commit(accepted(4), told));
+        assert_eq!(output.appends_to(2).len(), usize::from(is_told));
+    }
+}
+
 /// E53: any acknowledgement from which the log can go on ends the wait, also one below the
 /// snapshot that was sent; one from which it cannot does not.
 #[test]

@@ -3,6 +3,8 @@
 //! Owns the arguments and the report. The runs, their checks and their shortening are the
 //! library's.
 
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -31,26 +33,27 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let named = Profile::named();
+    let known: Vec<Profile> = Profile::named()
+        .into_iter()
+        .chain(Profile::planted())
+        .collect();
     let name = arguments.profile.as_deref();
     if name == Some("list") {
-        let names = named.iter().map(|profile| profile.name);
-        names
-            .chain(["anything"])
-            .for_each(|name| println!("{name}"));
+        println!("anything");
+        known
+            .iter()
+            .for_each(|profile| println!("{}", profile.name));
         return ExitCode::SUCCESS;
     }
-    let known = |name: &str| name == "anything" || named.iter().any(|it| it.name == name);
-    if let Some(name) = name.filter(|name| !known(name)) {
-        eprintln!("there is no profile {name}; --profile list shows those that there are");
+    let chosen = known.iter().find(|profile| Some(profile.name) == name);
+    if let Some(name) = name.filter(|name| chosen.is_none() && *name != "anything") {
+        eprintln!("error: there is no profile {name}; --profile list shows those that there are");
         return ExitCode::from(2);
     }
-    let profile_of = |seed| match name {
-        None => Profile::of_seed(seed),
-        Some(name) => {
-            let named = named.iter().find(|profile| profile.name == name);
-            named.copied().unwrap_or_else(|| Profile::anything(seed))
-        }
+    let profile_of = |seed| match (name, chosen) {
+        (None, _) => Profile::of_seed(seed),
+        (Some(_), Some(chosen)) => *chosen,
+        (Some(_), None) => Profile::anything(seed),
     };
     let started = Instant::now();
     let mut total = Stats::default();
@@ -96,6 +99,20 @@ fn report(profile: &Profile, scenario: &Scenario, violation: &Violation) {
         short.actions.len(),
         still.kind
     );
+    match write_trace(&short, profile.name) {
+        Ok(path) => println!(
+            "  almadia-harness timeline {0} -o {0}.html shows it",
+            path.display()
+        ),
+        Err(error) => println!("  its trace cannot be written here: {error}"),
+    }
+}
+
+/// Writes what happens in this scenario to a file of its own, and returns its name.
+fn write_trace(scenario: &Scenario, name: &str) -> io::Result<PathBuf> {
     let path = PathBuf::from(format!("almadia-sim-{}.trace", scenario.seed));
-    drop(path);
+    let (trace, _) = scenario.trace(name);
+    let trace = trace.ok_or_else(|| io::Error::other("nothing was recorded"))?;
+    trace.write(BufWriter::new(File::create(&path)?))?;
+    Ok(path)
 }

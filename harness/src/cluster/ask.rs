@@ -7,6 +7,7 @@ use almadia::{Bytes, NodeId};
 
 use super::Cluster;
 use crate::state_machine::StateMachine;
+use crate::trace::What;
 
 impl Cluster {
     /// Asks for a read. Nothing happens if the node is down or busy.
@@ -16,6 +17,7 @@ impl Cluster {
         }
         self.settle_clock(at);
         self.checker.before_read(at, context.clone(), by_lease);
+        self.tell_read(at, &context, by_lease);
         let taken = self.call(at, |node| {
             if by_lease {
                 node.lease_read(context).is_ok()
@@ -25,6 +27,8 @@ impl Cluster {
         });
         if taken != Some(true) {
             self.checker.read_refused(at);
+            let text = "the read is refused".into();
+            self.tell(at, || What::Read { text });
         }
     }
 
@@ -50,7 +54,12 @@ impl Cluster {
         };
         let term = node.current_term();
         let untold = node.clone().ready().ok().flatten();
+        // What the clone has told did not happen.
+        self.hosts[at].tap.forget();
         let untold = untold.map_or(0, |ready| ready.transfer_outcomes.len());
+        self.tell(at, || What::Note {
+            text: format!("is asked that node {transferee} lead"),
+        });
         let taken = self.call(at, |node| node.transfer_leader(transferee).is_ok());
         if taken == Some(true) {
             self.checker.on_transfer(at, transferee, term, untold);

@@ -7,12 +7,13 @@ use almadia::{
     Body, Entry, MemStorage, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError,
 };
 
-use super::{Cluster, PendingReport, is_busy};
+use super::{Cluster, PendingReport, Told, is_busy};
 use crate::checker::last_of;
 use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
 use crate::state_machine::StateMachine;
+use crate::trace::{SnapshotStage, What};
 use crate::unreliable::Unreliable;
 use crate::violation::ViolationKind;
 
@@ -31,11 +32,13 @@ impl Cluster {
     /// So many ticks at once, which must do what as many single ones do. Also on a node that is
     /// busy with its disk.
     pub(crate) fn tick_many_at(&mut self, at: usize, ticks: u32) {
-        let Some(node) = self.hosts[at].node.as_mut() else {
+        let host = &mut self.hosts[at];
+        let Some(node) = host.node.as_mut() else {
             return;
         };
         let mut twin = node.clone();
         let twin_result = (0..ticks).try_for_each(|_| twin.tick());
+        host.tap.forget();
         let result = node.tick_many(ticks);
         let is_same = *node == twin && result == twin_result;
         self.observe(at);
@@ -88,6 +91,7 @@ impl Cluster {
             return self.network.send(message);
         }
         self.stats.delivered += 1;
+        self.tell_delivered(&message);
         self.trace(&(
             message.to,
             message.from,
@@ -125,6 +129,7 @@ impl Cluster {
             }));
         }
         if let Some(reply) = error.into_reply() {
+            self.tell_sent(&reply);
             self.network.send(reply);
         }
     }
@@ -132,6 +137,7 @@ impl Cluster {
     /// Loses a message; the transport tells the sender of a snapshot some ticks later.
     pub(crate) fn lose(&mut self, message: &Message) {
         self.stats.dropped += 1;
+        self.tell_lost(message);
         if let Body::InstallSnapshot(_) = message.body {
             let delay = if self.coin(message) { 1 } else { 5 };
             self.report_later(message, SnapshotStatus::Failed, delay);
@@ -217,6 +223,16 @@ impl Cluster {
         let checked = self.checker.on_ready(&self.hosts[at], at, &ready);
         self.check(checked);
         self.trace(&(at, ready.number, ready.hard_state, ready.entries.len()));
+        for read in &ready.read_states {
+            self.tell(at, || What::read_ended(read));
+        }
+        if let Some(told) = &mut self.told {
+            told.push(Told {
+                node: self.hosts[at].id,
+                reads: ready.read_states.clone(),
+                transfers: ready.transfer_outcomes.clone(),
+            });
+        }
         for message in std::mem::take(&mut ready.messages) {
             self.send(at, message);
         }
@@ -250,6 +266,7 @@ impl Cluster {
     fn send(&mut self, at: usize, message: Message) {
         let checked = self.checker.on_send(&self.hosts[at], &message);
         self.check(checked);
+        self.tell_sent(&message);
         self.network.send(message);
     }
 
@@ -268,6 +285,7 @@ impl Cluster {
             .complete(&write)
             .map_err(|error| error.to_string());
         self.expect(at, "the write", result);
+        self.tell_persisted(at, &write);
         if !write.is_acknowledged {
             self.acknowledge(at, &mut write);
         }
@@ -341,6 +359,11 @@ impl Cluster {
                 };
                 host.machine = machine;
                 self.stats.snapshots += 1;
+                self.tell(at, || What::Snapshot {
+                    stage: SnapshotStage::Restored,
+                    last_included: snapshot.last_included,
+                    peer: None,
+                });
                 let checked = self.checker.after_apply(&self.hosts[at], at);
                 self.check(checked);
                 through
@@ -406,6 +429,7 @@ impl Cluster {
         self.stats.starts_ahead += u64::from(is_ahead);
         let result = host.start().map_err(|error| error.to_string());
         self.expect(at, "start", result);
+        self.tell_start(at);
         let checked = self.checker.on_start(&self.hosts[at], at);
         self.check(checked);
         self.trace(&(at, "start"));
@@ -416,6 +440,7 @@ impl Cluster {
             return;
         }
         self.stats.crashes += 1;
+        self.tell_crash(at, kept);
         self.trace(&(at, "crash", kept));
         self.hosts[at].stop();
         let result = self.hosts[at].disk.crash(kept, synced);
@@ -443,6 +468,7 @@ impl Cluster {
             return None;
         }
         self.stats.compactions += 1;
+        self.tell(at, || What::Compacted { through });
         self.trace(&(at, "compact", through));
         Some(through)
     }
@@ -450,6 +476,7 @@ impl Cluster {
     // --- Checks ---
 
     fn observe(&mut self, at: usize) {
+        self.tell_changes(at);
         let checked = self.checker.observe(&self.hosts, at);
         self.check(checked);
     }

@@ -157,7 +157,7 @@ fn read_auto_leave(directive: &Directive) -> Result<bool, BadDirective> {
 
 /// The changes that the input asks for, `None` for one that changes nothing: an update, or anything
 /// about node 0, which is nobody. The error is what the command prints instead of doing anything.
-fn read_changes(input: &str) -> Result<Vec<Option<MemberChange>>, String> {
+pub(super) fn read_changes(input: &str) -> Result<Vec<Option<MemberChange>>, String> {
     if input.is_empty() {
         return Ok(Vec::new());
     }

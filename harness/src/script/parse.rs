@@ -17,6 +17,7 @@
 //! An output with blank lines stands between two pairs of lines `----`.
 
 use std::iter::Peekable;
+use std::ops::Range;
 use std::str::Lines;
 
 use thiserror::Error;
@@ -36,6 +37,8 @@ pub struct Directive {
     pub input: String,
     /// The lines behind the separator. Each ends in a line break.
     pub expected: String,
+    /// Where these lines are in the file, counted from zero.
+    pub expected_lines: Range<usize>,
 }
 
 impl Directive {
@@ -43,6 +46,20 @@ impl Directive {
     #[must_use]
     pub fn argument(&self, key: &str) -> Option<&Argument> {
         self.arguments.iter().find(|argument| argument.key == key)
+    }
+
+    /// The argument at this position, counted from zero; `name` is what it is missed as.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer.
+    pub fn argument_at(
+        &self,
+        position: usize,
+        name: &'static str,
+    ) -> Result<&Argument, BadDirective> {
+        let argument = self.arguments.get(position);
+        argument.ok_or(BadDirective::MissingArgument(name))
     }
 }
 
@@ -81,6 +98,24 @@ impl Argument {
             "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
             other => Err(self.bad_value(other, "true or false")),
         }
+    }
+
+    /// The only value, as a number.
+    ///
+    /// # Errors
+    ///
+    /// If there is not exactly one value, or it is no number.
+    pub fn number(&self) -> Result<u64, BadDirective> {
+        self.number_in(self.value()?)
+    }
+
+    /// A number that stands in this argument: the key, or a value.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn number_in(&self, text: &str) -> Result<u64, BadDirective> {
+        number(text).map_err(|_| self.bad_value(text, "a number"))
     }
 
     /// The error that `value`, one of the values here, is not what is `wanted`.
@@ -200,13 +235,15 @@ pub fn parse(text: &str) -> Result<Vec<Directive>, ParseError> {
                     text: whole.clone(),
                 })?;
         let input = reader.input().ok_or(ParseError::NoSeparator { line })?;
-        let expected = reader.expected().ok_or(ParseError::Unclosed { line })?;
+        let begin = reader.line;
+        let (expected, end) = reader.expected().ok_or(ParseError::Unclosed { line })?;
         directives.push(Directive {
             line,
             command,
             arguments,
             input,
             expected,
+            expected_lines: begin..end,
         });
     }
     Ok(directives)
@@ -249,8 +286,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The lines behind the separator; `None` if they should be closed and are not.
-    fn expected(&mut self) -> Option<String> {
+    /// The lines behind the separator, and how many lines there are in the file up to their end;
+    /// `None` if they should be closed and are not.
+    fn expected(&mut self) -> Option<(String, usize)> {
         let mut expected = String::new();
         if self.lines.peek() == Some(&SEPARATOR) {
             self.next();
@@ -258,15 +296,17 @@ impl<'a> Reader<'a> {
                 let line = self.next()?;
                 if line == SEPARATOR && self.lines.peek() == Some(&SEPARATOR) {
                     self.next();
-                    return Some(expected);
+                    return Some((expected, self.line));
                 }
                 push_line(&mut expected, line);
             }
         }
+        let mut end = self.line;
         while let Some(line) = self.next().filter(|line| !line.trim().is_empty()) {
             push_line(&mut expected, line);
+            end = self.line;
         }
-        Some(expected)
+        Some((expected, end))
     }
 }
 
