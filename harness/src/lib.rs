@@ -2,6 +2,9 @@
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
+//! * [`Trace`] is the record of a run, and [`timeline`](timeline()) makes a page of it that shows
+//!   it in a browser. [`Cluster::record`] records a cluster of this crate, a [`TraceRecorder`] any
+//!   other.
 //! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
