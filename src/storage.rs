@@ -48,8 +48,9 @@ pub struct EntriesRequest {
     pub first: LogIndex,
     /// The last index wanted.
     pub last: LogIndex,
-    /// The answer may stop once its [`Entry::size_bytes`](crate::Entry::size_bytes) would go
-    /// beyond this, but holds at least one entry.
+    /// The answer stops before its [`Entry::size_bytes`](crate::Entry::size_bytes) go beyond this,
+    /// but holds at least one entry. It may stop earlier. The node cuts off what is too much, but
+    /// the memory has been spent then.
     pub max_bytes: u64,
     /// What they are wanted for.
     pub purpose: Purpose,
