@@ -78,6 +78,10 @@ impl EntriesRequest {
 ///   `first_index - 1`. An empty log has `last_index == first_index - 1`.
 /// * An answer reflects every write that was acknowledged through
 ///   [`RawNode::persisted`](crate::RawNode::persisted), and may reflect later ones.
+/// * What it shows when a node starts is durable, the commit index apart: the node counts it as
+///   persisted, and speaks for it. After the end of a process the system may still hold what was
+///   written without an fsync, and lose it later; so a store that opens makes an fsync of what it
+///   finds.
 /// * Only the embedder changes it: it appends what a `Ready` carries (entries that are there
 ///   already from the first new index on are replaced), installs its snapshot, and compacts.
 /// * A position may be compacted away once it is applied, covered by a snapshot that is durable,
