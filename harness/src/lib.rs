@@ -18,6 +18,7 @@ mod profile;
 pub mod script;
 mod simulation;
 mod state_machine;
+pub mod storage;
 mod violation;
 
 pub use crate::checker::Checks;
