@@ -59,15 +59,13 @@ pub enum Clause {
     Atomic,
     /// When a write is durable.
     MustSync,
-    /// In which order writes become durable.
-    InOrder,
     /// What a snapshot takes the place of.
     Installs,
 }
 
 impl Clause {
     /// Every line.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::NoHole,
         Self::EmptyLog,
         Self::ReflectsWrites,
@@ -93,7 +91,6 @@ impl Clause {
         Self::SnapshotUnavailable,
         Self::Atomic,
         Self::MustSync,
-        Self::InOrder,
         Self::Installs,
     ];
 
@@ -121,7 +118,7 @@ impl Clause {
             Self::Snapshot | Self::SnapshotMembership | Self::SnapshotUnavailable => {
                 "Storage::snapshot"
             }
-            Self::Atomic | Self::InOrder => "Ready",
+            Self::Atomic => "Ready",
             Self::MustSync => "Ready::must_sync",
             Self::Installs => "Ready::snapshot",
         }
@@ -185,10 +182,6 @@ impl Clause {
             }
             Self::Atomic => "as one atomic write, of which a crash leaves all or nothing",
             Self::MustSync => "Whether the write must be durable before it counts.",
-            Self::InOrder => {
-                "Writes must reach the disk in the order of their numbers: a crash loses the last \
-                 ones, if any."
-            }
             Self::Installs => "To take the place of the stored log and of the state machine.",
         }
     }

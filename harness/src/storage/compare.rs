@@ -203,40 +203,30 @@ impl<S: Subject> Inquiry<'_, S> {
 
     /// Asks for entries that are there.
     fn check_entries(&self, request: &EntriesRequest) -> Checked<Entries> {
-        let call = shown(request);
-        let found = self.patiently(|store| store.entries(request));
         let wanted = self.model.entries(request.first, request.last);
-        let all = format!("{call} is a prefix of {}", Shown(wanted.as_slice()));
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                return Err(Mismatch::new(
-                    Clause::Entries,
-                    all,
-                    answered::<()>(&Err(error)),
-                ));
-            }
+        let mismatch = |clause, found| {
+            let expected = format!("{} is a prefix of {}", shown(request), Shown(wanted));
+            Mismatch::new(clause, expected, found)
         };
+        let found = self.patiently(|store| store.entries(request));
+        let found = found.map_err(|error| {
+            let error = answered::<()>(&Err(error));
+            mismatch(Clause::Entries, error)
+        })?;
         if found.is_empty() || found.len() > wanted.len() {
-            return Err(Mismatch::new(
-                Clause::Entries,
-                all,
-                Shown(&*found).to_string(),
-            ));
+            return Err(mismatch(Clause::Entries, Shown(&*found).to_string()));
         }
-        for (found, wanted) in found.iter().zip(&wanted) {
-            if found != wanted {
-                let clause = if found.id.index == wanted.id.index {
-                    Clause::ReflectsWrites
-                } else {
-                    Clause::NoHole
-                };
-                let expected = format!("{call} has {}", Shown(wanted));
-                return Err(Mismatch::new(clause, expected, Shown(found).to_string()));
-            }
+        if let Some((found, wanted)) = found.iter().zip(wanted).find(|(it, wanted)| it != wanted) {
+            let clause = if found.id.index == wanted.id.index {
+                Clause::ReflectsWrites
+            } else {
+                Clause::NoHole
+            };
+            let expected = format!("{} has {}", shown(request), Shown(wanted));
+            return Err(Mismatch::new(clause, expected, Shown(found).to_string()));
         }
         if found.len() > 1 && found.size_bytes() > request.max_bytes {
-            let expected = format!("{call} is at most {} bytes", request.max_bytes);
+            let expected = format!("{} is at most {} bytes", shown(request), request.max_bytes);
             let found = format!("{} entries of {} bytes", found.len(), found.size_bytes());
             return Err(Mismatch::new(Clause::MaxBytes, expected, found));
         }

@@ -26,7 +26,10 @@ pub(super) const NODE_AFTER_CRASH: &str = "node_after_crash";
 pub(super) const WRITE_AFTER_CRASH: &str = "write_after_crash";
 
 /// Of the crashes that follow a first one, so many are looked at.
-const SECOND_CRASHES: usize = 4;
+const SECOND_CRASHES: usize = 2;
+
+/// So many of a hundred crashed stores are gone on with.
+const GONE_ON_WITH_PERCENT: u64 = 30;
 
 type InCase<T = ()> = Result<T, (&'static str, Mismatch)>;
 
@@ -56,7 +59,10 @@ pub(super) fn check<S: Subject>(
         let mut branch = session.branch(crash.place, candidates.clone());
         let result = check_branch(&mut branch, &mut report, dice);
         result.map_err(|(case, mismatch)| {
-            Finding::new(case, mismatch.when(&crash.what), &session.steps)
+            let mut steps = session.steps.clone();
+            steps.push(format!("crash: {}", crash.what));
+            steps.append(&mut branch.steps);
+            Finding::new(case, mismatch, &steps)
         })?;
     }
     session.report.add(&report);
@@ -69,7 +75,7 @@ fn check_branch<S: Subject>(
     report: &mut Report,
     dice: &mut Dice,
 ) -> InCase {
-    let opened = without_panic(|| branch.reopen(dice));
+    let opened = without_panic(|| branch.reopen());
     in_case(CRASH, opened)?;
     let cases = [CRASH_WHILE_OPENING, POWER_LOSS_AFTER_OPENING];
     check_second_crashes(branch, &Action::Reopen, cases, report, dice)?;
@@ -78,12 +84,15 @@ fn check_branch<S: Subject>(
     in_case(NODE_AFTER_CRASH, node)?;
     report.nodes += 1;
 
+    if dice.below(100) >= GONE_ON_WITH_PERCENT {
+        return Ok(());
+    }
     for step in [Step::append(dice.below(u64::MAX)), Step::reopen()] {
         let Some(action) = step.action(&branch.model, branch.durable_commit()) else {
             continue;
         };
         let done = without_panic(|| {
-            branch.perform(&action, dice)?;
+            branch.perform(&action)?;
             branch.check(dice)
         });
         in_case(WRITE_AFTER_CRASH, done)?;
@@ -119,12 +128,12 @@ fn check_second_crashes<S: Subject>(
             (midway_case, &midway)
         };
         let mut second = branch.branch(crash.place, candidates.clone());
-        let opened = without_panic(|| second.reopen(dice));
+        let opened = without_panic(|| second.reopen());
         let opened = opened.map_err(|mut mismatch| {
             if case == POWER_LOSS_AFTER_OPENING {
                 mismatch.clause = Clause::DurableAtStart;
             }
-            mismatch.when(&format!("and then: {}", crash.what))
+            mismatch.when(&format!("after another crash: {}", crash.what))
         });
         in_case(case, opened)?;
     }

@@ -63,8 +63,7 @@ fn stop_once<S: Subject>(
     session: &mut Session<'_, S>,
     fails_after: u64,
 ) -> Result<Ended, Mismatch> {
-    let mut dice = Dice::new(fails_after);
-    session.perform(&Action::Write(vec![node::first_write()]), &mut dice)?;
+    session.perform(&Action::Write(vec![node::first_write()]))?;
     let ended = match node::live(session, fails_after) {
         Ok(_) => Ended::InOrder,
         Err(Stop::Wrong(mismatch)) => return Err(mismatch),
@@ -76,7 +75,8 @@ fn stop_once<S: Subject>(
         }
     };
     // The process ends; what it has written is there, and a new node starts from it.
-    session.perform(&Action::Reopen, &mut dice)?;
+    session.perform(&Action::Reopen)?;
+    session.check(&mut Dice::new(fails_after))?;
     node::starts(session.store()?, &session.model)?;
     Ok(ended)
 }
@@ -86,7 +86,7 @@ fn filled<S: Subject>(subject: &S, seed: u64) -> Result<Session<'_, S>, Mismatch
     let mut session = Session::start(subject, plan::members())?;
     for step in plan::sequence(seed, 12) {
         if let Some(action) = step.action(&session.model, session.durable_commit()) {
-            session.perform(&action, &mut Dice::new(step.seed))?;
+            session.perform(&action)?;
         }
     }
     Ok(session)
@@ -128,7 +128,7 @@ fn fail_opening<S: Subject>(
         let when = format!("read {} and all later ones failed at an opening", count + 1);
         answers.map_err(|mismatch| mismatch.when(&when))?;
         session.store = None;
-        let reopened = session.reopen(&mut Dice::new(count));
+        let reopened = session.reopen();
         reopened.map_err(|mismatch| mismatch.when(&format!("{when}, and it was opened again")))?;
         if struck == 0 {
             return Ok(count);
@@ -147,7 +147,7 @@ fn fail_answers<S: Subject>(
         let struck = faults.end();
         let when = format!("read {} and all later ones failed", count + 1);
         answers.map_err(|mismatch| mismatch.when(&when))?;
-        session.reopen(&mut Dice::new(count))?;
+        session.reopen()?;
         if struck == 0 {
             return Ok(count);
         }
@@ -238,7 +238,7 @@ pub(super) fn of_writes<S: Subject>(subject: &S, seed: u64) -> Result<Report, Fi
                 }
                 report.failed_writes += 1;
             }
-            session.perform(&action, &mut Dice::new(step.seed))?;
+            session.perform(&action)?;
             done.push(action);
         }
         Ok(())
@@ -254,10 +254,9 @@ fn fail_action<S: Subject>(
     action: &Action,
     count: u64,
 ) -> Result<bool, Mismatch> {
-    let mut dice = Dice::new(count);
     let mut session = Session::start(subject, plan::members())?;
     for action in done {
-        session.perform(action, &mut dice)?;
+        session.perform(action)?;
     }
     let Some(faults) = session.place.faults().cloned() else {
         return Ok(false);
@@ -273,6 +272,7 @@ fn fail_action<S: Subject>(
     }
     let before = session.candidates.clone();
     let midway = during(&before, action);
+    session.past.extend(midway.iter().cloned());
     let returned = if result.is_ok() {
         after(&before, action)
     } else {
@@ -286,14 +286,14 @@ fn fail_action<S: Subject>(
         let candidates = if crash.is_after { &returned } else { &midway };
         let mut branch = session.branch(crash.place, candidates.clone());
         branch
-            .reopen(&mut dice)
+            .reopen()
             .map_err(|mismatch| mismatch.when(&crash.what))?;
     }
     session.candidates = returned;
-    session.reopen(&mut dice)?;
+    session.reopen()?;
     if let Some(action) = Step::append(count).action(&session.model, LogIndex::ZERO) {
-        session.perform(&action, &mut dice)?;
-        session.reopen(&mut dice)?;
+        session.perform(&action)?;
+        session.reopen()?;
     }
     Ok(struck)
 }

@@ -91,7 +91,7 @@ impl Failures {
 
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cases failed", self.failures.len())?;
+        write!(f, "failed cases: {}", self.failures.len())?;
         for failure in &self.failures {
             write!(f, "\n{failure}")?;
         }

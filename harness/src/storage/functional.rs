@@ -115,7 +115,7 @@ struct Script<'a, S: Subject> {
 
 impl<S: Subject> Script<'_, S> {
     fn perform(&mut self, action: &Action) -> Done {
-        self.session.perform(action, &mut self.dice)?;
+        self.session.perform(action)?;
         self.check()
     }
 

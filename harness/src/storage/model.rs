@@ -98,11 +98,14 @@ impl Model {
         self.entries.get(usize::try_from(behind).ok()?)
     }
 
-    /// The entries from one to the other, which must be there.
-    pub(super) fn entries(&self, first: LogIndex, last: LogIndex) -> Vec<Entry> {
-        (first.0..=last.0)
-            .map_while(|index| self.entry(LogIndex(index)).cloned())
-            .collect()
+    /// The entries from one to the other, as far as they are there.
+    pub(super) fn entries(&self, first: LogIndex, last: LogIndex) -> &[Entry] {
+        let position = |index: LogIndex| {
+            let behind = index.since(self.installed.index);
+            usize::try_from(behind).map_or(self.entries.len(), |it| it.min(self.entries.len()))
+        };
+        let start = position(first.previous());
+        &self.entries[start..position(last).max(start)]
     }
 
     pub(super) fn initial_state(&self) -> InitialState {

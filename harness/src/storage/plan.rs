@@ -169,8 +169,8 @@ impl Choice {
         let room = LogIndex::MAX.since(previous.index);
         let wanted = if self.is_small {
             1
-        } else if self.dice.chance(30) {
-            40
+        } else if self.dice.chance(20) {
+            20
         } else {
             1 + self.dice.below(5)
         };
@@ -236,10 +236,10 @@ impl Choice {
     }
 
     fn bytes(&mut self) -> Bytes {
-        let size = match self.dice.below(50) {
-            0..10 => 0,
-            10..48 => self.dice.below(100),
-            _ => self.dice.below(5000),
+        let size = match self.dice.below(100) {
+            0..20 => 0,
+            20..98 => self.dice.below(50),
+            _ => self.dice.below(2000),
         };
         let first = self.dice.below(256);
         let bytes = (0..size).map(|at| u8::try_from((first + at * 7) % 256).unwrap_or_default());

@@ -137,7 +137,7 @@ fn perform<S: Subject>(
 ) -> Result<(), Finding> {
     let mut dice = Dice::new(seed);
     let done = without_panic(|| {
-        session.perform(action, &mut dice)?;
+        session.perform(action)?;
         session.check(&mut dice)
     });
     done.map_err(|mismatch| Finding::new(RANDOM, mismatch, &session.steps))?;

@@ -44,7 +44,7 @@ impl<'a, S: Subject> Session<'a, S> {
     pub(super) fn start(subject: &'a S, members: ConfState) -> Result<Self, Mismatch> {
         let place = S::Place::empty().map_err(|error| no_place(&error))?;
         let mut session = Self::at(subject, place, members);
-        session.reopen(&mut Dice::new(0))?;
+        session.reopen()?;
         Ok(session)
     }
 
@@ -93,12 +93,12 @@ impl<'a, S: Subject> Session<'a, S> {
     }
 
     /// Opens the store, again if it is open, and finds out what it holds.
-    pub(super) fn reopen(&mut self, dice: &mut Dice) -> Result<(), Mismatch> {
+    pub(super) fn reopen(&mut self) -> Result<(), Mismatch> {
         self.before.clone_from(&self.candidates);
         self.place.begin();
         self.store = None;
         self.open()?;
-        self.check_opened(dice)
+        self.recognize()
     }
 
     /// What the store says that is not synced.
@@ -113,13 +113,13 @@ impl<'a, S: Subject> Session<'a, S> {
     }
 
     /// Does something with the store and with the reference. The store is not looked at, except
-    /// after it was opened again.
-    pub(super) fn perform(&mut self, action: &Action, dice: &mut Dice) -> Result<(), Mismatch> {
+    /// for what it holds after it was opened again.
+    pub(super) fn perform(&mut self, action: &Action) -> Result<(), Mismatch> {
         self.steps.push(action.to_string());
         self.before.clone_from(&self.candidates);
         self.place.begin();
         if *action == Action::Reopen {
-            return self.reopen(dice);
+            return self.reopen();
         }
         let store = self.store.as_mut().ok_or_else(not_open)?;
         carry_out(self.subject, store, action).map_err(|error| refused(action, &error))?;
@@ -132,7 +132,7 @@ impl<'a, S: Subject> Session<'a, S> {
         let before = std::mem::take(&mut self.candidates);
         self.candidates = after(&before, action);
         self.is_exact |= action.moves_first_index(&self.model);
-        self.past.extend(before);
+        self.past.extend(during(&before, action));
         if let Some(latest) = self.candidates.last() {
             self.model = latest.clone();
         }
@@ -164,9 +164,9 @@ impl<'a, S: Subject> Session<'a, S> {
         Ok(())
     }
 
-    /// After an opening: finds out in which of the states that it may be in the store is, and asks
-    /// it everything. What it shows counts as durable from now on, the commit index apart.
-    pub(super) fn check_opened(&mut self, dice: &mut Dice) -> Result<(), Mismatch> {
+    /// After an opening: finds out in which of the states that it may be in the store is. What it
+    /// shows counts as durable from now on, the commit index apart.
+    fn recognize(&mut self) -> Result<(), Mismatch> {
         let found = self.find(&self.candidates)?;
         self.candidates.truncate(found + 1);
         self.model = self.candidates[found].clone();
@@ -174,7 +174,7 @@ impl<'a, S: Subject> Session<'a, S> {
             .retain(|it| it.is_same_but_for_commit(&self.model));
         self.least_first = LogIndex::ZERO;
         self.is_exact = false;
-        self.check(dice)
+        Ok(())
     }
 
     fn inquiry<'b>(
@@ -296,10 +296,10 @@ fn explain(mut mismatches: Vec<Mismatch>, was_there: bool) -> Mismatch {
         let found = format!("{}: {}", oldest.clause.place(), oldest.found);
         return Mismatch::new(clause, oldest.expected, found);
     }
-    let clause = match count {
-        _ if was_there => Clause::MustSync,
-        2 => Clause::Atomic,
-        _ => Clause::InOrder,
+    let clause = if was_there {
+        Clause::MustSync
+    } else {
+        Clause::Atomic
     };
     let latest = mismatches.first().unwrap_or(&oldest);
     Mismatch::new(

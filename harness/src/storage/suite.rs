@@ -23,15 +23,21 @@ pub struct Suite {
 
 impl Default for Suite {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Suite {
+    /// As much as is good for every run of an embedder's tests.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             first_seed: 0,
             sequences: 20,
             steps: 30,
         }
     }
-}
 
-impl Suite {
     /// Everything: [`functional`](Self::functional), [`random`](Self::random),
     /// [`crashes`](Self::crashes) and [`errors`](Self::errors).
     ///

@@ -6,6 +6,7 @@
 mod codec;
 mod file_store;
 mod files;
+mod mutants;
 
 use almadia_harness::storage::{Directory, MemSubject, SimDisk, Suite};
 use file_store::{Bug, FileSubject};

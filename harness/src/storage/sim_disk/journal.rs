@@ -59,6 +59,23 @@ impl Operation {
         }
     }
 
+    const fn is_sync(&self) -> bool {
+        matches!(self, Self::SyncDirectory | Self::Sync { .. })
+    }
+
+    /// Whether this is an fsync of what the other one changes.
+    fn makes_durable(&self, other: &Self) -> bool {
+        match self {
+            Self::SyncDirectory => other.is_of_names(),
+            Self::Sync { file } => other.content() == Some(*file),
+            Self::Create { .. }
+            | Self::Rename { .. }
+            | Self::Remove { .. }
+            | Self::Write { .. }
+            | Self::Resize { .. } => false,
+        }
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Create { name, .. } => format!("create {}", name.display()),
@@ -152,23 +169,20 @@ pub(super) struct Journal {
 impl Journal {
     pub(super) fn advance(&mut self, operations: &[Operation]) {
         for operation in operations {
-            match operation {
-                Operation::Sync { file } => self.settle(|it| it.content() == Some(*file)),
-                Operation::SyncDirectory => self.settle(Operation::is_of_names),
-                Operation::Create { .. }
-                | Operation::Rename { .. }
-                | Operation::Remove { .. }
-                | Operation::Write { .. }
-                | Operation::Resize { .. } => self.unsynced.push(operation.clone()),
+            if operation.is_sync() {
+                self.settle(operation);
+            } else {
+                self.unsynced.push(operation.clone());
             }
         }
     }
 
-    fn settle(&mut self, is_synced: impl Fn(&Operation) -> bool) {
+    fn settle(&mut self, sync: &Operation) {
         let (synced, rest) = std::mem::take(&mut self.unsynced)
             .into_iter()
-            .partition(is_synced);
+            .partition(|it| sync.makes_durable(it));
         self.unsynced = rest;
+        let synced: Vec<Operation> = synced;
         for operation in synced {
             self.durable.apply(&operation);
         }
@@ -218,22 +232,24 @@ pub(super) struct CrashPoint {
 /// Every crash within or just after these operations.
 pub(super) fn crash_points(before: &Journal, operations: &[Operation]) -> Vec<CrashPoint> {
     let mut points = Vec::new();
-    let mut journal = before.clone();
+    let mut unsynced: Vec<&Operation> = before.unsynced.iter().collect();
     // What comes before the first operation came after the last one of the action before.
     let first = usize::from(!operations.is_empty());
     for done in 0..=operations.len() {
-        if let Some(last) = done.checked_sub(1) {
-            journal.advance(&operations[last..done]);
+        match done.checked_sub(1).map(|last| &operations[last]) {
+            None => {}
+            Some(sync) if sync.is_sync() => unsynced.retain(|it| !sync.makes_durable(it)),
+            Some(other) => unsynced.push(other),
         }
         if done >= first {
-            let fates = fates(&journal.unsynced, done);
+            let fates = fates(&unsynced, done);
             points.extend(fates.into_iter().map(|fate| CrashPoint { done, fate }));
         }
     }
     points
 }
 
-fn fates(unsynced: &[Operation], done: usize) -> Vec<Fate> {
+fn fates(unsynced: &[&Operation], done: usize) -> Vec<Fate> {
     let mut fates = vec![Fate::Seen];
     let names = unsynced.iter().filter(|it| it.is_of_names()).count();
     let contents = unsynced.len() - names;
@@ -246,7 +262,7 @@ fn fates(unsynced: &[Operation], done: usize) -> Vec<Fate> {
     if names > 0 && contents > 0 {
         fates.extend([Fate::NamesOnly, Fate::ContentsOnly]);
     }
-    if let Some(size) = unsynced.iter().rev().find_map(written_bytes) {
+    if let Some(size) = unsynced.iter().rev().find_map(|it| written_bytes(it)) {
         let mut cuts = vec![1, size / 2, size.saturating_sub(1)];
         cuts.retain(|&cut| 0 < cut && cut < size);
         cuts.dedup();
