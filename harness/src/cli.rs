@@ -1,3 +1,4 @@
 //! The commands of `almadia-harness`, a file for each.
 
 pub(crate) mod sim;
+pub(crate) mod storage;

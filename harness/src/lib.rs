@@ -2,6 +2,7 @@
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
+//! * [`storage`] tests a log store, an embedder's own too, and watches one at run time.
 //! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch

@@ -20,10 +20,12 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Sim(cli::sim::Arguments),
+    Storage(cli::storage::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Sim(arguments) => cli::sim::run(&arguments),
+        Command::Storage(arguments) => cli::storage::run(&arguments),
     }
 }

@@ -9,7 +9,7 @@
 //! writes what a `Ready` asks for, keeps a snapshot, and compacts. Then run a [`Suite`]:
 //!
 //! ```
-//! use almadia::{ConfState, HardState, LogIndex, MemStorage, Snapshot, Storage};
+//! use almadia::{ConfState, LogIndex, MemStorage, Snapshot, Storage};
 //! # use almadia::{Entries, EntriesRequest, InitialState, NodeId, StorageError, Term};
 //! use almadia_harness::storage::{Shared, StoreError, Subject, Suite, Write};
 //!
@@ -45,15 +45,7 @@
 //!     }
 //!
 //!     fn write(&self, store: &mut MyStore, write: &Write) -> Result<(), StoreError> {
-//!         if let Some(snapshot) = &write.snapshot {
-//!             store.memory.install_snapshot(snapshot.clone())?;
-//!         }
-//!         for run in &write.entries {
-//!             store.memory.append(run)?;
-//!         }
-//!         if let Some(hard_state) = write.hard_state {
-//!             store.memory.set_hard_state(hard_state);
-//!         }
+//!         write.apply_to(&mut store.memory)?;
 //!         *store.disk.lock() = Some(store.memory.clone());
 //!         Ok(())
 //!     }
@@ -65,8 +57,10 @@
 //!     }
 //!
 //!     fn compact(&self, store: &mut MyStore, through: LogIndex) -> Result<(), StoreError> {
-//!         store.memory.compact(through)?;
-//!         *store.disk.lock() = Some(store.memory.clone());
+//!         if through >= store.first_index()? {
+//!             store.memory.compact(through)?;
+//!             *store.disk.lock() = Some(store.memory.clone());
+//!         }
 //!         Ok(())
 //!     }
 //! }
@@ -81,7 +75,24 @@
 //! layer (a trait with open, read, write, rename, sync), implement that layer for `SimDisk` and
 //! [`SimFile`], and every operation becomes a boundary at which it is crashed. A store that cannot
 //! be given another disk, a database for example, is tested in a [`Directory`] of real files. What
-//! has means of its own to crash implements [`Place`].
+//! has means of its own to crash implements [`Place`]. `harness/tests/storage/` has a store that is
+//! tested in both ways, and forty of its bugs, each with the case that finds it.
+//!
+//! # What is tested
+//!
+//! * [`Suite::functional`]: a case with a name for each thing that the contract of
+//!   [`almadia::Storage`] and [`almadia::Ready`] says, small and large.
+//! * [`Suite::random`]: random writes, snapshots, compactions and openings, against a reference. A
+//!   sequence that fails is made as short as it can be, and tells its seed.
+//! * [`Suite::crashes`]: the same, crashed at every boundary. What `must_sync` asked for is there,
+//!   what came later is there or not, write by write and in order; a node starts; the store goes on
+//!   and is crashed again.
+//! * [`Suite::errors`]: reads fail under a node, which stops and does no harm; reads and writes fail
+//!   under the store, which says so.
+//!
+//! A [`Failure`] names the case, the [`Clause`] of the contract, what it asks for, what was found,
+//! and every step that led there. A [`Report`] tells how much was done: look at it once, because a
+//! place that cannot crash has nothing found on it.
 //!
 //! In production, or in a debug build of it, [`CheckedStorage`] watches what a store answers to its
 //! node.
@@ -107,7 +118,9 @@ mod suite;
 
 use std::error::Error;
 
-use almadia::{ConfState, Entries, HardState, LogIndex, Ready, Snapshot, Storage};
+use almadia::{
+    ConfState, Entries, HardState, LogIndex, MemStorage, MemStorageError, Ready, Snapshot, Storage,
+};
 
 pub use self::checked::{Breach, CheckedStorage};
 pub use self::clause::Clause;
@@ -147,6 +160,24 @@ impl Write {
             hard_state: ready.hard_state,
             must_sync: ready.must_sync,
         }
+    }
+
+    /// Does it with a store in memory.
+    ///
+    /// # Errors
+    ///
+    /// If it does not suit what is there; part of it may be done then.
+    pub fn apply_to(&self, memory: &mut MemStorage) -> Result<(), MemStorageError> {
+        if let Some(snapshot) = &self.snapshot {
+            memory.install_snapshot(snapshot.clone())?;
+        }
+        for run in &self.entries {
+            memory.append(run)?;
+        }
+        if let Some(hard_state) = self.hard_state {
+            memory.set_hard_state(hard_state);
+        }
+        Ok(())
     }
 }
 

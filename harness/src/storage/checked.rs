@@ -225,6 +225,7 @@ impl<S: Storage> CheckedStorage<S> {
         answer: &Result<Entries, StorageError>,
     ) -> Verdict {
         let asked = || format!("entries({} to {})", request.first, request.last);
+        let is_range = request.first <= request.last;
         match answer {
             Ok(entries) => {
                 let is_there = first_before.is_none_or(|first| request.first >= first);
@@ -233,14 +234,14 @@ impl<S: Storage> CheckedStorage<S> {
                 })?;
                 self.check_run(request, entries)
             }
-            Err(StorageError::Compacted) => {
+            Err(StorageError::Compacted) if is_range => {
                 let first = self.storage.first_index();
                 let is_gone = first.is_ok_and(|first| request.first < first);
                 require(is_gone, Clause::EntriesCompacted, || {
                     format!("{} is Compacted, and first_index() is no later", asked())
                 })
             }
-            Err(StorageError::Unavailable) => {
+            Err(StorageError::Unavailable) if is_range => {
                 let last = self.storage.last_index();
                 let is_beyond = last.is_ok_and(|last| request.last > last);
                 require(is_beyond, Clause::Entries, || {

@@ -15,7 +15,7 @@ use super::model::{Model, Shown};
 use crate::dice::Dice;
 
 /// How often the suite asks again for what is temporarily unavailable.
-const PATIENCE: u32 = 1000;
+pub(super) const PATIENCE: u32 = 1000;
 
 /// A store, and what it should hold.
 pub(super) struct Inquiry<'a, S: Subject> {

@@ -16,7 +16,7 @@ use crate::dice::Dice;
 
 /// After a crash the store shows one of the states that it may be in.
 pub(super) const CRASH: &str = "crash";
-/// A crash while a store is opened after a crash.
+/// The same after a crash in the middle of an opening.
 pub(super) const CRASH_WHILE_OPENING: &str = "crash_while_opening";
 /// What a store has shown at an opening stays, also if the power fails then.
 pub(super) const POWER_LOSS_AFTER_OPENING: &str = "power_loss_after_opening";
@@ -35,6 +35,26 @@ type InCase<T = ()> = Result<T, (&'static str, Mismatch)>;
 
 fn in_case<T>(case: &'static str, result: Result<T, Mismatch>) -> InCase<T> {
     result.map_err(|mismatch| (case, mismatch))
+}
+
+/// The case of a crash of this action; `other` if it is no opening.
+fn case_of(action: &Action, is_after: bool, other: &'static str) -> &'static str {
+    match (action, is_after) {
+        (Action::Reopen, true) => POWER_LOSS_AFTER_OPENING,
+        (Action::Reopen, false) => CRASH_WHILE_OPENING,
+        (Action::Write(_) | Action::SaveSnapshot(_) | Action::Compact(_), _) => other,
+    }
+}
+
+/// Opens what a crash has left.
+fn open<S: Subject>(branch: &mut Session<'_, S>, case: &'static str) -> InCase {
+    let opened = without_panic(|| branch.reopen());
+    in_case(case, opened).map_err(|(case, mut mismatch)| {
+        if case == POWER_LOSS_AFTER_OPENING {
+            mismatch.clause = Clause::DurableAtStart;
+        }
+        (case, mismatch)
+    })
 }
 
 /// Every crash of the last action.
@@ -57,7 +77,9 @@ pub(super) fn check<S: Subject>(
         };
         report.crashes += 1;
         let mut branch = session.branch(crash.place, candidates.clone());
-        let result = check_branch(&mut branch, &mut report, dice);
+        let case = case_of(action, crash.is_after, CRASH);
+        let result = open(&mut branch, case);
+        let result = result.and_then(|()| go_on(&mut branch, &mut report, dice));
         result.map_err(|(case, mismatch)| {
             let mut steps = session.steps.clone();
             steps.push(format!("crash: {}", crash.what));
@@ -69,16 +91,9 @@ pub(super) fn check<S: Subject>(
     Ok(())
 }
 
-/// Opens the store that a crash has left, and goes on with it.
-fn check_branch<S: Subject>(
-    branch: &mut Session<'_, S>,
-    report: &mut Report,
-    dice: &mut Dice,
-) -> InCase {
-    let opened = without_panic(|| branch.reopen());
-    in_case(CRASH, opened)?;
-    let cases = [CRASH_WHILE_OPENING, POWER_LOSS_AFTER_OPENING];
-    check_second_crashes(branch, &Action::Reopen, cases, report, dice)?;
+/// Goes on with a store that was opened after a crash.
+fn go_on<S: Subject>(branch: &mut Session<'_, S>, report: &mut Report, dice: &mut Dice) -> InCase {
+    check_second_crashes(branch, &Action::Reopen, report, dice)?;
 
     let node = without_panic(|| node::starts(branch.store()?, &branch.model));
     in_case(NODE_AFTER_CRASH, node)?;
@@ -96,18 +111,15 @@ fn check_branch<S: Subject>(
             branch.check(dice)
         });
         in_case(WRITE_AFTER_CRASH, done)?;
-        let cases = [WRITE_AFTER_CRASH; 2];
-        check_second_crashes(branch, &action, cases, report, dice)?;
+        check_second_crashes(branch, &action, report, dice)?;
     }
     Ok(())
 }
 
-/// Some crashes of the last action after a crash. The first case is of those in the middle of it,
-/// the other of those after it.
+/// Some crashes of the last action after a crash.
 fn check_second_crashes<S: Subject>(
     branch: &Session<'_, S>,
     action: &Action,
-    [midway_case, after_case]: [&'static str; 2],
     report: &mut Report,
     dice: &mut Dice,
 ) -> InCase {
@@ -119,23 +131,20 @@ fn check_second_crashes<S: Subject>(
     }
     for number in numbers {
         let crash = branch.place.crash(number, &unsynced);
-        let crash = in_case(midway_case, crash.map_err(|error| no_place(&error)))?;
+        let crash = in_case(CRASH, crash.map_err(|error| no_place(&error)))?;
         report.crashes += 1;
-        let (case, candidates) = if crash.is_after {
-            (after_case, &branch.candidates)
+        let candidates = if crash.is_after {
+            &branch.candidates
         } else {
             report.crashes_midway += 1;
-            (midway_case, &midway)
+            &midway
         };
         let mut second = branch.branch(crash.place, candidates.clone());
-        let opened = without_panic(|| second.reopen());
-        let opened = opened.map_err(|mut mismatch| {
-            if case == POWER_LOSS_AFTER_OPENING {
-                mismatch.clause = Clause::DurableAtStart;
-            }
-            mismatch.when(&format!("after another crash: {}", crash.what))
-        });
-        in_case(case, opened)?;
+        let case = case_of(action, crash.is_after, WRITE_AFTER_CRASH);
+        open(&mut second, case).map_err(|(case, mismatch)| {
+            let what = format!("after another crash: {}", crash.what);
+            (case, mismatch.when(&what))
+        })?;
     }
     Ok(())
 }

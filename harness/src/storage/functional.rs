@@ -20,16 +20,19 @@ use crate::dice::Dice;
 
 type Done = Result<(), Mismatch>;
 
+/// What is done in a case.
+type Text<S> = fn(&mut Script<'_, S>) -> Done;
+
 /// A case: its name, whom the cluster begins with, and what is done.
 pub(super) struct Case<S: Subject> {
     name: &'static str,
     members: ConfState,
-    script: fn(&mut Script<'_, S>) -> Done,
+    text: Text<S>,
 }
 
 /// All cases.
 pub(super) fn cases<S: Subject>() -> Vec<Case<S>> {
-    let scripts: [(&'static str, fn(&mut Script<'_, S>) -> Done); 29] = [
+    let texts: [(&'static str, Text<S>); 29] = [
         ("empty_log", logs::empty),
         ("several_writes", logs::several_writes),
         ("several_runs", logs::several_runs),
@@ -67,18 +70,18 @@ pub(super) fn cases<S: Subject>() -> Vec<Case<S>> {
         ("node_of_three", |script| script.live()),
     ];
     let members = plan::members();
-    let mut cases: Vec<Case<S>> = scripts
+    let mut cases: Vec<Case<S>> = texts
         .into_iter()
-        .map(|(name, script)| Case {
+        .map(|(name, text)| Case {
             name,
             members: members.clone(),
-            script,
+            text,
         })
         .collect();
     cases.push(Case {
         name: "joining_node",
         members: ConfState::default(),
-        script: snapshots::joining,
+        text: snapshots::joining,
     });
     cases
 }
@@ -91,7 +94,7 @@ impl<S: Subject> Case<S> {
             let session = Session::start(subject, self.members.clone())?;
             let dice = Dice::new(0);
             let mut script = Script { session, dice };
-            let result = (self.script)(&mut script).and_then(|()| {
+            let result = (self.text)(&mut script).and_then(|()| {
                 script.reopen()?;
                 script.reopen()
             });

@@ -53,18 +53,7 @@ impl Subject for MemSubject {
     }
 
     fn write(&self, store: &mut MemStore, write: &Write) -> Result<(), StoreError> {
-        store.change(|memory| {
-            if let Some(snapshot) = &write.snapshot {
-                memory.install_snapshot(snapshot.clone())?;
-            }
-            for run in &write.entries {
-                memory.append(run)?;
-            }
-            if let Some(hard_state) = write.hard_state {
-                memory.set_hard_state(hard_state);
-            }
-            Ok(())
-        })
+        store.change(|memory| write.apply_to(memory))
     }
 
     fn save_snapshot(&self, store: &mut MemStore, snapshot: &Snapshot) -> Result<(), StoreError> {

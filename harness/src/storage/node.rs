@@ -4,13 +4,14 @@
 //! that a node makes comes in it. Must not know how reads are made to fail.
 
 use almadia::{
-    AppendEntries, AppendEntriesResponse, Body, Bytes, ConfState, Config, Entries, Entry, LogId,
-    LogIndex, Message, NodeId, Payload, RawNode, Ready, Snapshot, StartError, StepError, Storage,
-    StorageError, Term, VoteResponse,
+    AppendEntries, AppendEntriesResponse, Body, Bytes, CampaignError, ConfState, Config, Entries,
+    Entry, HeartbeatResponse, LogId, LogIndex, Message, NodeId, Payload, Purpose, RawNode, Ready,
+    Snapshot, StartError, StepError, Storage, StorageError, Term, Token, VoteResponse,
 };
 
 use super::checked::CheckedStorage;
 use super::clause::Clause;
+use super::compare::PATIENCE;
 use super::failing::FailingReads;
 use super::failure::Mismatch;
 use super::model::{Action, Model, Shown};
@@ -113,20 +114,40 @@ impl<'a, 'b, S: Subject> Machine<'a, 'b, S> {
         Ok(reads)
     }
 
-    /// Does all that the node asks for.
+    /// Does all that the node asks for, also what has to be fetched first.
     fn settle(&mut self) -> Result<(), Stop> {
-        loop {
+        for _ in 0..PATIENCE {
             let ready = self.node.ready();
-            let Some(mut ready) = ready.map_err(|halted| Stop::Storage(halted.error))? else {
-                return Ok(());
-            };
-            self.sent.append(&mut ready.messages);
-            self.persist(Action::Write(vec![Write::of(&ready)]))?;
-            self.sent.append(&mut ready.messages_after_persist);
-            self.apply(&ready)?;
-            let advanced = self.node.advance(ready);
-            advanced.map_err(|error| wrong("a Ready that can be acknowledged", error))?;
+            match ready.map_err(|halted| Stop::Storage(halted.error))? {
+                Some(ready) => self.fulfil(ready)?,
+                None if self.fetch() => {}
+                None => return Ok(()),
+            }
         }
+        Err(wrong(
+            "a node that comes to rest",
+            "one that is ready again and again",
+        ))
+    }
+
+    fn fulfil(&mut self, mut ready: Ready) -> Result<(), Stop> {
+        self.sent.append(&mut ready.messages);
+        self.persist(Action::Write(vec![Write::of(&ready)]))?;
+        self.sent.append(&mut ready.messages_after_persist);
+        self.apply(&ready)?;
+        let advanced = self.node.advance(ready);
+        advanced.map_err(|error| wrong("a Ready that can be acknowledged", error))
+    }
+
+    /// Waits for what is temporarily unavailable. Returns whether the node waited for it too.
+    fn fetch(&mut self) -> bool {
+        let store = self.node.storage().inner().inner();
+        self.session.subject.wait(store);
+        let peers = [2, 3].map(|peer| Purpose::Send(plan::node(peer)));
+        for purpose in peers.into_iter().chain([Purpose::Apply]) {
+            self.node.on_entries_fetched(purpose);
+        }
+        self.node.has_ready()
     }
 
     fn persist(&mut self, action: Action) -> Result<(), Stop> {
@@ -188,14 +209,23 @@ impl<'a, 'b, S: Subject> Machine<'a, 'b, S> {
     }
 
     fn campaign(&mut self, term: u64) -> Result<(), Stop> {
-        match self.node.campaign() {
-            Ok(()) => self.settle()?,
-            Err(almadia::CampaignError::Halted(halted)) => {
-                return Err(Stop::Storage(halted.error));
+        for _ in 0..PATIENCE {
+            match self.node.campaign() {
+                Ok(()) => {
+                    self.settle()?;
+                    let granted = Body::RequestVoteResponse(VoteResponse::Granted);
+                    return self.step(2, term, granted);
+                }
+                // It cannot be told yet what the entries are that were not applied.
+                Err(CampaignError::UnappliedChange) => self.settle()?,
+                Err(CampaignError::Halted(halted)) => return Err(Stop::Storage(halted.error)),
+                Err(error) => return Err(wrong("a node that campaigns", error)),
             }
-            Err(error) => return Err(wrong("a node that campaigns", error)),
         }
-        self.step(2, term, Body::RequestVoteResponse(VoteResponse::Granted))
+        Err(wrong(
+            "a node that campaigns",
+            "one that does not know its log",
+        ))
     }
 
     /// The peer says that it has nothing.
@@ -232,19 +262,29 @@ impl<'a, 'b, S: Subject> Machine<'a, 'b, S> {
     }
 
     /// The peer was sent the snapshot that was saved.
-    fn has_sent_snapshot(&self, peer: NodeId) -> Result<(), Stop> {
+    fn has_sent_snapshot(&self, peer: NodeId) -> bool {
         let to_peer = self.sent.iter().filter(|message| message.to == peer);
-        let mut bodies = to_peer.map(|message| &message.body);
         let saved = self.session.model.snapshot.as_ref();
-        let is_it =
-            |body: &Body| matches!(body, Body::InstallSnapshot(sent) if Some(&**sent) == saved);
-        if bodies.any(is_it) {
-            return Ok(());
+        let mut bodies = to_peer.map(|message| &message.body);
+        bodies.any(|body| matches!(body, Body::InstallSnapshot(sent) if Some(&**sent) == saved))
+    }
+
+    /// The peer needs a snapshot, and says so until it is there.
+    fn needs_snapshot(&mut self, peer: u64, term: u64) -> Result<(), Stop> {
+        self.is_behind(peer, term, LogIndex(9))?;
+        for _ in 0..PATIENCE {
+            if self.has_sent_snapshot(plan::node(peer)) {
+                return Ok(());
+            }
+            self.fetch();
+            let alive = HeartbeatResponse {
+                commit_index: LogIndex::ZERO,
+                token: Token::None,
+            };
+            self.step(peer, term, Body::HeartbeatResponse(alive))?;
         }
-        Err(wrong(
-            "the saved snapshot for a peer",
-            format!("{:?}", self.sent),
-        ))
+        let found = format!("{:?}", self.sent);
+        Err(wrong("the saved snapshot for a peer", found))
     }
 }
 
@@ -306,8 +346,7 @@ pub(super) fn live<S: Subject>(
     machine.persist(Action::SaveSnapshot(saved))?;
     let through = machine.session.durable_commit().min(LogIndex(8));
     machine.persist(Action::Compact(through))?;
-    machine.is_behind(3, 5, LogIndex(9))?;
-    machine.has_sent_snapshot(plan::node(3))?;
+    machine.needs_snapshot(3, 5)?;
 
     let sent = Snapshot {
         last_included: id(6, 50),

@@ -149,7 +149,6 @@ pub struct Shared<T> {
 
 impl<T> Shared<T> {
     /// The value, to be looked at or changed. Do not ask for it again before it is let go.
-    #[must_use]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         locked(&self.value)
     }

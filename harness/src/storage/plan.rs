@@ -19,7 +19,12 @@ pub(super) struct Step {
     pub(super) seed: u64,
     /// With as little in it as can be.
     pub(super) is_small: bool,
+    /// Of several writes at once, which are left out: a bit for each.
+    pub(super) left_out: u64,
 }
+
+/// At most so many writes are done at once.
+pub(super) const MANY: u64 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -83,6 +88,7 @@ impl Step {
             kind: chosen,
             seed: dice.below(u64::MAX),
             is_small: false,
+            left_out: 0,
         }
     }
 
@@ -92,6 +98,7 @@ impl Step {
             kind: Kind::Append,
             seed,
             is_small: false,
+            left_out: 0,
         }
     }
 
@@ -101,6 +108,7 @@ impl Step {
             kind: Kind::Reopen,
             seed: 0,
             is_small: false,
+            left_out: 0,
         }
     }
 
@@ -117,7 +125,7 @@ impl Step {
             Kind::Vote => choice.vote()?,
             Kind::Commit => choice.commit()?,
             Kind::Nothing => Write::default(),
-            Kind::Many => return choice.many(),
+            Kind::Many => return choice.many(self.seed, self.left_out),
             Kind::Install => choice.install()?,
             Kind::InstallAgain => choice.install_again()?,
             Kind::Save => return choice.save(),
@@ -287,10 +295,12 @@ impl Choice {
         })
     }
 
-    fn many(mut self) -> Option<Action> {
-        let count = 2 + self.dice.below(3);
+    fn many(mut self, seed: u64, left_out: u64) -> Option<Action> {
+        let count = 2 + self.dice.below(MANY - 1);
         let mut writes = Vec::new();
-        for _ in 0..count {
+        for number in (0..count).filter(|number| left_out & (1 << number) == 0) {
+            // Each with its own dice, so that it is the same without the others.
+            self.dice = Dice::new(seed ^ (number + 1));
             let write = match self.dice.below(6) {
                 0..3 => self.append(),
                 3 => self.overwrite(),
@@ -302,7 +312,7 @@ impl Choice {
                 writes.push(write);
             }
         }
-        (writes.len() > 1).then_some(Action::Write(writes))
+        (!writes.is_empty()).then_some(Action::Write(writes))
     }
 
     /// A snapshot whose last entry is not in the log.

@@ -20,22 +20,6 @@ use crate::files::{File, Files};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     None,
-    // What it answers.
-    FirstIndexOneTooLate,
-    LastIndexOneTooEarly,
-    EmptyLogEndsAtZero,
-    IgnoresMaxBytes,
-    OneEntryBeyondMaxBytes,
-    EmptyAnswer,
-    SkipsFirstEntry,
-    TermZeroBeforeFirst,
-    NoTermBeforeFirst,
-    CompactedTermIsUnavailable,
-    TermBeyondEndIsCompacted,
-    CompactedEntriesAreUnavailable,
-    OldSnapshot,
-    NoSnapshotIsAnError,
-    PanicsBeyondEnd,
     // What it writes.
     KeepsConflictingSuffix,
     WritesFirstRunOnly,
@@ -44,8 +28,6 @@ pub(crate) enum Bug {
     HardStateForgottenByEmptyWrite,
     InstallKeepsLog,
     InstallForgetsSnapshot,
-    SnapshotLosesMembership,
-    StartsWithFirstMembers,
     CompactionTakesOneMore,
     CompactsBeyondSnapshot,
     IndexesOf32Bits,
@@ -59,6 +41,7 @@ pub(crate) enum Bug {
     NoChecksum,
     AppendsBehindGarbage,
     NoSyncAtOpening,
+    OpensInPlace,
     NoDirectorySync,
     NoSyncBeforeRename,
     CompactsInPlace,
@@ -125,9 +108,6 @@ impl<F: Files> FileStore<F> {
         } else {
             store.replay()?;
         }
-        if bug == Bug::StartsWithFirstMembers {
-            store.members = members.clone();
-        }
         Ok(store)
     }
 
@@ -154,6 +134,9 @@ impl<F: Files> FileStore<F> {
             self.end = size;
         } else if self.end < size {
             self.file.resize(self.end)?;
+        }
+        if self.bug == Bug::OpensInPlace {
+            self.rewrite()?;
         }
         if self.bug != Bug::NoSyncAtOpening {
             self.sync()?;
@@ -286,7 +269,8 @@ impl<F: Files> FileStore<F> {
         for located in &self.log {
             items.push(Item::Entry(self.read(located)?));
         }
-        if self.bug == Bug::CompactsInPlace {
+        let is_in_place = [Bug::CompactsInPlace, Bug::OpensInPlace].contains(&self.bug);
+        if is_in_place {
             self.file = match self.files.open(LOG)? {
                 Some(file) => file,
                 None => self.files.create(LOG)?,
@@ -300,7 +284,7 @@ impl<F: Files> FileStore<F> {
         if self.bug != Bug::NoSyncBeforeRename {
             self.sync()?;
         }
-        if self.bug != Bug::CompactsInPlace {
+        if !is_in_place {
             self.files.rename(NEW_LOG, LOG)?;
         }
         if self.bug != Bug::NoDirectorySync {
@@ -325,18 +309,14 @@ impl<F: Files> FileStore<F> {
             .take(if is_first_only { 1 } else { usize::MAX });
         items.extend(runs.flatten().map(|entry| Item::Entry(self.distort(entry))));
         let mut hard_state = write.hard_state;
-        match self.bug {
-            Bug::ForgetsVote => {
-                hard_state = hard_state.map(|it| HardState {
-                    voted_for: None,
-                    ..it
-                });
-            }
-            Bug::StaleHardState if items.is_empty() => hard_state = None,
-            Bug::HardStateForgottenByEmptyWrite if hard_state.is_none() => {
-                hard_state = Some(HardState::default());
-            }
-            _ => {}
+        if let (Some(hard_state), Bug::ForgetsVote) = (&mut hard_state, self.bug) {
+            hard_state.voted_for = None;
+        }
+        if self.bug == Bug::StaleHardState && items.is_empty() {
+            hard_state = None;
+        }
+        if self.bug == Bug::HardStateForgottenByEmptyWrite {
+            hard_state = Some(hard_state.unwrap_or_default());
         }
         items.extend(hard_state.map(Item::HardState));
         items
@@ -344,19 +324,21 @@ impl<F: Files> FileStore<F> {
 
     fn distort(&self, entry: &Entry) -> Entry {
         let mut entry = entry.clone();
-        match (self.bug, &entry.payload) {
-            (Bug::LosesEmptyPayloads, Payload::Data(data)) if data.is_empty() => {
+        if self.bug == Bug::LosesContexts {
+            entry.context = Bytes::new();
+        }
+        match &entry.payload {
+            Payload::Data(data) if data.is_empty() && self.bug == Bug::LosesEmptyPayloads => {
                 entry.payload = Payload::Data(Bytes::from_static(b"\0"));
             }
-            (Bug::LosesContexts, _) => entry.context = Bytes::new(),
-            (Bug::LosesChangeForms, Payload::Change(change)) => {
+            Payload::Change(change) if self.bug == Bug::LosesChangeForms => {
                 let change = MembershipChange {
                     form: ChangeForm::V2,
                     ..(**change).clone()
                 };
                 entry.payload = Payload::Change(change.into());
             }
-            _ => {}
+            Payload::Data(_) | Payload::Change(_) => {}
         }
         entry
     }
@@ -401,7 +383,6 @@ impl<F: Files> FileStore<F> {
 impl<F: Files> Storage for FileStore<F> {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let snapshot = self.snapshot.as_ref();
-        let snapshot = snapshot.filter(|_| self.bug != Bug::StartsWithFirstMembers);
         Ok(InitialState {
             hard_state: self.hard_state,
             conf_state: snapshot.map_or_else(|| self.members.clone(), |it| it.conf_state.clone()),
@@ -410,40 +391,28 @@ impl<F: Files> Storage for FileStore<F> {
 
     fn entries(&self, request: &EntriesRequest) -> Result<Entries, StorageError> {
         if request.first < self.first() {
-            return Err(match self.bug {
-                Bug::CompactedEntriesAreUnavailable => StorageError::Unavailable,
-                _ => StorageError::Compacted,
-            });
+            return Err(StorageError::Compacted);
         }
-        assert!(
-            request.last <= self.last() || self.bug != Bug::PanicsBeyondEnd,
-            "there are no such entries"
-        );
         if request.first > request.last || request.last > self.last() {
             return Err(StorageError::Unavailable);
         }
-        let mut first = request.first;
-        if self.bug == Bug::SkipsFirstEntry && first < request.last {
-            first = first.next();
-        }
         let mut bytes = 0;
         let mut entries: Vec<Entry> = Vec::new();
-        for index in first.0..=request.last.0 {
+        for index in request.first.0..=request.last.0 {
             let located = self
                 .locate(LogIndex(index))
                 .ok_or(StorageError::Unavailable)?;
-            let is_over = bytes + located.size_bytes > request.max_bytes;
-            let must_answer = entries.is_empty() && self.bug != Bug::EmptyAnswer;
-            let is_one_more = self.bug == Bug::OneEntryBeyondMaxBytes && bytes < request.max_bytes;
-            if is_over && !must_answer && !is_one_more && self.bug != Bug::IgnoresMaxBytes {
+            bytes += located.size_bytes;
+            if bytes > request.max_bytes && !entries.is_empty() {
                 break;
             }
-            bytes += located.size_bytes;
-            match (self.read(located), self.bug) {
-                (Ok(entry), _) => entries.push(entry),
-                (Err(_), Bug::ReadErrorIsCompacted) => return Err(StorageError::Compacted),
-                (Err(_), Bug::ReadErrorIsEmptyAnswer) => break,
-                (Err(error), _) => return Err(StorageError::other(error)),
+            match self.read(located) {
+                Ok(entry) => entries.push(entry),
+                Err(_) if self.bug == Bug::ReadErrorIsEmptyAnswer => break,
+                Err(_) if self.bug == Bug::ReadErrorIsCompacted => {
+                    return Err(StorageError::Compacted);
+                }
+                Err(error) => return Err(StorageError::other(error)),
             }
         }
         Ok(entries.into())
@@ -451,51 +420,31 @@ impl<F: Files> Storage for FileStore<F> {
 
     fn term(&self, index: LogIndex) -> Result<Term, StorageError> {
         if index == self.before.index {
-            return match self.bug {
-                Bug::TermZeroBeforeFirst => Ok(Term::ZERO),
-                Bug::NoTermBeforeFirst if index > LogIndex::ZERO => Err(StorageError::Compacted),
-                _ => Ok(self.before.term),
-            };
+            return Ok(self.before.term);
         }
         if index < self.before.index {
-            return Err(match self.bug {
-                Bug::CompactedTermIsUnavailable => StorageError::Unavailable,
-                _ => StorageError::Compacted,
-            });
+            return Err(StorageError::Compacted);
         }
-        let missing = match self.bug {
-            Bug::TermBeyondEndIsCompacted => StorageError::Compacted,
-            _ => StorageError::Unavailable,
-        };
-        self.locate(index).map(|entry| entry.id.term).ok_or(missing)
+        let entry = self.locate(index);
+        entry
+            .map(|entry| entry.id.term)
+            .ok_or(StorageError::Unavailable)
     }
 
     fn first_index(&self) -> Result<LogIndex, StorageError> {
-        let is_late = self.bug == Bug::FirstIndexOneTooLate;
-        Ok(self.first() + u64::from(is_late))
+        Ok(self.first())
     }
 
     fn last_index(&self) -> Result<LogIndex, StorageError> {
-        Ok(match self.bug {
-            Bug::EmptyLogEndsAtZero if self.log.is_empty() => LogIndex::ZERO,
-            Bug::LastIndexOneTooEarly => self.last().previous().max(self.before.index),
-            _ => self.last(),
-        })
+        Ok(self.last())
     }
 
     fn snapshot(&self, request_index: LogIndex, _to: NodeId) -> Result<Snapshot, StorageError> {
-        let snapshot = self.snapshot.clone().filter(|snapshot| {
-            snapshot.last_included.index >= request_index || self.bug == Bug::OldSnapshot
-        });
-        match (snapshot, self.bug) {
-            (Some(mut snapshot), Bug::SnapshotLosesMembership) => {
-                snapshot.conf_state = self.members.clone();
-                Ok(snapshot)
-            }
-            (Some(snapshot), _) => Ok(snapshot),
-            (None, Bug::NoSnapshotIsAnError) => Err(StorageError::Unavailable),
-            (None, _) => Err(StorageError::TemporarilyUnavailable),
-        }
+        let snapshot = self.snapshot.as_ref();
+        let snapshot = snapshot.filter(|it| it.last_included.index >= request_index);
+        snapshot
+            .cloned()
+            .ok_or(StorageError::TemporarilyUnavailable)
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Owns the table. Must not know how the suite finds them.
 
-use almadia_harness::storage::{Clause, Failures, Report, SimDisk, Suite};
+use std::fmt::Debug;
+
+use almadia_harness::storage::{Clause, Directory, Failures, Report, SimDisk, Suite};
 
 use crate::file_store::{Bug, FileSubject};
+use crate::lies::{Lie, Lying};
 
 /// The seeds of random cases are few, so that the table runs in seconds.
 const SUITE: Suite = {
@@ -14,6 +17,11 @@ const SUITE: Suite = {
 };
 
 /// The functional cases find this, in this case and because of this line.
+#[track_caller]
+fn lie_is_found_by(case: &str, clause: Clause, lie: Lie) {
+    is_among(SUITE.functional(&Lying(lie)), &[case], clause, lie);
+}
+
 #[track_caller]
 fn is_found_by(case: &str, clause: Clause, bug: Bug) {
     let subject = FileSubject::<SimDisk>::with(bug);
@@ -33,7 +41,7 @@ fn error_is_found_by(case: &str, clause: Clause, bug: Bug) {
 }
 
 #[track_caller]
-fn is_among(result: Result<Report, Failures>, cases: &[&str], clause: Clause, bug: Bug) {
+fn is_among(result: Result<Report, Failures>, cases: &[&str], clause: Clause, bug: impl Debug) {
     let failures = result.expect_err(&format!("{bug:?} is not found"));
     let Some(failure) = cases.iter().find_map(|case| failures.of(case)) else {
         panic!("{bug:?} is not found by {cases:?}, but by others: {failures}");
@@ -44,44 +52,45 @@ fn is_among(result: Result<Report, Failures>, cases: &[&str], clause: Clause, bu
 
 #[test]
 fn wrong_bounds_and_terms() {
-    is_found_by("empty_log", Clause::FirstIndex, Bug::FirstIndexOneTooLate);
-    is_found_by(
+    lie_is_found_by("empty_log", Clause::FirstIndex, Lie::FirstIndexOneTooLate);
+    lie_is_found_by(
         "several_writes",
         Clause::LastIndex,
-        Bug::LastIndexOneTooEarly,
+        Lie::LastIndexOneTooEarly,
     );
-    is_found_by(
+    lie_is_found_by(
         "compaction_of_all",
         Clause::EmptyLog,
-        Bug::EmptyLogEndsAtZero,
+        Lie::EmptyLogEndsAtZero,
     );
-    is_found_by("compaction", Clause::Term, Bug::TermZeroBeforeFirst);
-    is_found_by("compaction", Clause::Term, Bug::NoTermBeforeFirst);
-    is_found_by(
+    lie_is_found_by("compaction", Clause::Term, Lie::TermZeroBeforeFirst);
+    lie_is_found_by("compaction", Clause::Term, Lie::NoTermBeforeFirst);
+    lie_is_found_by(
         "compaction",
         Clause::TermCompacted,
-        Bug::CompactedTermIsUnavailable,
+        Lie::CompactedTermIsUnavailable,
     );
-    is_found_by(
+    lie_is_found_by(
         "empty_log",
         Clause::TermUnavailable,
-        Bug::TermBeyondEndIsCompacted,
+        Lie::TermBeyondEndIsCompacted,
     );
     is_found_by("large_indexes", Clause::Term, Bug::IndexesOf32Bits);
 }
 
 #[test]
 fn wrong_entries() {
-    is_found_by("max_bytes", Clause::MaxBytes, Bug::IgnoresMaxBytes);
-    is_found_by("max_bytes", Clause::MaxBytes, Bug::OneEntryBeyondMaxBytes);
-    is_found_by("max_bytes", Clause::Entries, Bug::EmptyAnswer);
-    is_found_by("several_writes", Clause::NoHole, Bug::SkipsFirstEntry);
-    is_found_by(
+    lie_is_found_by("max_bytes", Clause::MaxBytes, Lie::IgnoresMaxBytes);
+    lie_is_found_by("max_bytes", Clause::MaxBytes, Lie::OneEntryBeyondMaxBytes);
+    lie_is_found_by("max_bytes", Clause::Entries, Lie::EmptyAnswer);
+    lie_is_found_by("several_writes", Clause::NoHole, Lie::SkipsFirstEntry);
+    lie_is_found_by(
         "compaction",
         Clause::EntriesCompacted,
-        Bug::CompactedEntriesAreUnavailable,
+        Lie::CompactedEntriesAreUnavailable,
     );
-    is_found_by("empty_log", Clause::NoPanic, Bug::PanicsBeyondEnd);
+    lie_is_found_by("empty_log", Clause::NoPanic, Lie::PanicsBeyondEnd);
+    lie_is_found_by("empty_log", Clause::OnlyTheEmbedder, Lie::InventsEntries);
     is_found_by(
         "empty_payloads",
         Clause::ReflectsWrites,
@@ -114,21 +123,26 @@ fn wrong_writes() {
 
 #[test]
 fn wrong_snapshots_and_compactions() {
-    is_found_by("snapshot", Clause::Snapshot, Bug::OldSnapshot);
-    is_found_by(
+    lie_is_found_by("snapshot", Clause::Snapshot, Lie::OldSnapshot);
+    lie_is_found_by(
         "snapshot",
         Clause::SnapshotUnavailable,
-        Bug::NoSnapshotIsAnError,
+        Lie::NoSnapshotIsAnError,
     );
-    is_found_by(
+    lie_is_found_by(
+        "node_of_three",
+        Clause::ReflectsWrites,
+        Lie::SnapshotForOnePeerOnly,
+    );
+    lie_is_found_by(
         "snapshot_membership",
         Clause::SnapshotMembership,
-        Bug::SnapshotLosesMembership,
+        Lie::SnapshotLosesMembership,
     );
-    is_found_by(
+    lie_is_found_by(
         "snapshot_membership",
         Clause::ConfState,
-        Bug::StartsWithFirstMembers,
+        Lie::StartsWithFirstMembers,
     );
     is_found_by(
         "install_over_longer_log",
@@ -171,6 +185,11 @@ fn wrong_after_a_crash() {
         Clause::DurableAtStart,
         Bug::NoSyncAtOpening,
     );
+    let opening = ["crash_while_opening"];
+    crash_is_found_by(&opening, Clause::MustSync, Bug::OpensInPlace);
+    let node = ["node_after_crash"];
+    let lie = Lie::StateIsToldOnce;
+    is_among(SUITE.crashes(&Lying(lie)), &node, Clause::Starts, lie);
     crash_is_found_by(&CRASHES, Clause::MustSync, Bug::NoDirectorySync);
     crash_is_found_by(&CRASHES, Clause::MustSync, Bug::NoSyncBeforeRename);
     crash_is_found_by(&CRASHES, Clause::MustSync, Bug::CompactsInPlace);
@@ -183,6 +202,55 @@ fn wrong_after_an_error() {
     error_is_found_by(reads, Clause::Fails, Bug::ReadErrorIsEmptyAnswer);
     error_is_found_by(reads, Clause::Fails, Bug::ReadErrorEndsTheLog);
     error_is_found_by(reads, Clause::Fails, Bug::ReadErrorIsANewStore);
+    let node = "read_errors_of_a_node";
+    error_is_found_by(node, Clause::HardState, Bug::ForgetsVote);
     let writes = "write_errors_of_the_place";
     error_is_found_by(writes, Clause::MustSync, Bug::SwallowsSyncErrors);
+}
+
+/// A random sequence that fails is made as short as it can be, and its seed finds it again.
+#[test]
+fn a_failing_sequence_is_made_short() {
+    let subject = FileSubject::<SimDisk>::with(Bug::KeepsConflictingSuffix);
+    let find = |first_seed, sequences| {
+        let suite = Suite {
+            first_seed,
+            sequences,
+            ..Suite::default()
+        };
+        let failures = suite.random(&subject).expect_err("it fails");
+        failures
+            .of("random_sequence")
+            .expect("in this case")
+            .clone()
+    };
+    let failure = find(0, 20);
+    println!("{failure}");
+    assert_eq!(failure.clause, Clause::Replaces);
+    let writes: usize = failure
+        .steps
+        .iter()
+        .map(|step| step.matches("write ").count())
+        .sum();
+    assert!(
+        writes <= 3,
+        "one that is replaced, and few others: {failure}"
+    );
+    let seed = failure.seed.expect("a random case");
+    assert_eq!(find(seed, 1), failure);
+}
+
+/// On real files a crash loses what the store says that it has not synced.
+#[test]
+fn wrong_on_real_files() {
+    for (bug, clause, cases) in [
+        (Bug::NoSync, Clause::MustSync, CRASHES),
+        (Bug::AppendsBehindGarbage, Clause::MustSync, CRASHES),
+    ] {
+        let subject = FileSubject::<Directory>::with(bug);
+        is_among(SUITE.crashes(&subject), &cases, clause, bug);
+    }
+    let subject = FileSubject::<Directory>::with(Bug::ReadErrorEndsTheLog);
+    let cases = ["read_errors_of_the_place"];
+    is_among(SUITE.errors(&subject), &cases, Clause::Fails, subject.bug);
 }
