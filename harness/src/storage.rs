@@ -76,7 +76,7 @@
 //! [`SimFile`], and every operation becomes a boundary at which it is crashed. A store that cannot
 //! be given another disk, a database for example, is tested in a [`Directory`] of real files. What
 //! has means of its own to crash implements [`Place`]. `harness/tests/storage/` has a store that is
-//! tested in both ways, and forty of its bugs, each with the case that finds it.
+//! tested in both ways, and near fifty stores with one bug each, with the case that finds it.
 //!
 //! # What is tested
 //!

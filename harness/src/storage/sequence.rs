@@ -64,7 +64,11 @@ pub(super) fn run_seed<S: Subject>(
     length: usize,
     crashing: Crashing,
 ) -> Result<Report, Failure> {
-    let steps = plan::sequence(seed, length);
+    // Not the same sequences again: those with crashes are looked at as closely as the others.
+    let steps = match crashing {
+        Crashing::No => plan::sequence(seed, length),
+        Crashing::Yes => plan::sequence(!seed, length),
+    };
     let first = match run(subject, &steps, crashing) {
         Ok(report) => return Ok(report),
         Err(finding) => finding,

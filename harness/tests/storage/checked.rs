@@ -284,7 +284,6 @@ fn snapshots_of_no_use() {
     let lie = |snapshot| move |it: &mut Lying| it.snapshot = Some(snapshot);
     finds(Clause::Snapshot, lie(snapshot(1, 4)), ask);
     finds(Clause::Snapshot, lie(snapshot(0, 6)), ask);
-    finds(Clause::Snapshot, lie(snapshot(1, 5)), ask);
     let nobody = Snapshot {
         conf_state: ConfState::default(),
         ..snapshot(2, 5)
