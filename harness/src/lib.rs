@@ -5,6 +5,7 @@
 //! * [`Trace`] is the record of a run, and [`timeline`](timeline()) makes a page of it that shows
 //!   it in a browser. [`Cluster::record`] records a cluster of this crate, a [`TraceRecorder`] any
 //!   other.
+//! * [`storage`] tests a log store, an embedder's own too, and watches one at run time.
 //! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
@@ -26,12 +27,13 @@ mod shrink;
 mod simulation;
 mod state_machine;
 mod stats;
+pub mod storage;
 mod timeline;
 mod trace;
 mod unreliable;
 mod violation;
 
-pub use crate::action::{Action, MachineAction, Place, Request};
+pub use crate::action::{Action, MachineAction, OnLink, Request};
 pub use crate::checker::{Checks, Impossible};
 pub use crate::cluster::{Cluster, RECOVERY_TICKS};
 pub use crate::dice::Dice;

@@ -135,7 +135,8 @@ impl<E: Embedder> Cluster<E> {
     }
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a text").into()
