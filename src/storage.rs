@@ -49,8 +49,9 @@ pub struct EntriesRequest {
     pub first: LogIndex,
     /// The last index wanted.
     pub last: LogIndex,
-    /// The answer may stop once its [`Entry::size_bytes`](crate::Entry::size_bytes) would go
-    /// beyond this, but holds at least one entry.
+    /// The answer stops before its [`Entry::size_bytes`](crate::Entry::size_bytes) go beyond this,
+    /// but holds at least one entry. It may stop earlier. The node cuts off what is too much, but
+    /// the memory has been spent then.
     pub max_bytes: u64,
     /// What they are wanted for.
     pub purpose: Purpose,
@@ -78,6 +79,10 @@ impl EntriesRequest {
 ///   `first_index - 1`. An empty log has `last_index == first_index - 1`.
 /// * An answer reflects every write that was acknowledged through
 ///   [`RawNode::persisted`](crate::RawNode::persisted), and may reflect later ones.
+/// * What it shows when a node starts is durable, the commit index apart: the node counts it as
+///   persisted, and speaks for it. After the end of a process the system may still hold what was
+///   written without an fsync, and lose it later; so a store that opens makes an fsync of what it
+///   finds.
 /// * Only the embedder changes it: it appends what a `Ready` carries (entries that are there
 ///   already from the first new index on are replaced), installs its snapshot, and compacts.
 /// * A position may be compacted away once it is applied, covered by a snapshot that is durable,
@@ -90,9 +95,7 @@ impl EntriesRequest {
 /// [`StorageError::Compacted`] for what compaction removed, and
 /// [`StorageError::TemporarilyUnavailable`] where a method allows it.
 pub trait Storage {
-    /// The state to start from. Asked once. Everything that the node finds at its start must be
-    /// durable, also what was written and never acknowledged: after a crash of the process alone
-    /// that may still be on its way to the disk, so sync it first.
+    /// The state to start from. Asked once.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use crate::unreliable::Answers;
 /// A message on its way, named by its link and by how many on that link are older. So the name
 /// means the same, or nothing, in a run from which other actions were left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct OnLink {
     /// The sender.
     pub from: u64,
     /// The addressee.
@@ -32,13 +32,13 @@ pub enum Action {
     /// What one node is asked for.
     Ask(u64, Request),
     /// A message arrives.
-    Deliver(Place),
+    Deliver(OnLink),
     /// A message is lost.
-    Lose(Place),
+    Lose(OnLink),
     /// A message takes so many steps longer.
-    Delay(Place, u64),
+    Delay(OnLink, u64),
     /// There is a second copy of a message, the last on its link.
-    Duplicate(Place),
+    Duplicate(OnLink),
     /// A link carries nothing any more, in this direction.
     Cut {
         /// The sender.

@@ -25,6 +25,7 @@ use self::log_view::LogView;
 use self::reads::{ReadCounts, Reads};
 use self::transfers::{TransferCounts, Transfers};
 use crate::digest::Digest;
+use crate::embedder::Embedder;
 use crate::host::Host;
 use crate::stats::Stats;
 use crate::violation::ViolationKind;
@@ -181,7 +182,7 @@ impl Checker {
     // --- Nodes ---
 
     /// A node was started from its disk.
-    pub(crate) fn on_start(&mut self, host: &Host, at: usize) -> Checked {
+    pub(crate) fn on_start<E: Embedder>(&mut self, host: &Host<E>, at: usize) -> Checked {
         let Some(node) = &host.node else {
             return Ok(());
         };
@@ -212,7 +213,7 @@ impl Checker {
     }
 
     /// Something was called on a node. To be shown before anything else is called anywhere.
-    pub(crate) fn observe(&mut self, hosts: &[Host], at: usize) -> Checked {
+    pub(crate) fn observe<E: Embedder>(&mut self, hosts: &[Host<E>], at: usize) -> Checked {
         let host = &hosts[at];
         let Some(node) = &host.node else {
             return Ok(());
@@ -246,7 +247,7 @@ impl Checker {
         Ok(())
     }
 
-    fn observe_leader(&mut self, hosts: &[Host], at: usize, term: Term) -> Checked {
+    fn observe_leader<E: Embedder>(&mut self, hosts: &[Host<E>], at: usize, term: Term) -> Checked {
         let host = &hosts[at];
         let leader = (host.id, host.incarnation);
         let first = *self.leaders.entry(term).or_insert_with(|| leader);
@@ -286,7 +287,7 @@ impl Checker {
     }
 
     /// A leader has committed further than anybody before.
-    fn commit(&mut self, hosts: &[Host], at: usize, through: LogIndex) -> Checked {
+    fn commit<E: Embedder>(&mut self, hosts: &[Host<E>], at: usize, through: LogIndex) -> Checked {
         let host = &hosts[at];
         let log = &self.logs[at];
         let mut last = LogId::ZERO;
@@ -321,7 +322,7 @@ impl Checker {
     }
 
     /// Compares what this node takes as committed with what is.
-    pub(crate) fn check_committed(&mut self, host: &Host, at: usize) -> Checked {
+    pub(crate) fn check_committed<E: Embedder>(&mut self, host: &Host<E>, at: usize) -> Checked {
         let seen = &mut self.seen[at];
         let log = &self.logs[at];
         while seen.checked_commit < seen.commit {
@@ -345,7 +346,12 @@ impl Checker {
     }
 
     /// A node handed out a `Ready`.
-    pub(crate) fn on_ready(&mut self, host: &Host, at: usize, ready: &Ready) -> Checked {
+    pub(crate) fn on_ready<E: Embedder>(
+        &mut self,
+        host: &Host<E>,
+        at: usize,
+        ready: &Ready,
+    ) -> Checked {
         if let Some(snapshot) = &ready.snapshot {
             self.check_append_only(host, at, snapshot.last_included.index)?;
             self.logs[at].restart_at(snapshot.last_included);
@@ -374,7 +380,7 @@ impl Checker {
         }
     }
 
-    fn check_append_only(&self, host: &Host, at: usize, from: LogIndex) -> Checked {
+    fn check_append_only<E: Embedder>(&self, host: &Host<E>, at: usize, from: LogIndex) -> Checked {
         let Some(node) = &host.node else {
             return Ok(());
         };
@@ -388,7 +394,7 @@ impl Checker {
         Ok(())
     }
 
-    fn on_entry(&mut self, host: &Host, at: usize, entry: &Entry) -> Checked {
+    fn on_entry<E: Embedder>(&mut self, host: &Host<E>, at: usize, entry: &Entry) -> Checked {
         self.check_append_only(host, at, entry.index())?;
         let Some(previous) = self.logs[at].append(entry.id) else {
             return Err(ViolationKind::HoleInLog {
@@ -433,7 +439,7 @@ impl Checker {
     }
 
     /// A state machine is about to apply an entry.
-    pub(crate) fn before_apply(&self, host: &Host, entry: LogId) -> Checked {
+    pub(crate) fn before_apply<E: Embedder>(&self, host: &Host<E>, entry: LogId) -> Checked {
         let applied = host.machine.applied_index();
         if entry.index != applied.next() {
             return Err(ViolationKind::AppliedOutOfOrder {
@@ -460,7 +466,7 @@ impl Checker {
     }
 
     /// A state machine has applied an entry, or restored a snapshot.
-    pub(crate) fn after_apply(&mut self, host: &Host, at: usize) -> Checked {
+    pub(crate) fn after_apply<E: Embedder>(&mut self, host: &Host<E>, at: usize) -> Checked {
         let (node, machine) = (host.id, &host.machine);
         let index = machine.applied_index();
         self.clients.applied(at, machine.applied());

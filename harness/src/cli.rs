@@ -2,4 +2,5 @@
 
 pub(crate) mod scripts;
 pub(crate) mod sim;
+pub(crate) mod storage;
 pub(crate) mod timeline;

@@ -13,16 +13,17 @@ mod tracing;
 pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, ReadState,
-    RoleKind, SnapshotStatus, TransferOutcome,
+    ConfState, LogId, LogIndex, MembershipChange, Message, NodeId, RawNode, ReadState, RoleKind,
+    SnapshotStatus, TransferOutcome,
 };
 
 use crate::checker::{Checker, Checks};
 use crate::digest::Digest;
 use crate::disk::EmbedderFault;
+use crate::embedder::{Embedder, Simulated};
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
-use crate::scenario::{Machine, Scenario};
+use crate::scenario::{MachineSetup, Scenario};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::trace::{TraceRecorder, What};
@@ -79,8 +80,8 @@ pub(crate) struct Told {
 /// assert_eq!(cluster.state_machine(3), cluster.state_machine(1));
 /// ```
 #[derive(Debug)]
-pub struct Cluster {
-    pub(crate) hosts: Vec<Host>,
+pub struct Cluster<E: Embedder = Simulated> {
+    pub(crate) hosts: Vec<Host<E>>,
     pub(crate) network: Network,
     pub(crate) checker: Checker,
     pub(crate) stats: Stats,
@@ -109,7 +110,7 @@ impl Cluster {
     /// A cluster of `voters` nodes, and `others` more that are running and may be added to it.
     #[must_use]
     pub fn with_settings(voters: u64, others: u64, seed: u64, settings: Settings) -> Self {
-        let machine = Machine {
+        let machine = MachineSetup {
             settings: Settings { seed, ..settings },
             mode: DiskMode::default(),
             fault: EmbedderFault::None,
@@ -124,7 +125,9 @@ impl Cluster {
             actions: Vec::new(),
         })
     }
+}
 
+impl<E: Embedder> Cluster<E> {
     /// The cluster with which a scenario begins.
     pub(crate) fn of_machines(scenario: &Scenario) -> Self {
         let ids = |range: std::ops::RangeInclusive<u64>| range.filter_map(NodeId::new);
@@ -139,7 +142,7 @@ impl Cluster {
         let hosts = all
             .zip(&scenario.machines)
             .map(|(id, machine)| Host::new(id, &conf_state, machine));
-        let hosts: Vec<Host> = hosts.collect();
+        let hosts: Vec<Host<E>> = hosts.collect();
         let mut cluster = Self {
             checker: Checker::new(hosts.len()),
             hosts,
@@ -212,7 +215,7 @@ impl Cluster {
     ///
     /// If it is down.
     #[must_use]
-    pub fn node(&self, id: u64) -> &RawNode<Unreliable<MemStorage>> {
+    pub fn node(&self, id: u64) -> &RawNode<Unreliable<E::Store>> {
         let node = self.hosts[self.position(id)].node.as_ref();
         node.unwrap_or_else(|| panic!("node {id} is down"))
     }
@@ -235,13 +238,13 @@ impl Cluster {
 
     /// What the node's state machine holds; for a node that is down, what it held last.
     #[must_use]
-    pub fn state_machine(&self, id: u64) -> &StateMachine {
+    pub fn state_machine(&self, id: u64) -> &StateMachine<E::Machine> {
         &self.hosts[self.position(id)].machine
     }
 
     /// What a crash would leave of the node's log and hard state.
     #[must_use]
-    pub fn durable(&self, id: u64) -> &MemStorage {
+    pub fn durable(&self, id: u64) -> &E::Store {
         &self.hosts[self.position(id)].disk.durable
     }
 
@@ -498,7 +501,7 @@ impl Cluster {
 }
 
 /// Whether the node waits for its disk, and takes no message meanwhile.
-pub(crate) fn is_busy(hosts: &[Host], id: NodeId) -> bool {
+pub(crate) fn is_busy<E: Embedder>(hosts: &[Host<E>], id: NodeId) -> bool {
     hosts
         .iter()
         .any(|host| host.id == id && host.busy.is_some())

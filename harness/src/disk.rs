@@ -6,11 +6,9 @@
 
 use std::collections::VecDeque;
 
-use almadia::{
-    ConfState, Entries, HardState, LogId, LogIndex, MemStorage, MemStorageError, Message, Ready,
-    Snapshot, Storage,
-};
+use almadia::{ConfState, Entries, HardState, LogId, LogIndex, Message, Ready, Snapshot, Storage};
 
+use crate::embedder::{Embedder, Store};
 use crate::state_machine::StateMachine;
 
 /// A fault of the embedder, injected on purpose: each one must be found by the checkers.
@@ -56,7 +54,7 @@ impl Write {
     }
 
     /// Writes it, hard state apart.
-    pub(crate) fn write_log(&self, storage: &mut MemStorage) -> Result<(), MemStorageError> {
+    pub(crate) fn write_log<S: Store>(&self, storage: &mut S) -> Result<(), S::Error> {
         if let Some(snapshot) = &self.snapshot {
             storage.install_snapshot(snapshot.clone())?;
         }
@@ -69,28 +67,26 @@ impl Write {
 
 /// The disk of one node.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk {
+pub(crate) struct Disk<E: Embedder> {
     /// Log, snapshot and hard state as a crash leaves them.
-    pub(crate) durable: MemStorage,
+    pub(crate) durable: E::Store,
     /// The state machine as a crash leaves it. It is written apart from the log, so it may be ahead
     /// of it where entries are applied before they are persisted.
-    pub(crate) machine: StateMachine,
+    pub(crate) machine: StateMachine<E::Machine>,
     pub(crate) pending: VecDeque<Write>,
     /// A commit index that was written without fsync; the next fsync, or luck, makes it durable.
     unsynced: Option<HardState>,
     pub(crate) is_stalled: bool,
     pub(crate) fault: EmbedderFault,
     /// What the disk held before it last wrote entries, for [`EmbedderFault::LosesEntries`].
-    before_last_entries: Option<(MemStorage, StateMachine)>,
+    before_last_entries: Option<(E::Store, StateMachine<E::Machine>)>,
 }
 
-impl Disk {
+impl<E: Embedder> Disk<E> {
     /// The disk of a node in a cluster that began with these members.
     pub(crate) fn new(conf_state: &ConfState) -> Self {
-        let mut durable = MemStorage::new();
-        durable.set_conf_state(conf_state.clone());
         Self {
-            durable,
+            durable: E::Store::of_members(conf_state.clone()),
             machine: StateMachine::new(conf_state.clone()),
             pending: VecDeque::new(),
             unsynced: None,
@@ -101,7 +97,7 @@ impl Disk {
     }
 
     /// Makes one write durable.
-    pub(crate) fn complete(&mut self, write: &Write) -> Result<(), MemStorageError> {
+    pub(crate) fn complete(&mut self, write: &Write) -> Result<(), <E::Store as Store>::Error> {
         if self.fault == EmbedderFault::LosesEntries && !write.entries.is_empty() {
             self.before_last_entries = Some((self.durable.clone(), self.machine.clone()));
         }
@@ -133,7 +129,7 @@ impl Disk {
     }
 
     /// Makes the state machine durable, unless a later one is.
-    pub(crate) fn keep_machine(&mut self, machine: &StateMachine) {
+    pub(crate) fn keep_machine(&mut self, machine: &StateMachine<E::Machine>) {
         if machine.applied_index() > self.machine.applied_index() {
             self.machine = machine.clone();
         }
@@ -141,7 +137,11 @@ impl Disk {
 
     /// The process stops. Of the pending writes the first `kept` have become durable all the same,
     /// and perhaps what was written without fsync.
-    pub(crate) fn crash(&mut self, kept: usize, synced: bool) -> Result<(), MemStorageError> {
+    pub(crate) fn crash(
+        &mut self,
+        kept: usize,
+        synced: bool,
+    ) -> Result<(), <E::Store as Store>::Error> {
         let mut pending = std::mem::take(&mut self.pending);
         for write in pending.drain(..).take(kept) {
             self.complete(&write)?;
@@ -173,7 +173,7 @@ impl Disk {
 
     /// Saves a snapshot of the state machine. Returns up to where the log may be compacted for it:
     /// no further than this disk knows to be committed, because a node does not start from less.
-    pub(crate) fn save_snapshot(&mut self, machine: &StateMachine) -> Option<LogIndex> {
+    pub(crate) fn save_snapshot(&mut self, machine: &StateMachine<E::Machine>) -> Option<LogIndex> {
         self.sync();
         self.keep_machine(machine);
         self.durable.save_snapshot(machine.snapshot()).ok()?;

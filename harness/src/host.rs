@@ -6,14 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use almadia::{ConfState, ConfigBuilder, MemStorage};
+use almadia::{ConfState, ConfigBuilder};
 use almadia::{
     Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError, StorageError,
 };
 
 use crate::cluster::Tap;
 use crate::disk::Disk;
-use crate::scenario::Machine;
+use crate::embedder::{Embedder, Store};
+use crate::scenario::MachineSetup;
 use crate::state_machine::StateMachine;
 use crate::unreliable::Unreliable;
 
@@ -41,14 +42,14 @@ pub(crate) enum ApplyJob {
 
 /// One simulated machine.
 #[derive(Debug)]
-pub(crate) struct Host {
+pub(crate) struct Host<E: Embedder> {
     pub(crate) id: NodeId,
     /// How often it was started.
     pub(crate) incarnation: u64,
     /// `None` while the machine is down.
-    pub(crate) node: Option<RawNode<Unreliable<MemStorage>>>,
-    pub(crate) disk: Disk,
-    pub(crate) machine: StateMachine,
+    pub(crate) node: Option<RawNode<Unreliable<E::Store>>>,
+    pub(crate) disk: Disk<E>,
+    pub(crate) machine: StateMachine<E::Machine>,
     pub(crate) mode: DiskMode,
     /// The `Ready` that the synchronous embedder is busy with.
     pub(crate) busy: Option<Ready>,
@@ -140,9 +141,9 @@ impl Settings {
     }
 }
 
-impl Host {
+impl<E: Embedder> Host<E> {
     /// A machine that was never started, in a cluster that began with these members.
-    pub(crate) fn new(id: NodeId, conf_state: &ConfState, machine: &Machine) -> Self {
+    pub(crate) fn new(id: NodeId, conf_state: &ConfState, machine: &MachineSetup) -> Self {
         let mut disk = Disk::new(conf_state);
         disk.fault = machine.fault;
         Self {

@@ -2,6 +2,10 @@
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
+//! * [`Trace`] is the record of a run, and [`timeline`](timeline()) makes a page of it that shows
+//!   it in a browser. [`Cluster::record`] records a cluster of this crate, a [`TraceRecorder`] any
+//!   other.
+//! * [`storage`] tests a log store, an embedder's own too, and watches one at run time.
 //! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
@@ -13,6 +17,7 @@ mod cluster;
 mod dice;
 mod digest;
 mod disk;
+mod embedder;
 mod host;
 mod network;
 mod profile;
@@ -22,21 +27,23 @@ mod shrink;
 mod simulation;
 mod state_machine;
 mod stats;
+pub mod storage;
 mod timeline;
 mod trace;
 mod unreliable;
 mod violation;
 
-pub use crate::action::{Action, MachineAction, Place, Request};
+pub use crate::action::{Action, MachineAction, OnLink, Request};
 pub use crate::checker::{Checks, Impossible};
 pub use crate::cluster::{Cluster, RECOVERY_TICKS};
 pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;
+pub use crate::embedder::{Embedder, Machine, Registers, Simulated, Store};
 pub use crate::host::{DiskMode, Settings};
 pub use crate::profile::{Calls, Membership, Profile, Ticking};
-pub use crate::scenario::{Machine, Scenario};
-pub use crate::simulation::{record, run};
+pub use crate::scenario::{MachineSetup, Scenario};
+pub use crate::simulation::{record, run, run_with};
 pub use crate::state_machine::StateMachine;
 pub use crate::stats::Stats;
 pub use crate::timeline::timeline;

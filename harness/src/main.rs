@@ -22,6 +22,7 @@ enum Command {
     Scripts(cli::scripts::Arguments),
     Sim(cli::sim::Arguments),
     Timeline(cli::timeline::Arguments),
+    Storage(cli::storage::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -29,5 +30,6 @@ fn main() -> ExitCode {
         Command::Scripts(arguments) => cli::scripts::run(&arguments),
         Command::Sim(arguments) => cli::sim::run(&arguments),
         Command::Timeline(arguments) => cli::timeline::run(&arguments),
+        Command::Storage(arguments) => cli::storage::run(&arguments),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use almadia::{Message, NodeId};
 
-use crate::action::Place;
+use crate::action::OnLink;
 
 /// Messages on their way, and the links that are cut.
 #[derive(Clone, Debug, Default)]
@@ -56,17 +56,17 @@ impl Network {
     }
 
     /// The name of the message at this position.
-    pub(crate) fn place(&self, position: usize) -> Option<Place> {
+    pub(crate) fn place(&self, position: usize) -> Option<OnLink> {
         let message = self.in_flight.get(position)?;
         let is_older = |older: &&Message| older.from == message.from && older.to == message.to;
-        Some(Place {
+        Some(OnLink {
             from: message.from.get(),
             to: message.to.get(),
             older: self.in_flight[..position].iter().filter(is_older).count(),
         })
     }
 
-    fn position(&self, place: Place) -> Option<usize> {
+    fn position(&self, place: OnLink) -> Option<usize> {
         let is_on_link =
             |message: &Message| message.from.get() == place.from && message.to.get() == place.to;
         let on_link = self.in_flight.iter().enumerate();
@@ -75,12 +75,12 @@ impl Network {
     }
 
     /// Takes the message of this name off the network.
-    pub(crate) fn take_from(&mut self, place: Place) -> Option<Message> {
+    pub(crate) fn take_from(&mut self, place: OnLink) -> Option<Message> {
         self.take(self.position(place)?)
     }
 
     /// Sends a copy of the message of this name.
-    pub(crate) fn duplicate(&mut self, place: Place) {
+    pub(crate) fn duplicate(&mut self, place: OnLink) {
         let copy = self.position(place).map(|at| self.in_flight[at].clone());
         copy.into_iter().for_each(|copy| self.send(copy));
     }

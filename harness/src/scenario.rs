@@ -11,6 +11,7 @@ use crate::checker::Checks;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::disk::EmbedderFault;
+use crate::embedder::{Embedder, Simulated};
 use crate::host::{DiskMode, Settings};
 use crate::profile::Profile;
 use crate::stats::Stats;
@@ -19,7 +20,7 @@ use crate::violation::{Violation, ViolationKind};
 
 /// What one node runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct MachineSetup {
     /// The node's limits and switches.
     pub settings: Settings,
     /// How its embedder does its writes.
@@ -28,7 +29,7 @@ pub struct Machine {
     pub fault: EmbedderFault,
 }
 
-impl Machine {
+impl MachineSetup {
     /// A machine as this profile has them.
     pub(crate) fn random(settings: Settings, profile: &Profile, dice: &mut Dice) -> Self {
         let mut settings = settings;
@@ -59,7 +60,7 @@ pub struct Scenario {
     pub learners: u64,
     /// The machine of each node, of node 1 first. Those beyond voters and learners are no members at
     /// the start.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<MachineSetup>,
     /// Which watchers are on.
     pub checks: Checks,
     /// What happens, in this order.
@@ -68,7 +69,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The cluster before anything has happened.
-    pub(crate) fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster<E: Embedder>(&self) -> Cluster<E> {
         let mut cluster = Cluster::of_machines(self);
         cluster.panics = false;
         cluster.is_instant = false;
@@ -82,18 +83,30 @@ impl Scenario {
     ///
     /// The first promise that was broken.
     pub fn play(&self) -> Result<Stats, Violation> {
-        self.play_on(&mut self.cluster())
+        self.play_with::<Simulated>()
+    }
+
+    /// The same with an embedder's own store and state machine.
+    ///
+    /// # Errors
+    ///
+    /// The first promise that was broken.
+    pub fn play_with<E: Embedder>(&self) -> Result<Stats, Violation> {
+        self.play_on(&mut self.cluster::<E>())
     }
 
     /// The same, and records what happens, for a picture.
-    pub fn trace(&self, name: impl Into<String>) -> (Option<Trace>, Result<Stats, Violation>) {
-        let mut cluster = self.cluster();
+    pub fn trace<E: Embedder>(
+        &self,
+        name: impl Into<String>,
+    ) -> (Option<Trace>, Result<Stats, Violation>) {
+        let mut cluster = self.cluster::<E>();
         cluster.record(name, Trace::DEFAULT_MAX_EVENTS);
         let result = self.play_on(&mut cluster);
         (cluster.take_trace(), result)
     }
 
-    fn play_on(&self, cluster: &mut Cluster) -> Result<Stats, Violation> {
+    fn play_on<E: Embedder>(&self, cluster: &mut Cluster<E>) -> Result<Stats, Violation> {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             for action in &self.actions {
                 cluster.perform(action);
@@ -106,7 +119,7 @@ impl Scenario {
     }
 }
 
-impl Cluster {
+impl<E: Embedder> Cluster<E> {
     /// What a run has come to that ended in this way.
     pub(crate) fn end(
         &mut self,
@@ -122,7 +135,8 @@ impl Cluster {
     }
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a text").into()

@@ -4,31 +4,35 @@
 //! Owns the order in which things are left out. Must not know what any of them does; a scenario is
 //! played, and its violation is of the same kind or it is not.
 
+use std::marker::PhantomData;
 use std::mem::discriminant;
 
 use crate::action::{Action, MachineAction};
+use crate::embedder::Embedder;
 use crate::scenario::Scenario;
 use crate::violation::{Violation, ViolationKind};
 
 /// At most so many scenarios are played to make one short.
 const PLAYS: usize = 4000;
 
-struct Shrinking {
+struct Shrinking<E> {
     best: Scenario,
     violation: Violation,
     plays_left: usize,
+    of: PhantomData<E>,
 }
 
 impl Scenario {
     /// A scenario as short as can be found that breaks a promise of the same kind, and what it
     /// breaks; `None` if this one breaks none.
     #[must_use]
-    pub fn shrink(&self) -> Option<(Self, Violation)> {
-        let violation = self.play().err()?;
-        let mut shrinking = Shrinking {
+    pub fn shrink<E: Embedder>(&self) -> Option<(Self, Violation)> {
+        let violation = self.play_with::<E>().err()?;
+        let mut shrinking = Shrinking::<E> {
             best: self.clone(),
             violation,
             plays_left: PLAYS,
+            of: PhantomData,
         };
         shrinking.end_with_the_violation();
         loop {
@@ -43,14 +47,14 @@ impl Scenario {
     }
 }
 
-impl Shrinking {
+impl<E: Embedder> Shrinking<E> {
     /// Takes this scenario if it breaks the same promise.
     fn try_out(&mut self, scenario: Scenario) -> bool {
         if self.plays_left == 0 {
             return false;
         }
         self.plays_left -= 1;
-        match scenario.play() {
+        match scenario.play_with::<E>() {
             Err(violation) if is_same(&violation.kind, &self.violation.kind) => {
                 self.best = scenario;
                 self.violation = violation;

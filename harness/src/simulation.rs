@@ -14,9 +14,10 @@ use self::time::Time;
 use crate::action::{Action, MachineAction, Request};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::embedder::{Embedder, Simulated};
 use crate::host::Settings;
 use crate::profile::{Membership, Profile};
-use crate::scenario::{Machine, Scenario};
+use crate::scenario::{MachineSetup, Scenario};
 use crate::stats::Stats;
 use crate::unreliable::Answers;
 use crate::violation::Violation;
@@ -28,12 +29,21 @@ use crate::violation::Violation;
 ///
 /// The first promise of Raft that was broken.
 pub fn run(seed: u64, profile: &Profile) -> Result<Stats, Violation> {
-    record(seed, profile).1
+    run_with::<Simulated>(seed, profile)
+}
+
+/// The same with an embedder's own store and state machine.
+///
+/// # Errors
+///
+/// The first promise of Raft that was broken.
+pub fn run_with<E: Embedder>(seed: u64, profile: &Profile) -> Result<Stats, Violation> {
+    record::<E>(seed, profile).1
 }
 
 /// The same, and all that happened, so that it can be played again.
-pub fn record(seed: u64, profile: &Profile) -> (Scenario, Result<Stats, Violation>) {
-    let mut simulation = Simulation::new(seed, profile);
+pub fn record<E: Embedder>(seed: u64, profile: &Profile) -> (Scenario, Result<Stats, Violation>) {
+    let mut simulation = Simulation::<E>::new(seed, profile);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| simulation.run()));
     let result = simulation.cluster.end(outcome);
     (simulation.scenario, result)
@@ -49,8 +59,8 @@ struct Pace {
     paused_until: u64,
 }
 
-struct Simulation<'a> {
-    cluster: Cluster,
+struct Simulation<'a, E: Embedder> {
+    cluster: Cluster<E>,
     /// What has happened.
     scenario: Scenario,
     profile: &'a Profile,
@@ -65,7 +75,7 @@ struct Simulation<'a> {
     read_contexts: u64,
 }
 
-impl<'a> Simulation<'a> {
+impl<'a, E: Embedder> Simulation<'a, E> {
     fn new(seed: u64, profile: &'a Profile) -> Self {
         let mut dice = Dice::new(seed ^ 0x5eed);
         let settings = varied(profile.settings, &mut dice);
@@ -78,7 +88,7 @@ impl<'a> Simulation<'a> {
             } else {
                 settings
             };
-            Machine::random(settings, profile, &mut dice)
+            MachineSetup::random(settings, profile, &mut dice)
         });
         let scenario = Scenario {
             seed,

@@ -1,60 +1,40 @@
-//! The state machine that every simulated node runs: it remembers what it was told, as one number.
+//! The state machine of a simulated node: an embedder's, and what every one of them needs beside it.
 //!
-//! Owns the rolling hash and its form in a snapshot. Must not know nodes, disks or the network.
+//! Owns the last applied entry, the membership and a rolling hash, and their form in a snapshot.
+//! Must not know nodes, disks or the network.
 
-use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, Payload, Snapshot, Term};
+use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, Payload, Snapshot};
 
-use crate::checker::{REGISTERS, register_of};
 use crate::digest::Digest;
+use crate::embedder::{Machine, Registers};
 
-/// A rolling hash over everything applied. Two of them are equal exactly if they were told the
-/// same.
+/// A state machine, and a rolling hash over everything applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateMachine {
+pub struct StateMachine<M = Registers> {
+    machine: M,
     applied: LogId,
     hash: u64,
     count: u64,
-    /// The last number written to each register.
-    registers: [u64; REGISTERS],
     conf_state: ConfState,
 }
 
-impl StateMachine {
+impl<M: Machine> StateMachine<M> {
     /// A state machine that has been told nothing, in a cluster with this membership.
     #[must_use]
-    pub const fn new(conf_state: ConfState) -> Self {
+    pub fn new(conf_state: ConfState) -> Self {
         Self {
+            machine: M::default(),
             applied: LogId::ZERO,
             hash: Digest::EMPTY,
             count: 0,
-            registers: [0; REGISTERS],
             conf_state,
         }
     }
 
-    /// The context of an entry that writes a register.
-    pub(crate) const WRITE: &'static [u8] = b"write";
-
-    /// The data of an entry that writes this number into its register.
-    pub(crate) fn write_of(number: u64, padding: usize) -> Vec<u8> {
-        let mut data = number.to_be_bytes().to_vec();
-        data.resize(data.len() + padding, 0);
-        data
-    }
-
-    /// The number that an entry writes, if it is one that writes.
-    fn written(entry: &Entry) -> Option<u64> {
-        match &entry.payload {
-            Payload::Data(data) if entry.context == Self::WRITE => {
-                data.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
-            }
-            Payload::Data(_) | Payload::Change(_) => None,
-        }
-    }
-
-    /// The last number written to a register.
-    pub(crate) fn register(&self, register: usize) -> u64 {
-        self.registers.get(register).copied().unwrap_or(0)
+    /// The embedder's state machine itself.
+    #[must_use]
+    pub const fn machine(&self) -> &M {
+        &self.machine
     }
 
     /// The last entry applied.
@@ -63,10 +43,16 @@ impl StateMachine {
         self.applied
     }
 
-    /// The hash over all entries applied.
+    /// The index of the last entry applied.
     #[must_use]
-    pub const fn hash(&self) -> u64 {
-        self.hash
+    pub const fn applied_index(&self) -> LogIndex {
+        self.applied.index
+    }
+
+    /// A number that differs where the entries applied differ, or what came of them.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        Digest::fold(self.hash, &self.machine.digest())
     }
 
     /// How many entries were applied, those in snapshots included.
@@ -86,8 +72,11 @@ impl StateMachine {
         self.applied = entry.id;
         self.hash = Digest::fold(self.hash, entry);
         self.count += 1;
-        if let Some(number) = Self::written(entry) {
-            self.registers[register_of(number)] = number;
+        match &entry.payload {
+            // The leader's own, with which its term begins.
+            Payload::Data(data) if data.is_empty() && entry.context.is_empty() => {}
+            Payload::Data(data) => self.machine.apply(entry.id, &entry.context, data),
+            Payload::Change(_) => {}
         }
         if let Some(conf_state) = conf_state {
             self.conf_state = conf_state;
@@ -97,8 +86,9 @@ impl StateMachine {
     /// The content as a snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let numbers = [self.hash, self.count].into_iter().chain(self.registers);
-        let data: Vec<u8> = numbers.flat_map(|number| number.to_be_bytes()).collect();
+        let mut data = Vec::from(self.hash.to_be_bytes());
+        data.extend(self.count.to_be_bytes());
+        data.extend(self.machine.save());
         Snapshot {
             last_included: self.applied,
             conf_state: self.conf_state.clone(),
@@ -109,31 +99,14 @@ impl StateMachine {
     /// The content of a snapshot; `None` if it is not one of a state machine of this kind.
     #[must_use]
     pub fn restored(snapshot: &Snapshot) -> Option<Self> {
-        let numbers = snapshot.data.chunks(8).map(|bytes| bytes.try_into().ok());
-        let numbers: Vec<u64> = numbers
-            .map(|bytes| bytes.map(u64::from_be_bytes))
-            .collect::<Option<_>>()?;
-        let [hash, count, registers @ ..] = numbers.as_slice() else {
-            return None;
-        };
+        let (hash, rest) = snapshot.data.split_first_chunk()?;
+        let (count, saved) = rest.split_first_chunk()?;
         Some(Self {
+            machine: M::restore(saved)?,
             applied: snapshot.last_included,
-            hash: *hash,
-            count: *count,
-            registers: registers.try_into().ok()?,
+            hash: u64::from_be_bytes(*hash),
+            count: u64::from_be_bytes(*count),
             conf_state: snapshot.conf_state.clone(),
         })
-    }
-
-    /// The term of the last entry applied.
-    #[must_use]
-    pub const fn applied_term(&self) -> Term {
-        self.applied.term
-    }
-
-    /// The index of the last entry applied.
-    #[must_use]
-    pub const fn applied_index(&self) -> LogIndex {
-        self.applied.index
     }
 }

@@ -1,4 +1,4 @@
-//! The record of a run: what happened on which node, in order, as a file that can be kept and shown.
+//! The record of a run: what happened on which node, in order, as a file to be kept and shown.
 //!
 //! Owns the format on disk. What an event can be is in `trace/event.rs`, how events are gathered in
 //! `trace/recorder.rs`. Must not know the simulator: any cluster can be recorded. The picture of a
@@ -44,8 +44,8 @@ pub use self::recorder::TraceRecorder;
 /// ```
 ///
 /// Numbers that a browser would round (from 2^53 on) are strings. A log position is
-/// `[term, index]`. Fields that a reader does not know are skipped; kinds that it does not know come
-/// with a new number in `almadia_trace`.
+/// `[term, index]`. Fields that a reader does not know are skipped; kinds that it does not know
+/// come with a new number in `almadia_trace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     header: TraceHeader,

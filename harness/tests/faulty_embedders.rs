@@ -4,7 +4,7 @@
 //! fault is shown twice: to all watchers, and to those alone that look at what comes of it in the
 //! end.
 
-use almadia_harness::{Checks, EmbedderFault, Profile, ViolationKind, record, run};
+use almadia_harness::{Checks, EmbedderFault, Profile, Simulated, ViolationKind, record, run};
 
 const SEEDS: u64 = 150;
 
@@ -135,9 +135,9 @@ fn a_failing_run_is_made_short() {
     };
     let mut shortened = 0;
     for seed in 0..SEEDS {
-        let (scenario, result) = record(seed, &profile);
+        let (scenario, result) = record::<Simulated>(seed, &profile);
         let Err(violation) = result else { continue };
-        let (short, still) = scenario.shrink().expect("it fails");
+        let (short, still) = scenario.shrink::<Simulated>().expect("it fails");
         println!(
             "seed {seed}: {} nodes, {} actions become {} nodes, {} actions: {still}",
             scenario.machines.len(),

@@ -3,7 +3,7 @@
 //! Owns the choice of profiles and the least that must have happened, so that runs which do nothing
 //! fail.
 
-use almadia_harness::{Profile, Stats, record, run};
+use almadia_harness::{Profile, Simulated, Stats, record, run};
 
 /// How many seeds the whole test runs. `ALMADIA_SEEDS` sets another number, for long runs.
 const SEEDS: u64 = 2000;
@@ -47,7 +47,7 @@ fn equal_seeds_make_equal_runs() {
         assert_eq!(run(seed, &profile), run(seed, &profile), "seed {seed}");
     }
     for seed in 0..32 {
-        let (scenario, stats) = record(seed, &Profile::of_seed(seed));
+        let (scenario, stats) = record::<Simulated>(seed, &Profile::of_seed(seed));
         assert_eq!(scenario.play(), stats, "seed {seed}");
     }
     let [one, other] =

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use almadia::{Bytes, LogId, LogIndex, ReadState, Ready};
 
 use super::history::{History, Impossible, Moment, register_of};
+use crate::embedder::Machine;
 use crate::state_machine::StateMachine;
 
 /// A read that has its index, and waits until that is applied.
@@ -125,7 +126,11 @@ impl Clients {
     }
 
     /// Reads that have waited for what is applied now are answered from the state machine.
-    pub(super) fn serve(&mut self, at: usize, machine: &StateMachine) -> Result<(), Impossible> {
+    pub(super) fn serve<M: Machine>(
+        &mut self,
+        at: usize,
+        machine: &StateMachine<M>,
+    ) -> Result<(), Impossible> {
         let applied = machine.applied_index();
         let node = &mut self.nodes[at];
         let (due, waiting) = node
@@ -135,7 +140,9 @@ impl Clients {
         node.indexed = waiting;
         let due: Vec<Indexed> = due;
         due.iter().try_for_each(|read| {
-            let value = machine.register(read.register);
+            let Some(value) = machine.machine().register(read.register) else {
+                return Ok(());
+            };
             self.history.read(read.register, read.began, value)
         })
     }

@@ -5,12 +5,13 @@
 use almadia::{AppendEntriesResponse, Body, HardState, Message, VoteResponse};
 
 use super::{Checked, Checker, last_of};
+use crate::embedder::{Embedder, Store};
 use crate::host::Host;
 use crate::violation::ViolationKind;
 
 impl Checker {
     /// A message leaves its sender.
-    pub(crate) fn on_send(&mut self, sender: &Host, message: &Message) -> Checked {
+    pub(crate) fn on_send<E: Embedder>(&mut self, sender: &Host<E>, message: &Message) -> Checked {
         if let Body::RequestVoteResponse(VoteResponse::Granted) = &message.body {
             self.on_vote(message)?;
         }
@@ -28,7 +29,7 @@ impl Checker {
 
     /// What a follower says to be the leader's is the same entry on the follower's disk, if the
     /// leader still leads and its log is known there.
-    fn matches_leader(&self, sender: &Host, message: &Message) -> bool {
+    fn matches_leader<E: Embedder>(&self, sender: &Host<E>, message: &Message) -> bool {
         let Body::AppendEntriesResponse(AppendEntriesResponse::Accepted { match_index, .. }) =
             message.body
         else {
@@ -63,7 +64,7 @@ impl Checker {
 }
 
 /// Whether the sender's disk holds all that the message speaks for.
-fn is_covered(sender: &Host, message: &Message) -> bool {
+fn is_covered<E: Embedder>(sender: &Host<E>, message: &Message) -> bool {
     let durable = &sender.disk.durable;
     let HardState {
         current_term,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use almadia_harness::{Profile, Scenario, Stats, Violation, record};
+use almadia_harness::{Profile, Scenario, Simulated, Stats, Violation, record};
 
 /// Makes random runs, one for each seed, and checks every step of them.
 ///
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
         let mut profile = profile_of(seed);
         profile.steps = arguments.steps.unwrap_or(profile.steps);
-        let (scenario, result) = record(seed, &profile);
+        let (scenario, result) = record::<Simulated>(seed, &profile);
         match result {
             Ok(stats) => total += stats,
             Err(violation) => {
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 /// Tells what broke, in the run as it was and in the shortest one that breaks like it.
 fn report(profile: &Profile, scenario: &Scenario, violation: &Violation) {
     println!("{}: {violation}", profile.name);
-    let Some((short, still)) = scenario.shrink() else {
+    let Some((short, still)) = scenario.shrink::<Simulated>() else {
         println!("  it does not fail again");
         return;
     };
@@ -111,7 +111,7 @@ fn report(profile: &Profile, scenario: &Scenario, violation: &Violation) {
 /// Writes what happens in this scenario to a file of its own, and returns its name.
 fn write_trace(scenario: &Scenario, name: &str) -> io::Result<PathBuf> {
     let path = PathBuf::from(format!("almadia-sim-{}.trace", scenario.seed));
-    let (trace, _) = scenario.trace(name);
+    let (trace, _) = scenario.trace::<Simulated>(name);
     let trace = trace.ok_or_else(|| io::Error::other("nothing was recorded"))?;
     trace.write(BufWriter::new(File::create(&path)?))?;
     Ok(path)

@@ -6,10 +6,10 @@
 use almadia::{Bytes, NodeId};
 
 use super::Cluster;
-use crate::state_machine::StateMachine;
+use crate::embedder::{Embedder, Machine};
 use crate::trace::What;
 
-impl Cluster {
+impl<E: Embedder> Cluster<E> {
     /// Asks for a read. Nothing happens if the node is down or busy.
     pub(crate) fn read_at(&mut self, at: usize, context: Bytes, by_lease: bool) {
         if self.hosts[at].busy.is_some() {
@@ -34,9 +34,8 @@ impl Cluster {
 
     /// Asks for a write. Nothing happens if the node is down or busy.
     pub(crate) fn write_at(&mut self, at: usize, number: u64, padding: usize) {
-        let data = StateMachine::write_of(number, padding);
+        let (context, data) = E::Machine::command(number, padding);
         self.checker.before_write(number);
-        let context = StateMachine::WRITE;
         let taken = self.call(at, |node| node.propose(context, data).ok());
         if let Some(id) = taken.flatten() {
             self.checker.on_write(at, id, number);

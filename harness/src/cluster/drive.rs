@@ -3,21 +3,20 @@
 //! Owns the run loop of a simulated machine, for both disk modes, and its crashes. Must not decide
 //! when anything happens; that is the caller's business.
 
-use almadia::{
-    Body, Entry, MemStorage, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError,
-};
+use almadia::{Body, Entry, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError};
 
 use super::{Cluster, PendingReport, Told, is_busy};
 use crate::checker::last_of;
 use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
+use crate::embedder::{Embedder, Store};
 use crate::host::{ApplyJob, DiskMode};
 use crate::state_machine::StateMachine;
 use crate::trace::{SnapshotStage, What};
 use crate::unreliable::Unreliable;
 use crate::violation::ViolationKind;
 
-impl Cluster {
+impl<E: Embedder> Cluster<E> {
     // --- Inputs ---
 
     /// Tells the node all ticks that have passed. Lease reads, and the promises that leases rest
@@ -59,7 +58,7 @@ impl Cluster {
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut RawNode<Unreliable<MemStorage>>) -> T,
+        call: impl FnOnce(&mut RawNode<Unreliable<E::Store>>) -> T,
     ) -> Option<T> {
         if self.hosts[at].busy.is_some() {
             return None;

@@ -6,8 +6,9 @@ use almadia::NodeId;
 
 use super::Cluster;
 use crate::action::{Action, MachineAction, Request};
+use crate::embedder::Embedder;
 
-impl Cluster {
+impl<E: Embedder> Cluster<E> {
     /// Lets this happen.
     pub fn perform(&mut self, action: &Action) {
         match action {

@@ -5,13 +5,14 @@
 use almadia::{LogId, RawNode, RoleKind};
 
 use super::Cluster;
+use crate::embedder::Embedder;
 use crate::unreliable::Answers;
 use crate::violation::ViolationKind;
 
 /// Within so many ticks after all faults are gone the cluster must have a leader and commit.
 pub const RECOVERY_TICKS: u64 = 400;
 
-impl Cluster {
+impl<E: Embedder> Cluster<E> {
     /// Ends all faults, and lets time pass until a new proposal is applied by every member.
     pub(super) fn recover(&mut self) {
         self.heal();

@@ -9,6 +9,7 @@ use almadia::{Bytes, Event, Message, NodeId, Observer};
 
 use super::Cluster;
 use crate::disk::Write;
+use crate::embedder::Embedder;
 use crate::trace::{Trace, TraceRecorder, What};
 use crate::violation::ViolationKind;
 
@@ -52,7 +53,7 @@ impl Observer for Tap {
     }
 }
 
-impl Cluster {
+impl<E: Embedder> Cluster<E> {
     /// From now on what happens is recorded under this name. About `max_events` events are kept;
     /// [`Trace::DEFAULT_MAX_EVENTS`] is a good number. The run itself is not changed by this.
     ///

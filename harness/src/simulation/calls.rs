@@ -6,8 +6,9 @@ use almadia::{Bytes, Purpose, RoleKind, Window};
 
 use super::Simulation;
 use crate::action::Request;
+use crate::embedder::Embedder;
 
-impl Simulation<'_> {
+impl<E: Embedder> Simulation<'_, E> {
     /// The calls of one step.
     pub(super) fn calls(&mut self) {
         let rates = self.profile.calls;
@@ -83,7 +84,7 @@ impl Simulation<'_> {
     /// The nodes that lead, or believe so.
     fn leaders(&self) -> Vec<usize> {
         let hosts = self.cluster.hosts.iter().enumerate();
-        let leads = |(at, host): (usize, &crate::host::Host)| {
+        let leads = |(at, host): (usize, &crate::host::Host<E>)| {
             let node = host.node.as_ref()?;
             (node.role() == RoleKind::Leader).then_some(at)
         };

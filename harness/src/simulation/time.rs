@@ -5,6 +5,7 @@
 use super::Simulation;
 use crate::action::MachineAction;
 use crate::dice::Dice;
+use crate::embedder::Embedder;
 use crate::host::Settings;
 use crate::profile::{Profile, Ticking};
 
@@ -73,7 +74,7 @@ impl Time {
     }
 }
 
-impl Simulation<'_> {
+impl<E: Embedder> Simulation<'_, E> {
     /// Time passes for whom it passes in this step.
     pub(super) fn tick(&mut self) {
         if self.time.max_steps == 0 {

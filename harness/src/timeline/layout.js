@@ -28,7 +28,7 @@ class Layout {
         this.at[index] = seen + 0.5;
         if (this.isShown(event)) seen += 1;
       });
-      this.length = seen;
+      this.length = Math.max(1, seen);
     } else {
       this.placeByTime(events);
     }

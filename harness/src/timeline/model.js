@@ -258,7 +258,7 @@ class Model {
   stateAfter(index) {
     const from = Math.floor(index / CHECKPOINT);
     const state = (this.checkpoints[from] ?? []).map((node) => ({ ...node }));
-    for (let at = from * CHECKPOINT; at <= index; at += 1) {
+    for (let at = from * CHECKPOINT; at <= index && at < this.events.length; at += 1) {
       const event = this.events[at];
       if (event.node !== undefined) Model.apply(state[this.lane(event.node)], event);
     }

@@ -47,7 +47,7 @@ function showHead() {
 // --- Selection ---
 
 function select(index, { reveal = true, part, fromList = false } = {}) {
-  if (model.events.length === 0) return;
+  if (model.events.length === 0) return showDetail();
   picture.selected = Math.max(0, Math.min(model.events.length - 1, index));
   if (reveal) picture.reveal(picture.selected, part);
   showDetail();
@@ -67,7 +67,10 @@ function who(event) {
 function showDetail() {
   const index = picture.selected;
   const event = model.events[index];
-  if (!event) return;
+  if (!event) {
+    element("said").textContent = "Nothing was recorded.";
+    return;
+  }
   element("where").textContent = `Event ${(index + 1).toLocaleString("en")} of ${model.events.length.toLocaleString("en")}, ${model.moment(event)}`;
   const text = event.kind === "violated" ? `Broken promise: ${event.text}` : `${who(event)}: ${model.describe(event)}`;
   element("said").textContent = text;
@@ -182,7 +185,7 @@ function step(by) {
 }
 
 function stepOnNode(by) {
-  const { node } = model.events[picture.selected];
+  const node = model.events[picture.selected]?.node;
   for (let at = rowAt(picture.selected) + by; at >= 0 && at < rows.length; at += by) {
     if (rows[at] !== picture.selected && model.events[rows[at]].node === node) return select(rows[at]);
   }
@@ -201,7 +204,7 @@ function toViolation() {
 
 /* From one end of a message to the other. */
 function toOtherEnd() {
-  const { message } = model.events[picture.selected];
+  const message = model.events[picture.selected]?.message;
   if (message === undefined) return;
   const ends = model.arrows.filter((arrow) => arrow.message === message).flatMap((arrow) => [arrow.start, arrow.end]);
   const others = [...new Set(ends)].filter((index) => index !== undefined).sort((a, b) => a - b);

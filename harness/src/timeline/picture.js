@@ -110,18 +110,18 @@ class Picture extends Layout {
   /* Lines where the step or the time changes, as many as there is room to label. */
   drawScale() {
     const { context, model } = this;
-    const steps = this.axis === "order" && model.events.some((event) => event.step);
-    const value = (event) => (steps ? event.step : event.time);
     let next = -Infinity;
-    let last;
+    let last = {};
     for (let index = this.firstAt(this.left - 1); index < model.events.length; index += 1) {
       const x = this.xOf(index);
       if (x > this.width) break;
-      const now = value(model.events[index]);
-      if (now === last || !this.isShown(model.events[index])) continue;
+      const now = model.events[index];
+      const isNewStep = this.axis === "order" && now.step !== last.step && now.step > 0;
+      if ((!isNewStep && now.time === last.time) || !this.isShown(now)) continue;
       last = now;
       if (x < Math.max(next, this.gutter)) continue;
-      const label = steps ? `step ${now}` : `${now} ${model.header.unit}`;
+      // Time goes on where steps do not: while a run recovers.
+      const label = isNewStep ? `step ${now.step}` : `${now.time} ${model.header.unit}`;
       next = x + Math.max(64, this.measure(label, 11) + 22);
       context.strokeStyle = this.colours.line;
       context.lineWidth = 1;

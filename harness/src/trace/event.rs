@@ -316,9 +316,11 @@ impl What {
     ) -> Option<Self> {
         let covered = snapshot.map(|snapshot| snapshot.last_included);
         let parts = [
-            hard_state.map(|hard_state| match hard_state.voted_for {
-                Some(vote) => format!("term {}, vote for {vote}", hard_state.current_term),
-                None => format!("term {}", hard_state.current_term),
+            hard_state.map(|hard_state| {
+                let vote = hard_state.voted_for;
+                let vote = vote.map_or_else(String::new, |vote| format!(", vote for {vote}"));
+                let (term, commit) = (hard_state.current_term, hard_state.commit_index);
+                format!("term {term}{vote}, commit {commit}")
             }),
             snapshot.map(describe::snapshot),
             describe::runs(entries),
