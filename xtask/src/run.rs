@@ -215,27 +215,25 @@ fn build(tree: &Path) -> Outcome<Vec<Test>> {
         };
         let program = PathBuf::from(rest.split('"').next().unwrap_or_default());
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        let is_slow = [
-            "examples-",
-            "architecture-",
-            "scripts-",
-            "faulty_embedders-",
-        ];
         let profile = line
             .split_once("\"profile\":")
             .map_or("", |(_, profile)| profile);
         let is_test = profile.contains("\"test\":true");
-        if !is_test || is_slow.iter().any(|slow| name.starts_with(slow)) {
+        // Those that look at the sources, at what is not in the tree, or at no rule of the core.
+        let is_unfit = [
+            "examples-",
+            "architecture-",
+            "scripts-",
+            "storage-",
+            "faulty_embedders-",
+        ];
+        if !is_test || is_unfit.iter().any(|unfit| name.starts_with(unfit)) {
             continue;
         }
-        let is_harness = ["seeds-", "scenarios-", "topologies-"];
-        let in_harness =
-            line.contains("almadia-harness") && is_harness.iter().any(|it| name.starts_with(it));
-        let folder = if in_harness {
-            tree.join("harness")
-        } else {
-            tree.to_path_buf()
-        };
+        let manifest = line.split_once("\"manifest_path\":\"");
+        let manifest = manifest.and_then(|(_, rest)| rest.split('"').next());
+        let folder = manifest.and_then(|path| Path::new(path).parent());
+        let folder = folder.unwrap_or(tree).to_path_buf();
         let mut test = Test {
             program,
             folder,
