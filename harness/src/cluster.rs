@@ -13,8 +13,8 @@ mod tracing;
 pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, RawNode, ReadState,
-    RoleKind, SnapshotStatus, TransferOutcome,
+    ConfState, LogId, LogIndex, MemStorage, MembershipChange, Message, NodeId, ReadState, RoleKind,
+    SnapshotStatus, TransferOutcome,
 };
 
 use crate::checker::{Checker, Checks};
@@ -22,6 +22,7 @@ use crate::digest::Digest;
 use crate::disk::EmbedderFault;
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
+use crate::recorder::{Options, Recorded};
 use crate::scenario::{Machine, Scenario};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
@@ -115,18 +116,19 @@ impl Cluster {
             fault: EmbedderFault::None,
         };
         let count = usize::try_from(voters + others).unwrap_or(0);
-        Self::of_machines(&Scenario {
+        let scenario = Scenario {
             seed,
             voters,
             learners: 0,
             machines: vec![machine; count],
             checks: Checks::default(),
             actions: Vec::new(),
-        })
+        };
+        Self::of_machines(&scenario, None)
     }
 
-    /// The cluster with which a scenario begins.
-    pub(crate) fn of_machines(scenario: &Scenario) -> Self {
+    /// The cluster with which a scenario begins, all of whose nodes may be recorded.
+    pub(crate) fn of_machines(scenario: &Scenario, recording: Option<Options>) -> Self {
         let ids = |range: std::ops::RangeInclusive<u64>| range.filter_map(NodeId::new);
         let Scenario {
             voters, learners, ..
@@ -138,7 +140,7 @@ impl Cluster {
         let all = ids(1..=scenario.machines.len() as u64);
         let hosts = all
             .zip(&scenario.machines)
-            .map(|(id, machine)| Host::new(id, &conf_state, machine));
+            .map(|(id, machine)| Host::new(id, &conf_state, machine, recording));
         let hosts: Vec<Host> = hosts.collect();
         let mut cluster = Self {
             checker: Checker::new(hosts.len()),
@@ -212,7 +214,7 @@ impl Cluster {
     ///
     /// If it is down.
     #[must_use]
-    pub fn node(&self, id: u64) -> &RawNode<Unreliable<MemStorage>> {
+    pub fn node(&self, id: u64) -> &Recorded<Unreliable<MemStorage>> {
         let node = self.hosts[self.position(id)].node.as_ref();
         node.unwrap_or_else(|| panic!("node {id} is down"))
     }

@@ -4,7 +4,8 @@
 //! order in which obligations are met is in `cluster/drive.rs`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use almadia::{ConfState, ConfigBuilder, MemStorage};
 use almadia::{
@@ -13,6 +14,7 @@ use almadia::{
 
 use crate::cluster::Tap;
 use crate::disk::Disk;
+use crate::recorder::{Options, Recorded, Tape, Witness};
 use crate::scenario::Machine;
 use crate::state_machine::StateMachine;
 use crate::unreliable::Unreliable;
@@ -46,7 +48,7 @@ pub(crate) struct Host {
     /// How often it was started.
     pub(crate) incarnation: u64,
     /// `None` while the machine is down.
-    pub(crate) node: Option<RawNode<Unreliable<MemStorage>>>,
+    pub(crate) node: Option<Recorded<Unreliable<MemStorage>>>,
     pub(crate) disk: Disk,
     pub(crate) machine: StateMachine,
     pub(crate) mode: DiskMode,
@@ -63,6 +65,42 @@ pub(crate) struct Host {
     was_eager: bool,
     /// What the node tells of itself.
     pub(crate) tap: Arc<Tap>,
+    /// How the nodes of this machine are recorded, if they are.
+    recording: Option<Options>,
+    /// The recording of the present node.
+    reel: Reel,
+    /// The nodes that were here, if they were recorded.
+    pub(crate) lives: Vec<Life>,
+}
+
+/// A recorded node from its start to its end, which may be a crash.
+#[derive(Debug)]
+pub struct Life {
+    /// The node as it was at the end.
+    pub node: RawNode<Witness<Unreliable<MemStorage>>>,
+    /// What [`Recording::open`](crate::recorder::Recording::open) reads.
+    pub recording: Vec<u8>,
+}
+
+/// A file in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+struct Reel(Arc<Mutex<Vec<u8>>>);
+
+impl Reel {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Reel {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut reel = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reel.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The limits and switches of a node, beside its id.
@@ -142,7 +180,12 @@ impl Settings {
 
 impl Host {
     /// A machine that was never started, in a cluster that began with these members.
-    pub(crate) fn new(id: NodeId, conf_state: &ConfState, machine: &Machine) -> Self {
+    pub(crate) fn new(
+        id: NodeId,
+        conf_state: &ConfState,
+        machine: &Machine,
+        recording: Option<Options>,
+    ) -> Self {
         let mut disk = Disk::new(conf_state);
         disk.fault = machine.fault;
         Self {
@@ -159,6 +202,9 @@ impl Host {
             settings: machine.settings,
             was_eager: false,
             tap: Arc::default(),
+            recording,
+            reel: Reel::default(),
+            lives: Vec::new(),
         }
     }
 
@@ -187,9 +233,16 @@ impl Host {
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));
-        let tap = Arc::clone(&self.tap);
         let storage = Unreliable::new(storage);
-        self.node = Some(RawNode::with_observer(config, storage, tap)?);
+        // What a start that was refused has left.
+        self.reel.take();
+        let tape = self.recording.map(|options| {
+            // Memory does not fail.
+            Tape::writer(self.reel.clone(), options).ok()
+        });
+        let tap = Arc::clone(&self.tap);
+        let node = Recorded::with_observer(config, storage, tap, tape.flatten())?;
+        self.node = Some(node);
         self.incarnation += 1;
         self.persisted = 0;
         self.was_eager = self.settings.max_apply_unpersisted_entries > 0;
@@ -198,14 +251,18 @@ impl Host {
 
     /// Whether the node has stopped because its storage could not be read.
     pub(crate) fn has_halted(&self) -> bool {
-        let halted = self.node.as_ref().and_then(RawNode::halted);
+        let halted = self.node.as_ref().and_then(|node| node.halted());
         halted.is_some_and(|halted| matches!(halted.error, StorageError::Other(_)))
     }
 
     /// Everything in memory is gone.
     pub(crate) fn stop(&mut self) {
         self.disk.is_stalled = false;
-        self.node = None;
+        let node = self.node.take().map(Recorded::into_node);
+        if let Some(node) = node.filter(|_| self.recording.is_some()) {
+            let recording = self.reel.take();
+            self.lives.push(Life { node, recording });
+        }
         self.busy = None;
         self.owed_ticks = 0;
         self.jobs.clear();

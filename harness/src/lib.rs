@@ -2,6 +2,7 @@
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
+//! * [`recorder`] writes down all that a node is told, and tells it again.
 //! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
@@ -16,6 +17,7 @@ mod disk;
 mod host;
 mod network;
 mod profile;
+pub mod recorder;
 mod scenario;
 pub mod script;
 mod shrink;
@@ -33,7 +35,7 @@ pub use crate::cluster::{Cluster, RECOVERY_TICKS};
 pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;
-pub use crate::host::{DiskMode, Settings};
+pub use crate::host::{DiskMode, Life, Settings};
 pub use crate::profile::{Calls, Membership, Profile, Ticking};
 pub use crate::scenario::{Machine, Scenario};
 pub use crate::simulation::{record, run};

@@ -11,8 +11,9 @@ use crate::checker::Checks;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::disk::EmbedderFault;
-use crate::host::{DiskMode, Settings};
+use crate::host::{DiskMode, Life, Settings};
 use crate::profile::Profile;
+use crate::recorder::Options;
 use crate::stats::Stats;
 use crate::trace::Trace;
 use crate::violation::{Violation, ViolationKind};
@@ -68,8 +69,8 @@ pub struct Scenario {
 
 impl Scenario {
     /// The cluster before anything has happened.
-    pub(crate) fn cluster(&self) -> Cluster {
-        let mut cluster = Cluster::of_machines(self);
+    pub(crate) fn cluster(&self, recording: Option<Options>) -> Cluster {
+        let mut cluster = Cluster::of_machines(self, recording);
         cluster.panics = false;
         cluster.is_instant = false;
         cluster.set_checks(self.checks);
@@ -82,15 +83,26 @@ impl Scenario {
     ///
     /// The first promise that was broken.
     pub fn play(&self) -> Result<Stats, Violation> {
-        self.play_on(&mut self.cluster())
+        self.play_on(&mut self.cluster(None))
     }
 
     /// The same, and records what happens, for a picture.
     pub fn trace(&self, name: impl Into<String>) -> (Option<Trace>, Result<Stats, Violation>) {
-        let mut cluster = self.cluster();
+        let mut cluster = self.cluster(None);
         cluster.record(name, Trace::DEFAULT_MAX_EVENTS);
         let result = self.play_on(&mut cluster);
         (cluster.take_trace(), result)
+    }
+
+    /// The same, with a recording of each node from each of its starts on.
+    pub fn play_recorded(&self, options: Options) -> (Result<Stats, Violation>, Vec<Life>) {
+        let mut cluster = self.cluster(Some(options));
+        let result = self.play_on(&mut cluster);
+        let lives = cluster.hosts.into_iter().flat_map(|mut host| {
+            host.stop();
+            host.lives
+        });
+        (result, lives.collect())
     }
 
     fn play_on(&self, cluster: &mut Cluster) -> Result<Stats, Violation> {
@@ -122,7 +134,7 @@ impl Cluster {
     }
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a text").into()

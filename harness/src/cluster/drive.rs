@@ -4,7 +4,7 @@
 //! when anything happens; that is the caller's business.
 
 use almadia::{
-    Body, Entry, MemStorage, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError,
+    Body, Entry, MemStorage, Message, NodeId, Payload, Ready, SnapshotStatus, StepError,
 };
 
 use super::{Cluster, PendingReport, Told, is_busy};
@@ -12,6 +12,7 @@ use crate::checker::last_of;
 use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::host::{ApplyJob, DiskMode};
+use crate::recorder::Recorded;
 use crate::state_machine::StateMachine;
 use crate::trace::{SnapshotStage, What};
 use crate::unreliable::Unreliable;
@@ -40,7 +41,7 @@ impl Cluster {
         let twin_result = (0..ticks).try_for_each(|_| twin.tick());
         host.tap.forget();
         let result = node.tick_many(ticks);
-        let is_same = *node == twin && result == twin_result;
+        let is_same = **node == twin && result == twin_result;
         self.observe(at);
         self.expect(at, "tick_many", result.map_err(|error| error.to_string()));
         if !is_same {
@@ -59,7 +60,7 @@ impl Cluster {
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut RawNode<Unreliable<MemStorage>>) -> T,
+        call: impl FnOnce(&mut Recorded<Unreliable<MemStorage>>) -> T,
     ) -> Option<T> {
         if self.hosts[at].busy.is_some() {
             return None;
