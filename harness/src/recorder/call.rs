@@ -58,10 +58,6 @@ macro_rules! calls {
         }
 
         impl Input {
-            /// The methods that are recorded.
-            #[cfg(test)]
-            pub(super) const METHODS: &[&str] = &[$(stringify!($method),)* "advance"];
-
             /// The name of the method.
             pub(super) const fn method(&self) -> &'static str {
                 match self {

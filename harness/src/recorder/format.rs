@@ -79,6 +79,24 @@ pub enum End {
     },
 }
 
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the node has ended"),
+            Self::Full => f.write_str("the recording has ended at its max_bytes"),
+            Self::Open => f.write_str("the process has stopped, or goes on"),
+            Self::Torn { at, unused } => write!(
+                f,
+                "the recording is cut off in the block at byte {at}; {unused} bytes are of no use"
+            ),
+            Self::Damaged { at } => write!(
+                f,
+                "the block at byte {at} is not what was written; nothing behind it is of use"
+            ),
+        }
+    }
+}
+
 /// An end that a recording tells of itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LastWord {
@@ -94,7 +112,9 @@ mod tag {
     pub(super) const INPUT: u8 = 1;
     pub(super) const ANSWER: u8 = 2;
     pub(super) const OUTCOME: u8 = 3;
-    pub(super) const END: u8 = 4;
+    /// An outcome, and the hash of the node.
+    pub(super) const OUTCOME_AND_NODE: u8 = 4;
+    pub(super) const END: u8 = 5;
 }
 
 pub(super) fn put_start(out: &mut Writer, start: &Start) {
@@ -113,9 +133,11 @@ pub(super) fn put_answer(out: &mut Writer, answer: &Answer) {
 }
 
 pub(super) fn put_outcome(out: &mut Writer, outcome: &Outcome, node: Option<u64>) {
-    out.byte(tag::OUTCOME);
+    out.byte(node.map_or(tag::OUTCOME, |_| tag::OUTCOME_AND_NODE));
     outcome.encode(out);
-    node.encode(out);
+    if let Some(node) = node {
+        node.encode(out);
+    }
 }
 
 pub(super) fn put_end(out: &mut Writer, word: LastWord) {
@@ -138,7 +160,11 @@ impl Item {
             tag::START => Start::decode(from).map(Self::Start),
             tag::INPUT => Input::decode(from).map(Self::Input),
             tag::ANSWER => Answer::decode(from).map(Self::Answer),
-            tag::OUTCOME => Ok(Self::Outcome(Coded::decode(from)?, Coded::decode(from)?)),
+            tag::OUTCOME => Ok(Self::Outcome(Coded::decode(from)?, None)),
+            tag::OUTCOME_AND_NODE => Ok(Self::Outcome(
+                Coded::decode(from)?,
+                Some(Coded::decode(from)?),
+            )),
             tag::END => LastWord::decode(from).map(Self::End),
             _ => Err(Malformed("there is no such item")),
         }
@@ -305,11 +331,11 @@ impl Recording {
                     step.node = node;
                     break;
                 }
-                next @ Some(Item::Start(_) | Item::Input(_) | Item::End(_)) => {
+                next @ Some(Item::Start(_) | Item::Input(_) | Item::End(LastWord::Closed)) => {
                     self.next = next;
                     break;
                 }
-                None => {
+                None | Some(Item::End(LastWord::Full)) => {
                     step.is_cut = true;
                     break;
                 }

@@ -7,7 +7,9 @@ use std::error::Error;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use almadia::{ConfState, Halted, LogId, Ready};
+use almadia::{
+    AppendEntries, Body, ConfState, Entries, Halted, LogId, Message, Payload, Ready, Snapshot,
+};
 
 use super::coding::{coded_enum, coded_struct};
 use crate::digest::Digest;
@@ -49,7 +51,7 @@ pub struct ReadyOutline {
     pub entries: usize,
     /// How many are to be applied.
     pub committed_entries: usize,
-    /// A hash of all that it says. Entries go into it by their ids and sizes.
+    /// A hash of all that it says.
     pub digest: u64,
 }
 
@@ -188,22 +190,92 @@ fn outline(ready: &Ready) -> ReadyOutline {
     }
 }
 
-/// All that a `Ready` says, to be hashed.
+/// All that a `Ready` says, to be hashed. The content of an entry goes in once, on its way to the
+/// disk; elsewhere the entry's id stands for it.
 struct Said<'a>(&'a Ready);
 
 impl Hash for Said<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let ready = self.0;
         ready.number.hash(state);
-        ready.messages.hash(state);
-        ready.snapshot.hash(state);
-        ready.entries.hash(state);
+        hash_messages(&ready.messages, state);
+        if let Some(snapshot) = &ready.snapshot {
+            hash_snapshot(snapshot, state);
+        }
+        for entry in ready.entries.iter().flatten() {
+            entry.id.hash(state);
+            match &entry.payload {
+                Payload::Data(data) => hash_bytes(data, state),
+                Payload::Change(change) => change.hash(state),
+            }
+            hash_bytes(&entry.context, state);
+        }
         ready.hard_state.hash(state);
         ready.must_sync.hash(state);
-        ready.messages_after_persist.hash(state);
-        ready.committed_entries.hash(state);
+        hash_messages(&ready.messages_after_persist, state);
+        ready
+            .committed_entries
+            .iter()
+            .for_each(|run| hash_ids(run, state));
         ready.read_states.hash(state);
         ready.transfer_outcomes.hash(state);
         ready.applies_to().hash(state);
     }
+}
+
+fn hash_messages(messages: &[Message], state: &mut impl Hasher) {
+    messages.len().hash(state);
+    for message in messages {
+        let Message {
+            to,
+            from,
+            term,
+            body,
+        } = message;
+        (to, from, term, body.kind()).hash(state);
+        match body {
+            Body::AppendEntries(append) => {
+                let AppendEntries {
+                    prev_log,
+                    leader_commit,
+                    entries,
+                } = append;
+                (prev_log, leader_commit).hash(state);
+                hash_ids(entries, state);
+            }
+            Body::InstallSnapshot(snapshot) => hash_snapshot(snapshot, state),
+            Body::RequestVote(_)
+            | Body::RequestVoteResponse(_)
+            | Body::PreVote(_)
+            | Body::PreVoteResponse(_)
+            | Body::AppendEntriesResponse(_)
+            | Body::Heartbeat(_)
+            | Body::HeartbeatResponse(_)
+            | Body::TimeoutNow
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::ReadIndexResponse(_)
+            | Body::TransferLeader { .. } => body.hash(state),
+        }
+    }
+}
+
+fn hash_ids(entries: &Entries, state: &mut impl Hasher) {
+    entries.len().hash(state);
+    entries.iter().for_each(|entry| entry.id.hash(state));
+}
+
+fn hash_snapshot(snapshot: &Snapshot, state: &mut impl Hasher) {
+    let Snapshot {
+        last_included,
+        conf_state,
+        data,
+    } = snapshot;
+    (last_included, conf_state).hash(state);
+    hash_bytes(data, state);
+}
+
+/// Many bytes, by a function that is fast for them.
+fn hash_bytes(bytes: &[u8], state: &mut impl Hasher) {
+    (bytes.len(), crc32fast::hash(bytes)).hash(state);
 }

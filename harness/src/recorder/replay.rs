@@ -15,13 +15,14 @@ use super::call::{Advance, Visitor};
 use super::coding::Malformed;
 use super::format::{Action, End, Recording, RecordingError, Step};
 use super::outcome::{Outcome, Output};
-use super::witness::{Answer, KnownEntries, Reply, Script, Witness};
+use super::witness::{Answer, Asked, KnownEntries, Question, Reply, Script, Witness};
 use crate::digest::Digest;
 use crate::scenario::panic_text;
 
 /// A recording, made again step by step.
 pub struct Replay<S = MemStorage> {
     recording: Recording,
+    release: Option<String>,
     node: Option<RawNode<Witness<S>>>,
     script: Script,
     /// The obligations that were handed out, to be handed back.
@@ -97,7 +98,7 @@ pub enum DivergenceKind {
         agreed: Option<u64>,
     },
     /// The node asks its storage something else.
-    #[error("expected the storage to be asked {expected}, got {got}")]
+    #[error("expected the storage to be asked for {expected}, got {got}")]
     Asked {
         /// What the recording says.
         expected: String,
@@ -169,6 +170,7 @@ impl<S: Storage + Clone> Replay<S> {
         });
         Self {
             recording,
+            release: None,
             node,
             script,
             readies: BTreeMap::new(),
@@ -190,6 +192,12 @@ impl<S: Storage + Clone> Replay<S> {
     #[must_use]
     pub const fn node(&self) -> Option<&RawNode<Witness<S>>> {
         self.node.as_ref()
+    }
+
+    /// The release that has recorded the present life; `None` if the node has not started.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 
     /// Why the recording has no more steps, once there are none.
@@ -246,53 +254,49 @@ impl<S: Storage + Clone> Replay<S> {
     /// Makes this step, and compares what comes of it.
     fn make(&mut self, step: Step, replayed: &mut Replayed) -> Result<(), Trouble> {
         let Step {
-            number,
             action,
             outcome: expected,
-            node: expected_hash,
             ..
         } = step;
-        let text = self.is_told.then(|| action.to_string());
-        let made = {
-            let expected = expected.as_ref();
-            panic::catch_unwind(AssertUnwindSafe(|| self.act(action, expected)))
-        };
+        let call = self.is_told.then(|| action.to_string());
+        let text = |what: fmt::Arguments<'_>| call.map(|call| format!("{call} {what}"));
+        let made = panic::catch_unwind(AssertUnwindSafe(|| self.act(action, expected.as_ref())));
         let asked = self.script.close();
-        let came = match (made, expected) {
-            (Ok(made), Some(expected)) => {
-                let came = made?;
-                differs_if(asked.map(|(got, expected)| DivergenceKind::Asked {
-                    expected: expected.map_or("nothing more".into(), |it| format!("{it:?}")),
-                    got: got.map_or("nothing more".into(), |it| format!("{it:?}")),
-                }))?;
-                differs_if((came.outcome != expected).then(|| DivergenceKind::Outcome {
-                    expected,
-                    got: came.outcome.clone(),
-                    output: came.text.clone().unwrap_or_default(),
-                }))?;
-                came
-            }
-            (Ok(made), None) => {
-                let came = made?;
-                differs_if((!step.is_cut).then(|| DivergenceKind::Returned {
-                    got: came.outcome.clone(),
-                }))?;
-                came
-            }
-            (Err(payload), Some(expected)) => {
-                let text = panic_text(payload.as_ref());
+        let came = match made {
+            Ok(came) => came?,
+            Err(payload) => {
+                let panic = panic_text(payload.as_ref());
+                let Some(expected) = expected else {
+                    replayed.text = text(format_args!("panics: {panic}"));
+                    replayed.panic = Some(panic);
+                    return Ok(());
+                };
+                let text = panic;
                 return Err(DivergenceKind::Panicked { expected, text }.into());
             }
-            (Err(payload), None) => {
-                let panic = panic_text(payload.as_ref());
-                replayed.text = text.map(|call| format!("{call} panics: {panic}"));
-                replayed.panic = Some(panic);
-                return Ok(());
-            }
         };
-        let output = came.text.unwrap_or_default();
-        replayed.text = text.map(|call| format!("{call} => {output}"));
-        self.compare_nodes(number, expected_hash)
+        let Came {
+            outcome: got,
+            text: output,
+        } = came;
+        let output = output.unwrap_or_default();
+        if let Some(expected) = expected {
+            if let Some(asked) = asked {
+                return Err(asked.into());
+            }
+            if got != expected {
+                return Err(DivergenceKind::Outcome {
+                    expected,
+                    got,
+                    output,
+                }
+                .into());
+            }
+        } else if !step.is_cut {
+            return Err(DivergenceKind::Returned { got }.into());
+        }
+        replayed.text = text(format_args!("=> {output}"));
+        self.compare_nodes(step.number, step.node)
     }
 
     fn compare_nodes(&mut self, step: u64, expected: Option<u64>) -> Result<(), Trouble> {
@@ -319,6 +323,7 @@ impl<S: Storage + Clone> Replay<S> {
                 self.readies.clear();
                 self.known = start.names_entries.then(BTreeMap::new);
                 self.agreed = None;
+                self.release = Some(start.release);
                 let storage = Witness::of_script(self.script.clone());
                 let result = RawNode::new(start.config, storage);
                 let outcome = match &result {
@@ -390,8 +395,14 @@ impl From<Malformed> for Trouble {
     }
 }
 
-fn differs_if(kind: Option<DivergenceKind>) -> Result<(), Trouble> {
-    kind.map_or(Ok(()), |kind| Err(kind.into()))
+impl From<Asked> for Trouble {
+    fn from(Asked { now, then }: Asked) -> Self {
+        let text = |question: Option<Question>| {
+            question.map_or_else(|| "nothing more".into(), |it| format!("{it:?}"))
+        };
+        let (expected, got) = (text(then), text(now));
+        DivergenceKind::Asked { expected, got }.into()
+    }
 }
 
 /// What has come of a call, now.

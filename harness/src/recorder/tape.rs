@@ -99,6 +99,7 @@ pub(super) struct Reel<S> {
     is_open: bool,
     /// How many steps were begun.
     pub(super) steps: u64,
+    calls_unhashed: u32,
     /// Where the log ended at the start: what is behind was handed out in this life.
     log_end_at_start: LogIndex,
     stopped: Option<TapeStopped>,
@@ -159,6 +160,7 @@ impl<S> Tape<S> {
             options,
             is_open: false,
             steps: 0,
+            calls_unhashed: 0,
             log_end_at_start: LogIndex(u64::MAX),
             stopped: None,
         })))
@@ -224,9 +226,13 @@ impl<S> Tape<S> {
         if !mem::take(&mut reel.is_open) {
             return None;
         }
-        let every = u64::from(reel.options.hash_every);
-        let is_turn = reel.steps.checked_rem(every) == Some(0);
-        let hash = is_turn.then(hash);
+        let every = reel.options.hash_every;
+        reel.calls_unhashed = reel.calls_unhashed.saturating_add(1);
+        let is_turn = every > 0 && reel.calls_unhashed >= every;
+        let hash = is_turn.then(|| {
+            reel.calls_unhashed = 0;
+            hash()
+        });
         format::put_outcome(&mut reel.block, &outcome(), hash);
         reel.make_room();
         let Reel { sink, block, .. } = &*reel;

@@ -268,8 +268,15 @@ struct Pages {
     /// Whether a recorded call is under way. What is asked else was not recorded, and changes
     /// nothing.
     is_open: bool,
-    /// The first question that was not the one recorded, and that one.
-    trouble: Option<(Question, Option<Question>)>,
+    /// The first question that was not the one recorded.
+    trouble: Option<Asked>,
+}
+
+/// A storage was asked for something else than when it was recorded; `None` for nothing more.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) now: Option<Question>,
+    pub(super) then: Option<Question>,
 }
 
 impl Script {
@@ -286,15 +293,15 @@ impl Script {
         };
     }
 
-    /// The call has ended. The first difference between what was asked (`None` for nothing more)
-    /// and what the recording says was asked.
-    pub(super) fn close(&self) -> Option<(Option<Question>, Option<Question>)> {
+    /// The call has ended. Returns the first difference between what was asked and what is
+    /// recorded.
+    pub(super) fn close(&self) -> Option<Asked> {
         let pages = std::mem::take(&mut *self.pages());
-        let unasked = pages.answers.into_iter().next();
-        match pages.trouble {
-            Some((asked, recorded)) => Some((Some(asked), recorded)),
-            None => unasked.map(|answer| (None, Some(answer.question))),
-        }
+        let unasked = pages.answers.into_iter().next().map(|answer| Asked {
+            now: None,
+            then: Some(answer.question),
+        });
+        pages.trouble.or(unasked)
     }
 
     fn answer<T>(
@@ -312,8 +319,10 @@ impl Script {
                 reply.unwrap_or(Err(StorageError::Contract("an answer of another kind")))
             }
             other => {
-                let recorded = other.map(|answer| answer.question);
-                pages.trouble = Some((question, recorded));
+                pages.trouble = Some(Asked {
+                    now: Some(question),
+                    then: other.map(|answer| answer.question),
+                });
                 Err(StorageError::Contract("the recording has no such answer"))
             }
         }

@@ -232,12 +232,9 @@ impl Coded for StorageError {
     }
 }
 
+/// All settings besides the node's id and its incarnation.
 macro_rules! coded_config {
     ($($field:ident),* $(,)?) => {
-        /// The settings that are recorded, besides the node's id and its incarnation.
-        #[cfg(test)]
-        const SETTINGS: &[&str] = &[$(stringify!($field)),*];
-
         impl Coded for Config {
             fn encode(&self, out: &mut Writer) {
                 self.id().encode(out);
