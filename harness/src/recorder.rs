@@ -1,8 +1,74 @@
 //! A flight recorder: writes down all that a node is told, so that it can be told again.
 //!
-//! Owns [`Recorded`], a node with the calls of [`RawNode`]. Where the recording goes is
-//! `tape.rs`'s, what is in it `call.rs`'s and `witness.rs`'s, and who makes the calls again
-//! `replay.rs`'s. Must not know clusters.
+//! Owns [`Recorded`], a node with the calls of [`RawNode`]. Where the recording goes is `tape.rs`'s
+//! and `ring.rs`'s business, what is in it `call.rs`'s and `witness.rs`'s, its bytes `format.rs`'s
+//! and `coding.rs`'s, and who makes the calls again `replay.rs`'s. Must not know clusters.
+//!
+//! ```
+//! use almadia::{Config, MemStorage, NodeId};
+//! use almadia_harness::recorder::{Options, Recorded, Recording, Replay, Tape};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = std::env::temp_dir().join(format!("almadia-doc-{}", std::process::id()));
+//! let id = NodeId::new(1).ok_or("node ids start at 1")?;
+//! let tape = Tape::file(&path, Options::default())?;
+//! let mut node = Recorded::new(Config::new(id), MemStorage::with_voters([id]), tape)?;
+//! node.tick()?;
+//! node.campaign()?;
+//! let node = node.into_node();
+//!
+//! let mut replay = Replay::new(Recording::open(std::fs::File::open(&path)?)?);
+//! while replay.next_step()?.is_some() {}
+//! assert_eq!(replay.node(), Some(&node));
+//! # Ok(std::fs::remove_file(&path)?)
+//! # }
+//! ```
+//!
+//! The same from the command line, with a line for each call:
+//! `almadia-harness replay FILE --dump`.
+//!
+//! # What is recorded
+//!
+//! The settings; every call that takes `&mut self`, before it is made; every answer of the storage
+//! to the node during a call; and what came of the call: a short value, of a [`Ready`] its numbers
+//! and a hash. So a replay needs no disk, and finds the first call of which something else comes;
+//! every [`Options::hash_every`] calls it finds what does not show yet. All commands and snapshots
+//! are in the recording in full: guard it like the log.
+//!
+//! A tape that fails stops ([`Tape::flush`] tells), and the node goes on without it. The form is
+//! described in `format.rs`; a recording whose end was lost in a crash is used up to there.
+//!
+//! # What a bounded recording can do
+//!
+//! The public API does not show all of a node's state, and the core knows no bytes. So a recording
+//! in a file can begin at a start alone, where the state is what the storage answers. It is bounded
+//! by [`Options::max_bytes`], at which it ends, and by [`Tape::in_folder`], which keeps the last
+//! lives. Who wants to begin a new file in the midst of a long life starts the node anew, from
+//! [`Recorded::into_storage`].
+//!
+//! A [`Tape::ring`] is bounded for ever, because it begins with a copy of the node. A copy is no
+//! bytes, so the ring can be replayed in this process only: [`Tape::report`] makes the calls of the
+//! ring again, and writes down the node before them, each call with all that came of it, and the
+//! node behind them, for people to read. It may be called from a panic hook, which runs also where
+//! a panic aborts. A file that is written [when full](Flush::WhenFull) loses its last 64 KiB to an
+//! abort.
+//!
+//! # What it costs
+//!
+//! `cargo run --release --package almadia-harness --example recorder_cost` tells, in nanoseconds
+//! and bytes for each call. In one run that was (a leader sends to two peers; nothing but memory is
+//! behind the nodes, and the file is not synced):
+//!
+//! | | plain | file | file, [each call](Flush::EachCall) | ring | bytes |
+//! |---|---|---|---|---|---|
+//! | a follower's ticks, a heartbeat for nine | 22 | 58 | 1516 | 57 | 5.9 |
+//! | a follower, entries of 16 bytes | 90 | 162 | 2131 | 172 | 17 |
+//! | a follower, entries of 1024 bytes | 95 | 266 | 1149 | 221 | 269 |
+//! | a leader, 64 proposals of 16 bytes | 68 | 141 | 1757 | 140 | 24 |
+//! | a leader, 64 proposals of 1024 bytes | 72 | 514 | 3385 | 188 | 921 |
+//!
+//! That is some 40 to 80 ns for a call, and the copying of what is in it. To hash the whole node
+//! takes longer, the more entries it keeps in memory: see [`Options::hash_every`].
 
 mod call;
 mod coding;

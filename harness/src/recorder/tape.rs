@@ -329,11 +329,10 @@ impl<S> Reel<S> {
             frame = frame_within(&self.block.0, *written, limit);
         }
         if let Some(frame) = frame {
-            let result = file
-                .write_all(&frame)
-                .and_then(|()| file.write_all(&self.block.0))
-                .and_then(|()| file.flush());
-            *written += (frame.len() + self.block.0.len()) as u64;
+            // In one piece, because each write is a system call.
+            self.block.0.splice(..0, frame);
+            *written += self.block.0.len() as u64;
+            let result = file.write_all(&self.block.0).and_then(|()| file.flush());
             if let Err(error) = result {
                 self.stopped = Some(TapeStopped::Failed(Arc::new(error)));
             }

@@ -268,3 +268,11 @@ fn recording_changes_nothing_and_not_recording_neither() {
     assert_eq!(plain.config(), &config);
     assert_eq!(plain.into_node(), recorded);
 }
+
+/// A host of many groups moves its nodes between threads.
+#[test]
+fn a_recorded_node_and_its_tape_go_where_the_node_goes() {
+    const fn moves<T: Send + Sync>() {}
+    moves::<Recorded<MemStorage>>();
+    moves::<Tape<MemStorage>>();
+}
