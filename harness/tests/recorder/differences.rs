@@ -164,6 +164,45 @@ fn another_call_is_found() {
     assert_eq!((found.step, found.call.as_str()), (1, "Campaign"));
 }
 
+#[test]
+fn another_question_to_the_storage_is_found() {
+    let mut recording = waiting(exact(), SEED);
+    // At the start, an answer to what the term at index 0 is: it is 0.
+    let (term_at_0, term_at_1) = ([2, 2, 0, 1, 3, 0], [2, 2, 1, 1, 3, 0]);
+    assert!(tamper(&mut recording, &term_at_0, &term_at_1) > 0);
+    let found = divergence(recording);
+    assert_eq!(found.step, 0);
+    let DivergenceKind::Asked { expected, got } = found.kind else {
+        panic!("{}", found.kind);
+    };
+    assert_eq!((expected.as_str(), got.as_str()), ("Term(1)", "Term(0)"));
+}
+
+#[test]
+fn a_question_that_is_not_asked_any_more_is_found() {
+    let mut recording = waiting(exact(), SEED);
+    // Before the outcome of the first tick, an answer about the first index.
+    let tick = [1, 0, 4, 0];
+    let with_answer = [1, 0, 2, 3, 1, 4, 1, 4, 0];
+    let at = recording
+        .windows(4)
+        .position(|bytes| bytes == tick)
+        .expect("it ticks");
+    recording.splice(at..at + 4, with_answer);
+    let length = u32::try_from(recording.len() - HEADER - FRAME).expect("a small file");
+    recording[HEADER..HEADER + 4].copy_from_slice(&length.to_le_bytes());
+    seal(&mut recording);
+    let found = divergence(recording);
+    assert_eq!(found.step, 1);
+    let DivergenceKind::Asked { expected, got } = found.kind else {
+        panic!("{}", found.kind);
+    };
+    assert_eq!(
+        (expected.as_str(), got.as_str()),
+        ("FirstIndex", "nothing more")
+    );
+}
+
 /// A disk that loses the content of what was written to it.
 #[derive(Clone)]
 struct Rotten {

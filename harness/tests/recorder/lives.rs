@@ -7,6 +7,8 @@ use almadia::{
     AcknowledgeError, Entries, EntriesRequest, InitialState, Snapshot, StartError, StorageError,
 };
 
+use almadia_harness::recorder::Answers;
+
 use super::*;
 
 /// A disk that fails from some moment on.
@@ -229,24 +231,63 @@ fn a_ready_of_a_namesake_is_replayed_as_such() {
     assert!(twice.count() > 2);
 }
 
-/// A namesake's `Ready` that claims more than was handed out here.
+/// A namesake's `Ready` that claims more than was handed out here. Nothing of it counts, not even
+/// its number, under which something is on its way to the disk here.
 #[test]
 fn a_ready_that_claims_too_much_is_replayed_as_such() {
     let other = RawNode::new(Config::new(id(1)), written());
-    let ready = other
-        .expect("a start")
+    let ready = other.expect("a start").ready().expect("memory");
+    let mut ready = ready.expect("entries to apply");
+    let memory = Memory::default();
+    let node = Recorded::new(Config::new(id(1)), storage(), memory.tape(exact()));
+    let mut node = node.expect("a start");
+    elect(&mut node);
+    node.propose("", "x").expect("it leads");
+    let own = node
         .ready()
         .expect("memory")
-        .expect("entries to apply");
-    let memory = Memory::default();
-    let mut node =
-        Recorded::new(Config::new(id(1)), storage(), memory.tape(exact())).expect("a start");
-    elect(&mut node);
+        .expect("an entry to be persisted");
+    let before = node.basic_status().persisted_index;
+    ready.number = own.number;
     let result = node.advance(ready);
     assert!(
         matches!(result, Err(AcknowledgeError::NotHandedOut { .. })),
         "{result:?}"
     );
+    assert_eq!(node.basic_status().persisted_index, before);
+    persist(node.storage_mut(), &own);
+    node.advance(own).expect("its own");
+    let node = node.into_node();
+    replay_to(memory.bytes(), &node);
+}
+
+/// Entries from before the start are no one's to name.
+#[test]
+fn what_was_written_in_an_earlier_life_is_recorded_in_full() {
+    let memory = Memory::default();
+    let options = Options {
+        answers: Answers::Named,
+        ..exact()
+    };
+    let node = Recorded::new(Config::new(id(1)), written(), memory.tape(options));
+    let mut node = node.expect("a start");
+    work(&mut node);
+    assert_eq!(node.last_applied(), LogIndex(3));
+    let node = node.into_node();
+    replay_to(memory.bytes(), &node);
+}
+
+/// To look at a node may take a look at its disk.
+#[test]
+fn questions_are_not_recorded() {
+    let memory = Memory::default();
+    let node = Recorded::new(Config::new(id(1)), written(), memory.tape(exact()));
+    let mut node = node.expect("a start");
+    node.tick().expect("memory does not fail");
+    // Whether a committed change is not applied yet is looked up.
+    assert!(node.why_no_leader().is_some());
+    // The node's own storage, which is overheard.
+    assert_eq!((*node).storage().last_index(), Ok(LogIndex(3)));
     let node = node.into_node();
     replay_to(memory.bytes(), &node);
 }

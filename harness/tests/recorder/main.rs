@@ -230,6 +230,11 @@ fn make_every_call(node: &mut Recorded<MemStorage>) {
     node.transfer_leader(id(2)).expect("a voter");
     node.tick_many(3).expect("memory does not fail");
     work(node);
+    follow(node);
+}
+
+/// Another one leads, and the embedder does more than one thing at a time.
+fn follow(node: &mut Recorded<MemStorage>) {
     let leader = Term(node.current_term().0 + 1);
     let token = Token::Bytes("mark".into());
     let leader_commit = node.commit_index();
@@ -240,7 +245,6 @@ fn make_every_call(node: &mut Recorded<MemStorage>) {
     step(node, 2, leader, heartbeat);
     node.request_snapshot().expect("there is a leader");
     node.forget_leader();
-    // Without an embedder that does one thing after the other.
     let entry = Entry {
         id: LogId {
             term: leader,
@@ -308,8 +312,8 @@ fn blocks(recording: &[u8]) -> Vec<usize> {
 const HEADER: usize = 12;
 const FRAME: usize = 8;
 
-/// Puts one run of bytes in the place of another of the same length, at all places but one where
-/// `skip` tells so, and makes the checksums right. Returns how many places there were.
+/// Puts one run of bytes in the place of another of the same length, and makes the checksums right.
+/// Returns how many places there were.
 fn tamper(recording: &mut [u8], from: &[u8], to: &[u8]) -> usize {
     assert_eq!(from.len(), to.len());
     let places = recording.windows(from.len()).enumerate();
