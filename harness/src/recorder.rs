@@ -98,7 +98,7 @@ use self::outcome::Output;
 pub use self::outcome::{Outcome, ReadyOutline};
 pub use self::replay::{Divergence, DivergenceKind, Replay, ReplayError, Replayed};
 pub use self::ring::ReportError;
-pub use self::tape::{Answers, Flush, Options, Tape, TapeStopped};
+pub use self::tape::{Flush, Options, StoredEntries, Tape, TapeStopped};
 pub use self::witness::Witness;
 use crate::digest::Digest;
 
@@ -129,8 +129,9 @@ impl<S: Storage> Recorded<S> {
         Self::open(config, storage, Some(tape), RawNode::new)
     }
 
-    /// As [`RawNode::with_observer`]. What is observed is not recorded. Without a
-    /// tape the node is not recorded either, and costs what a [`RawNode`] does.
+    /// As [`RawNode::with_observer`], which also serves a logger (`almadia::SlogObserver`). What is
+    /// observed is not recorded. Without a tape the node is not recorded either, and costs what a
+    /// [`RawNode`] does.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 //! Owns the choice of profiles and the least that must have happened, so that runs which do nothing
 //! fail.
 
-use almadia_harness::recorder::{Answers, End, Options, Recording, Replay};
+use almadia_harness::recorder::{End, Options, Recording, Replay, StoredEntries};
 use almadia_harness::{Life, Profile, Stats, record, run};
 
 /// How many seeds the whole test runs. `ALMADIA_SEEDS` sets another number, for long runs.
@@ -63,9 +63,10 @@ fn every_life_of_every_node_can_be_replayed() {
     const SEEDS: u64 = 90;
     let (mut lives, mut steps, mut bytes) = (0, 0, 0);
     for seed in 0..SEEDS {
-        let answers = [Answers::Whole, Answers::Named][usize::from(seed % 4 < 2)];
+        let stored_entries =
+            [StoredEntries::Whole, StoredEntries::Named][usize::from(seed % 4 < 2)];
         let options = Options {
-            answers,
+            stored_entries,
             hash_every: 16,
             ..Options::default()
         };

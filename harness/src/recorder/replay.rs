@@ -108,7 +108,7 @@ pub enum DivergenceKind {
     /// The storage had not given back what the node had given to it.
     #[error(
         "the storage has answered other entries than the node had handed out to be persisted, \
-         somewhere from {first} to {last}; what they were is only recorded with Answers::Whole"
+         somewhere from {first} to {last}; what they were is only recorded with StoredEntries::Whole"
     )]
     OtherEntries {
         /// The first of them.

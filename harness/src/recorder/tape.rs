@@ -28,7 +28,7 @@ pub struct Options {
     /// When the file is written to.
     pub flush: Flush,
     /// What is recorded of entries that the storage answers.
-    pub answers: Answers,
+    pub stored_entries: StoredEntries,
     /// After so many calls the whole node is hashed; zero for never. It takes the longer, the more
     /// entries the node keeps in memory. Whatever else a node does is compared after every call;
     /// this finds what does not show yet.
@@ -52,7 +52,7 @@ pub enum Flush {
 /// What is recorded of entries that the storage answers: those for a peer that is far behind, and
 /// those to be applied after a restart. In the steady state a node asks for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answers {
+pub enum StoredEntries {
     /// Everything.
     Whole,
     /// Of those that the node itself has handed out before in this life, their ids and a hash. The
@@ -65,7 +65,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             flush: Flush::WhenFull,
-            answers: Answers::Whole,
+            stored_entries: StoredEntries::Whole,
             hash_every: 4096,
             max_bytes: u64::MAX,
         }
@@ -197,7 +197,7 @@ impl<S> Tape<S> {
         let start = Start {
             release: env!("CARGO_PKG_VERSION").into(),
             config: config.clone(),
-            names_entries: reel.options.answers == Answers::Named,
+            names_entries: reel.options.stored_entries == StoredEntries::Named,
         };
         reel.begin(|block| format::put_start(block, &start));
     }
@@ -264,8 +264,8 @@ impl<S> Tape<S> {
 }
 
 impl<S: Storage + Clone> Tape<S> {
-    /// A ring in memory that keeps the last calls, from `bytes / 2` to `bytes` of them, and a copy
-    /// of the node from before. The storage is neither copied nor read for that.
+    /// A ring in memory that keeps the last calls, `bytes / 2` to `bytes` of them and one call more,
+    /// and a copy of the node from before. The storage is neither copied nor read for that.
     #[must_use]
     pub fn ring(bytes: usize) -> Self {
         let options = Options {
@@ -294,7 +294,8 @@ impl<S> Reel<S> {
             // Asked at the start alone.
             self.log_end_at_start = *index;
         }
-        if let (Answers::Named, Ok(Reply::Entries(entries))) = (self.options.answers, &answer.reply)
+        if let (StoredEntries::Named, Ok(Reply::Entries(entries))) =
+            (self.options.stored_entries, &answer.reply)
         {
             let first = entries.first_id().map(|id| id.index);
             if first > Some(self.log_end_at_start) {

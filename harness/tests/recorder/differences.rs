@@ -4,7 +4,7 @@
 
 use almadia::{AcknowledgeError, Entries, EntriesRequest, InitialState, Snapshot, StorageError};
 use almadia_harness::Dice;
-use almadia_harness::recorder::Answers;
+use almadia_harness::recorder::StoredEntries;
 
 use super::*;
 
@@ -246,9 +246,12 @@ impl Storage for Rotten {
 
 /// A leader that keeps nothing in memory, and a peer that lacks everything. Its own disk gives back
 /// `content` in the place of what it was given.
-fn read_back(answers: Answers, content: &'static str) -> (Vec<u8>, Outcome) {
+fn read_back(stored_entries: StoredEntries, content: &'static str) -> (Vec<u8>, Outcome) {
     let memory = Memory::default();
-    let options = Options { answers, ..exact() };
+    let options = Options {
+        stored_entries,
+        ..exact()
+    };
     let config = Config::builder(id(1))
         .max_tail_bytes(0)
         .pre_vote(false)
@@ -301,9 +304,9 @@ const CONTENT: &str = "what the node was given to persist";
 
 #[test]
 fn entries_that_are_named_take_less_room() {
-    let (whole, outcome) = read_back(Answers::Whole, CONTENT);
+    let (whole, outcome) = read_back(StoredEntries::Whole, CONTENT);
     assert_eq!(outcome.divergence, None);
-    let (named, outcome) = read_back(Answers::Named, CONTENT);
+    let (named, outcome) = read_back(StoredEntries::Named, CONTENT);
     assert_eq!(outcome.divergence, None);
     println!("{} bytes whole, {} bytes named", whole.len(), named.len());
     let copies = |recording: &[u8]| {
@@ -316,9 +319,9 @@ fn entries_that_are_named_take_less_room() {
 
 #[test]
 fn a_disk_that_gives_back_something_else_is_found() {
-    let (_, outcome) = read_back(Answers::Whole, "rot");
+    let (_, outcome) = read_back(StoredEntries::Whole, "rot");
     assert_eq!(outcome.divergence, None, "all that is needed is recorded");
-    let (_, outcome) = read_back(Answers::Named, "rot");
+    let (_, outcome) = read_back(StoredEntries::Named, "rot");
     let found = outcome.divergence.expect("it is not what was recorded");
     assert!(
         matches!(found.kind, DivergenceKind::OtherEntries { .. }),
