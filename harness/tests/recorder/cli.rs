@@ -1,5 +1,6 @@
 //! The command line: `almadia-harness replay`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -25,7 +26,16 @@ fn run(name: &str, recording: &[u8], arguments: &[&str]) -> (bool, String) {
 #[test]
 fn a_recording_is_summed_up() {
     let (recording, node) = full_life(exact());
-    let steps = replay_to(recording.clone(), &node).steps.len();
+    let outcome = replay_to(recording.clone(), &node);
+    let steps = outcome.steps.len();
+    let mut counts = BTreeMap::<_, u64>::new();
+    for method in outcome.methods() {
+        *counts.entry(method).or_default() += 1;
+    }
+    let calls: Vec<String> = counts
+        .iter()
+        .map(|(method, count)| format!("{count} {method}"))
+        .collect();
     let (is_fine, text) = run("summary", &recording, &[]);
     assert!(is_fine, "{text}");
     let lines: Vec<&str> = text.lines().collect();
@@ -44,10 +54,7 @@ fn a_recording_is_summed_up() {
                 .expect("valid")
         )
     );
-    assert!(
-        lines[2].starts_with("calls: 13 advance, 1 applied, "),
-        "{text}"
-    );
+    assert_eq!(lines[2], format!("calls: {}", calls.join(", ")));
     assert_eq!(lines[3], "terms: 0 to 2");
     assert!(lines[4].contains("leader (1)"), "{text}");
     assert_eq!(lines[5], "end: the node has ended");
