@@ -13,7 +13,7 @@ mod tracing;
 pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
-    ConfState, LogId, LogIndex, MembershipChange, Message, NodeId, RawNode, ReadState, RoleKind,
+    ConfState, LogId, LogIndex, MembershipChange, Message, NodeId, ReadState, RoleKind,
     SnapshotStatus, TransferOutcome,
 };
 
@@ -23,6 +23,7 @@ use crate::disk::EmbedderFault;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
+use crate::recorder::{Options, Recorded};
 use crate::scenario::{MachineSetup, Scenario};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
@@ -116,20 +117,21 @@ impl Cluster {
             fault: EmbedderFault::None,
         };
         let count = usize::try_from(voters + others).unwrap_or(0);
-        Self::of_machines(&Scenario {
+        let scenario = Scenario {
             seed,
             voters,
             learners: 0,
             machines: vec![machine; count],
             checks: Checks::default(),
             actions: Vec::new(),
-        })
+        };
+        Self::of_machines(&scenario, None)
     }
 }
 
 impl<E: Embedder> Cluster<E> {
-    /// The cluster with which a scenario begins.
-    pub(crate) fn of_machines(scenario: &Scenario) -> Self {
+    /// The cluster with which a scenario begins, all of whose nodes may be recorded.
+    pub(crate) fn of_machines(scenario: &Scenario, recording: Option<Options>) -> Self {
         let ids = |range: std::ops::RangeInclusive<u64>| range.filter_map(NodeId::new);
         let Scenario {
             voters, learners, ..
@@ -141,7 +143,7 @@ impl<E: Embedder> Cluster<E> {
         let all = ids(1..=scenario.machines.len() as u64);
         let hosts = all
             .zip(&scenario.machines)
-            .map(|(id, machine)| Host::new(id, &conf_state, machine));
+            .map(|(id, machine)| Host::new(id, &conf_state, machine, recording));
         let hosts: Vec<Host<E>> = hosts.collect();
         let mut cluster = Self {
             checker: Checker::new(hosts.len()),
@@ -215,7 +217,7 @@ impl<E: Embedder> Cluster<E> {
     ///
     /// If it is down.
     #[must_use]
-    pub fn node(&self, id: u64) -> &RawNode<Unreliable<E::Store>> {
+    pub fn node(&self, id: u64) -> &Recorded<Unreliable<E::Store>> {
         let node = self.hosts[self.position(id)].node.as_ref();
         node.unwrap_or_else(|| panic!("node {id} is down"))
     }

@@ -34,8 +34,13 @@ impl Hasher for Digest {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let word = chunk
+        let mut rest = bytes;
+        while let Some((word, behind)) = rest.split_first_chunk() {
+            self.write_u64(u64::from_be_bytes(*word));
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            let word = rest
                 .iter()
                 .fold(1_u64, |word, &byte| (word << 8) | u64::from(byte));
             self.write_u64(word);

@@ -4,7 +4,8 @@
 //! order in which obligations are met is in `cluster/drive.rs`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use almadia::{ConfState, ConfigBuilder};
 use almadia::{
@@ -13,7 +14,8 @@ use almadia::{
 
 use crate::cluster::Tap;
 use crate::disk::Disk;
-use crate::embedder::{Embedder, Store};
+use crate::embedder::{Embedder, Simulated, Store};
+use crate::recorder::{Options, Recorded, Tape, Witness};
 use crate::scenario::MachineSetup;
 use crate::state_machine::StateMachine;
 use crate::unreliable::Unreliable;
@@ -47,7 +49,7 @@ pub(crate) struct Host<E: Embedder> {
     /// How often it was started.
     pub(crate) incarnation: u64,
     /// `None` while the machine is down.
-    pub(crate) node: Option<RawNode<Unreliable<E::Store>>>,
+    pub(crate) node: Option<Recorded<Unreliable<E::Store>>>,
     pub(crate) disk: Disk<E>,
     pub(crate) machine: StateMachine<E::Machine>,
     pub(crate) mode: DiskMode,
@@ -64,6 +66,42 @@ pub(crate) struct Host<E: Embedder> {
     was_eager: bool,
     /// What the node tells of itself.
     pub(crate) tap: Arc<Tap>,
+    /// How the nodes of this machine are recorded, if they are.
+    recording: Option<Options>,
+    /// The recording of the present node.
+    reel: Reel,
+    /// The nodes that were here, if they were recorded.
+    pub(crate) lives: Vec<Life<E>>,
+}
+
+/// A recorded node from its start to its end, which may be a crash.
+#[derive(Debug)]
+pub struct Life<E: Embedder = Simulated> {
+    /// The node as it was at the end.
+    pub node: RawNode<Witness<Unreliable<E::Store>>>,
+    /// What [`Recording::open`](crate::recorder::Recording::open) reads.
+    pub recording: Vec<u8>,
+}
+
+/// A file in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+struct Reel(Arc<Mutex<Vec<u8>>>);
+
+impl Reel {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Reel {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut reel = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reel.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The limits and switches of a node, beside its id.
@@ -143,7 +181,12 @@ impl Settings {
 
 impl<E: Embedder> Host<E> {
     /// A machine that was never started, in a cluster that began with these members.
-    pub(crate) fn new(id: NodeId, conf_state: &ConfState, machine: &MachineSetup) -> Self {
+    pub(crate) fn new(
+        id: NodeId,
+        conf_state: &ConfState,
+        machine: &MachineSetup,
+        recording: Option<Options>,
+    ) -> Self {
         let mut disk = Disk::new(conf_state);
         disk.fault = machine.fault;
         Self {
@@ -160,6 +203,9 @@ impl<E: Embedder> Host<E> {
             settings: machine.settings,
             was_eager: false,
             tap: Arc::default(),
+            recording,
+            reel: Reel::default(),
+            lives: Vec::new(),
         }
     }
 
@@ -188,9 +234,16 @@ impl<E: Embedder> Host<E> {
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|_| Config::new(self.id));
-        let tap = Arc::clone(&self.tap);
         let storage = Unreliable::new(storage);
-        self.node = Some(RawNode::with_observer(config, storage, tap)?);
+        // What a start that was refused has left.
+        self.reel.take();
+        let tape = self.recording.map(|options| {
+            // Memory does not fail.
+            Tape::writer(self.reel.clone(), options).ok()
+        });
+        let tap = Arc::clone(&self.tap);
+        let node = Recorded::with_observer(config, storage, tap, tape.flatten())?;
+        self.node = Some(node);
         self.incarnation += 1;
         self.persisted = 0;
         self.was_eager = self.settings.max_apply_unpersisted_entries > 0;
@@ -199,14 +252,18 @@ impl<E: Embedder> Host<E> {
 
     /// Whether the node has stopped because its storage could not be read.
     pub(crate) fn has_halted(&self) -> bool {
-        let halted = self.node.as_ref().and_then(RawNode::halted);
+        let halted = self.node.as_ref().and_then(|node| node.halted());
         halted.is_some_and(|halted| matches!(halted.error, StorageError::Other(_)))
     }
 
     /// Everything in memory is gone.
     pub(crate) fn stop(&mut self) {
         self.disk.is_stalled = false;
-        self.node = None;
+        let node = self.node.take().map(Recorded::into_node);
+        if let Some(node) = node.filter(|_| self.recording.is_some()) {
+            let recording = self.reel.take();
+            self.lives.push(Life { node, recording });
+        }
         self.busy = None;
         self.owed_ticks = 0;
         self.jobs.clear();

@@ -6,6 +6,7 @@
 //!   it in a browser. [`Cluster::record`] records a cluster of this crate, a [`TraceRecorder`] any
 //!   other.
 //! * [`storage`] tests a log store, an embedder's own too, and watches one at run time.
+//! * [`recorder`] writes down all that a node is told, and tells it again.
 //! * [`script`] runs files of directives and compares what they print with what they should.
 //!
 //! Everything follows from the seed: no threads, no clocks, no unordered maps. The checkers watch
@@ -21,6 +22,7 @@ mod embedder;
 mod host;
 mod network;
 mod profile;
+pub mod recorder;
 mod scenario;
 pub mod script;
 mod shrink;
@@ -40,7 +42,7 @@ pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;
 pub use crate::embedder::{Embedder, Machine, Registers, Simulated, Store};
-pub use crate::host::{DiskMode, Settings};
+pub use crate::host::{DiskMode, Life, Settings};
 pub use crate::profile::{Calls, Membership, Profile, Ticking};
 pub use crate::scenario::{MachineSetup, Scenario};
 pub use crate::simulation::{record, run, run_with};

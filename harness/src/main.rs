@@ -19,6 +19,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Replay(cli::replay::Arguments),
     Scripts(cli::scripts::Arguments),
     Sim(cli::sim::Arguments),
     Timeline(cli::timeline::Arguments),
@@ -27,6 +28,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Replay(arguments) => cli::replay::run(&arguments),
         Command::Scripts(arguments) => cli::scripts::run(&arguments),
         Command::Sim(arguments) => cli::sim::run(&arguments),
         Command::Timeline(arguments) => cli::timeline::run(&arguments),

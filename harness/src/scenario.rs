@@ -12,8 +12,9 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::disk::EmbedderFault;
 use crate::embedder::{Embedder, Simulated};
-use crate::host::{DiskMode, Settings};
+use crate::host::{DiskMode, Life, Settings};
 use crate::profile::Profile;
+use crate::recorder::Options;
 use crate::stats::Stats;
 use crate::trace::Trace;
 use crate::violation::{Violation, ViolationKind};
@@ -69,8 +70,8 @@ pub struct Scenario {
 
 impl Scenario {
     /// The cluster before anything has happened.
-    pub(crate) fn cluster<E: Embedder>(&self) -> Cluster<E> {
-        let mut cluster = Cluster::of_machines(self);
+    pub(crate) fn cluster<E: Embedder>(&self, recording: Option<Options>) -> Cluster<E> {
+        let mut cluster = Cluster::of_machines(self, recording);
         cluster.panics = false;
         cluster.is_instant = false;
         cluster.set_checks(self.checks);
@@ -92,7 +93,7 @@ impl Scenario {
     ///
     /// The first promise that was broken.
     pub fn play_with<E: Embedder>(&self) -> Result<Stats, Violation> {
-        self.play_on(&mut self.cluster::<E>())
+        self.play_on(&mut self.cluster::<E>(None))
     }
 
     /// The same, and records what happens, for a picture.
@@ -100,10 +101,24 @@ impl Scenario {
         &self,
         name: impl Into<String>,
     ) -> (Option<Trace>, Result<Stats, Violation>) {
-        let mut cluster = self.cluster::<E>();
+        let mut cluster = self.cluster::<E>(None);
         cluster.record(name, Trace::DEFAULT_MAX_EVENTS);
         let result = self.play_on(&mut cluster);
         (cluster.take_trace(), result)
+    }
+
+    /// The same, with a recording of each node from each of its starts on.
+    pub fn play_recorded<E: Embedder>(
+        &self,
+        options: Options,
+    ) -> (Result<Stats, Violation>, Vec<Life<E>>) {
+        let mut cluster = self.cluster(Some(options));
+        let result = self.play_on(&mut cluster);
+        let lives = cluster.hosts.into_iter().flat_map(|mut host| {
+            host.stop();
+            host.lives
+        });
+        (result, lives.collect())
     }
 
     fn play_on<E: Embedder>(&self, cluster: &mut Cluster<E>) -> Result<Stats, Violation> {

@@ -98,7 +98,7 @@ impl<'a, E: Embedder> Simulation<'a, E> {
             checks: profile.checks,
             actions: Vec::new(),
         };
-        let cluster = scenario.cluster();
+        let cluster = scenario.cluster(None);
         let nodes = cluster.hosts.len();
         let paces = (0..nodes).map(|_| Pace {
             disk: if dice.chance(250) {
@@ -352,7 +352,7 @@ impl<'a, E: Embedder> Simulation<'a, E> {
             .hosts
             .iter()
             .filter_map(|host| host.node.as_ref());
-        let mut roles = nodes.map(almadia::RawNode::role);
+        let mut roles = nodes.map(|node| node.role());
         roles.any(|role| role == RoleKind::Candidate)
     }
 

@@ -3,7 +3,8 @@
 //! Owns the choice of profiles and the least that must have happened, so that runs which do nothing
 //! fail.
 
-use almadia_harness::{Profile, Simulated, Stats, record, run};
+use almadia_harness::recorder::{End, Options, Recording, Replay, StoredEntries};
+use almadia_harness::{Life, Profile, Simulated, Stats, record, run};
 
 /// How many seeds the whole test runs. `ALMADIA_SEEDS` sets another number, for long runs.
 const SEEDS: u64 = 2000;
@@ -53,4 +54,49 @@ fn equal_seeds_make_equal_runs() {
     let [one, other] =
         [4, 20].map(|seed| run(seed, &Profile::of_seed(seed)).map(|stats| stats.trace));
     assert_ne!(one, other);
+}
+
+/// Each node is recorded from its start to its crash, by half of the seeds with entries that are
+/// only named.
+#[test]
+fn every_life_of_every_node_can_be_replayed() {
+    const SEEDS: u64 = 90;
+    let (mut lives, mut steps, mut bytes) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let stored_entries =
+            [StoredEntries::Whole, StoredEntries::Named][usize::from(seed % 4 < 2)];
+        let options = Options {
+            stored_entries,
+            hash_every: 16,
+            ..Options::default()
+        };
+        let (scenario, unrecorded) = record::<Simulated>(seed, &Profile::of_seed(seed));
+        let (recorded, nodes) = scenario.play_recorded::<Simulated>(options);
+        assert_eq!(recorded, unrecorded, "recording changes nothing");
+        for life in nodes {
+            lives += 1;
+            bytes += life.recording.len();
+            steps += replay(life, seed);
+        }
+    }
+    println!("{lives} lives, {steps} steps, {bytes} bytes");
+    assert!(lives > 6 * SEEDS, "too few lives");
+    assert!(steps > 1000 * SEEDS, "too few steps");
+}
+
+/// Makes all steps of a recording again, and compares the node that comes of it.
+fn replay(life: Life, seed: u64) -> u64 {
+    let recording = Recording::open(std::io::Cursor::new(life.recording));
+    let mut replay = Replay::new(recording.expect("a recording"));
+    let mut steps = 0;
+    loop {
+        match replay.next_step() {
+            Ok(Some(_)) => steps += 1,
+            Ok(None) => break,
+            Err(error) => panic!("seed {seed}, node {}: {error}", life.node.id()),
+        }
+    }
+    assert_eq!(replay.node(), Some(&life.node), "seed {seed}");
+    assert_eq!(replay.end(), Some(End::Closed));
+    steps
 }

@@ -52,7 +52,7 @@ impl<E: Embedder> Cluster<E> {
             return;
         };
         let term = node.current_term();
-        let untold = node.clone().ready().ok().flatten();
+        let untold = (**node).clone().ready().ok().flatten();
         // What the clone has told did not happen.
         self.hosts[at].tap.forget();
         let untold = untold.map_or(0, |ready| ready.transfer_outcomes.len());

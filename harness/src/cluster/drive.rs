@@ -3,7 +3,7 @@
 //! Owns the run loop of a simulated machine, for both disk modes, and its crashes. Must not decide
 //! when anything happens; that is the caller's business.
 
-use almadia::{Body, Entry, Message, NodeId, Payload, RawNode, Ready, SnapshotStatus, StepError};
+use almadia::{Body, Entry, Message, NodeId, Payload, Ready, SnapshotStatus, StepError};
 
 use super::{Cluster, PendingReport, Told, is_busy};
 use crate::checker::last_of;
@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::embedder::{Embedder, Store};
 use crate::host::{ApplyJob, DiskMode};
+use crate::recorder::Recorded;
 use crate::state_machine::StateMachine;
 use crate::trace::{SnapshotStage, What};
 use crate::unreliable::Unreliable;
@@ -39,7 +40,7 @@ impl<E: Embedder> Cluster<E> {
         let twin_result = (0..ticks).try_for_each(|_| twin.tick());
         host.tap.forget();
         let result = node.tick_many(ticks);
-        let is_same = *node == twin && result == twin_result;
+        let is_same = **node == twin && result == twin_result;
         self.observe(at);
         self.expect(at, "tick_many", result.map_err(|error| error.to_string()));
         if !is_same {
@@ -58,7 +59,7 @@ impl<E: Embedder> Cluster<E> {
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut RawNode<Unreliable<E::Store>>) -> T,
+        call: impl FnOnce(&mut Recorded<Unreliable<E::Store>>) -> T,
     ) -> Option<T> {
         if self.hosts[at].busy.is_some() {
             return None;

@@ -2,7 +2,7 @@
 //!
 //! Owns what coming back means, and how long it may take.
 
-use almadia::{LogId, RawNode, RoleKind};
+use almadia::{LogId, RoleKind};
 
 use super::Cluster;
 use crate::embedder::Embedder;
@@ -74,7 +74,7 @@ impl<E: Embedder> Cluster<E> {
 
     fn describe(&self) -> String {
         let nodes = self.hosts.iter().map(|host| {
-            let status = host.node.as_ref().map(RawNode::status);
+            let status = host.node.as_ref().map(|node| node.status());
             format!("{:?} busy={} {status:?}\n", host.id, host.busy.is_some())
         });
         nodes.collect()

@@ -31,7 +31,7 @@
 mod arguments;
 mod words;
 
-use almadia::{Message, RawNode};
+use almadia::Message;
 
 use self::arguments::{Arguments, Filter};
 use self::words::View;
@@ -204,7 +204,7 @@ fn call(cluster: &mut Cluster, directive: &Directive) -> Result<String, BadDirec
         "compact" => drop(cluster.compact(id)),
         "crash" => cluster.crash(id),
         "elect" => cluster.deliver_all(),
-        "forget-leader" => drop(cluster.call(at, RawNode::forget_leader)),
+        "forget-leader" => drop(cluster.call(at, |node| node.forget_leader())),
         "group-commit" => {
             let in_force = directive.argument_at(1, "on or off")?.key == "on";
             cluster.call(at, |node| node.set_group_commit(in_force));
