@@ -372,11 +372,13 @@ impl Checker {
     }
 
     /// A node is about to be observed that has just handed out this `Ready`. A state machine that
-    /// was ahead of its log is taken back to a snapshot, and that alone takes it back.
+    /// was ahead of its log is taken back to a snapshot, which is still to be restored; and that
+    /// alone takes it back.
     pub(crate) fn before_ready(&mut self, at: usize, ready: &Ready) {
         if let Some(snapshot) = &ready.snapshot {
             let seen = &mut self.seen[at];
-            seen.applied = seen.applied.min(snapshot.last_included.index);
+            let restored = snapshot.last_included.index;
+            seen.applied = seen.applied.min(restored.previous());
         }
     }
 

@@ -530,3 +530,19 @@ fn a_ping_is_a_heartbeat_out_of_turn() {
     node.ping();
     assert!(!node.has_ready());
 }
+
+/// Who steps down, and who may not campaign, waits for a whole timeout again.
+#[test]
+fn a_wait_begins_anew_for_who_had_none() {
+    let mut deposed = leader(1, 3, &[1]);
+    ticks(&mut deposed, 50);
+    tell(&mut deposed, 2, 9, request_vote((1, 1)));
+    assert_eq!(deposed.role(), RoleKind::Follower);
+    assert!(deposed.ticks_until_action() >= 10);
+
+    let mut refused = with_unapplied_change();
+    let wait = refused.ticks_until_action();
+    refused.tick_many(wait).unwrap();
+    assert_eq!(refused.role(), RoleKind::Follower);
+    assert!(refused.ticks_until_action() >= 10);
+}

@@ -1,15 +1,23 @@
-//! What developers run now and then: `cargo xtask mutants`.
+//! What developers run now and then: `cargo xtask mutants`, `cargo xtask bugs`.
 //!
-//! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `run.rs`.
+//! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `mutants.rs`; the
+//! bugs are in `bugs.rs`, and how they are hunted in `hunt.rs`.
 
+mod bugs;
+mod hunt;
+mod mutants;
 mod mutate;
-mod run;
+mod tests;
+mod tree;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask mutants [--jobs N] [--only TEXT]
+       cargo xtask bugs [--only TEXT]
+
+mutants
 
 Breaks the core's rules one at a time, and looks whether a test notices. All mutants are compiled
 into one copy of the workspace, below target/mutants, and switched on one by one at run time. The
@@ -19,11 +27,19 @@ which mutant stands in target/mutants/fates.txt.
 
   --jobs N      so many at once (default 2)
   --only TEXT   only mutants whose description contains TEXT
+
+bugs
+Puts bugs that other implementations have had into a copy of the core, below target/bugs, and prints
+which tool of the test-kit finds each, after how many seeds or states. The last line is
+`F of N bugs found`.
+
+  --only TEXT   only bugs whose id contains TEXT
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() != Some("mutants") {
+    let command = arguments.next().unwrap_or_default();
+    if !["mutants", "bugs"].contains(&command.as_str()) {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     }
@@ -42,7 +58,12 @@ fn main() -> ExitCode {
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    match run::run(&root, jobs, &only) {
+    let result = if command == "bugs" {
+        hunt::run(&root, &only)
+    } else {
+        mutants::run(&root, jobs, &only)
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

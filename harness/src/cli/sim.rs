@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// One profile for all seeds, in place of one after the other; `list` lists them.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// Ends with the first failure, and does not make it short.
+    #[arg(long)]
+    quick: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -64,6 +67,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         let (scenario, result) = record::<Simulated>(seed, &profile);
         match result {
             Ok(stats) => total += stats,
+            Err(violation) if arguments.quick => {
+                println!("{}: {violation}", profile.name);
+                println!("{} passed, 1 failed", seed - arguments.from);
+                return ExitCode::FAILURE;
+            }
             Err(violation) => {
                 failed += 1;
                 report(&profile, &scenario, &violation);
