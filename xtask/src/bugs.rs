@@ -59,7 +59,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/read_index.rs", "&& self.transfer.is_none()", "&& (self.transfer.is_none() || crate::bug(\"B20\"))"),
         ("raft/transfer.rs", "        core.tell(&Event::HandedOver { successor });\n        Ok(Next::StepDown)", "        core.tell(&Event::HandedOver { successor });\n        Ok(if crate::bug(\"B20\") { Next::Stay } else { Next::StepDown })"),
     ]),
-    bug!("B23", "an entry of an earlier term commits by counting", None, Some("replication"), [
+    bug!("B23", "an entry of an earlier term commits by counting", None, Some("figure-8"), [
         ("raft/leader.rs", "if index < self.term_start {\n            return;", "if index < self.term_start && !crate::bug(\"B23\") {\n            return;"),
     ]),
     bug!("B24", "the commit index does not pass entries of earlier terms", None, None, [
@@ -86,7 +86,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug!("B33", "a heartbeat tells a commit index beyond what the peer is known to hold", None, None, [
         ("raft/replication.rs", "let leader_commit = core.log.commit_index().min(progress.match_index);", "let leader_commit = if crate::bug(\"B33\") { core.log.commit_index() } else { core.log.commit_index().min(progress.match_index) };"),
     ]),
-    bug!("B39", "a write counts for entries that were overwritten meanwhile", None, Some("aba"), [
+    bug!("B39", "a write counts for entries that were overwritten meanwhile", None, Some("overwrites"), [
         ("raft/durability.rs", "        for write in &mut self.writes {\n            write.log_through", "        if crate::bug(\"B39\") { return; }\n        for write in &mut self.writes {\n            write.log_through"),
     ]),
     bug!("B41", "a leader counts itself for what is not on its disk", None, Some("replication"), [
