@@ -503,8 +503,8 @@ impl<S: Storage> Log<S> {
             term: entries.first_id().map_or(Term::ZERO, |id| id.term),
             index: first.previous(),
         };
-        let ends = entries.last_id().is_some_and(|id| id.index <= last);
-        if !ends || !entries.follow(before) {
+        let fits = |id: LogId| id.index <= last && id.term <= self.last.term;
+        if !entries.last_id().is_some_and(fits) || !entries.follow(before) {
             return Err(StorageError::Contract(
                 "entries() did not return the entries asked for",
             ));

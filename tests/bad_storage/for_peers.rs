@@ -30,6 +30,7 @@ fn ready_when_a_peers_entries_are_others_than_asked_for() {
         &[(1, 1), (1, 3)],
         &[(0, 1)],
         &[(1, u64::MAX)],
+        &[(1, 1), (4, 2)],
     ] {
         let mut node = leader();
         reject_everything(&mut node);
