@@ -40,6 +40,22 @@ fn ready_when_a_peers_entries_are_others_than_asked_for() {
     }
 }
 
+/// The entry before those that the peer lacks is said to be of a later term than they are.
+#[test]
+fn ready_when_the_term_before_a_peers_entries_is_too_late() {
+    let mut node = leader();
+    let rejected = AppendEntriesResponse::Rejected {
+        prev_index: LogIndex(5),
+        hint: LogId::new(1, 1),
+        commit_index: LogIndex::ZERO,
+    };
+    let body = Body::AppendEntriesResponse(rejected);
+    node.step(message(2, 1, 3, body)).expect("a rejection");
+    node.storage_mut().term = Some(Ok(Term(2)));
+    assert!(node.ready().is_err());
+    assert_stopped(&mut node, &contract("the terms of the log fall"));
+}
+
 fn sent_to_two(messages: &[Message]) -> Vec<&Body> {
     let to_two = messages.iter().filter(|message| message.to == id(2));
     to_two.map(|message| &message.body).collect()
