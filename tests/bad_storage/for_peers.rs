@@ -263,3 +263,27 @@ fn advance_after_the_storage_failed() {
     assert_eq!(node.advance(ready), Err(AcknowledgeError::Halted(halted)));
     assert_stopped(&mut node, &broken());
 }
+
+/// A leader that has stopped commits nothing, whatever rule it is given to commit by.
+#[test]
+fn group_commit_after_the_storage_failed() {
+    let mut node = leader();
+    node.set_group_commit(true);
+    let accepted = AppendEntriesResponse::Accepted {
+        match_index: node.last_log().index,
+        commit_index: LogIndex::ZERO,
+    };
+    let body = Body::AppendEntriesResponse(accepted);
+    node.step(message(2, 1, 3, body)).expect("it has all");
+    let mut running = node.clone();
+    running.set_group_commit(false);
+    assert!(running.commit_index() > node.commit_index());
+
+    node.storage_mut().term = Some(Err(broken()));
+    node.step(message(3, 1, 3, append((1, 3), 4, &[])))
+        .expect_err("the storage fails");
+    let before = node.hard_state();
+    node.set_group_commit(false);
+    assert_eq!(node.hard_state(), before);
+    assert_stopped(&mut node, &broken());
+}
