@@ -446,15 +446,21 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// Entries for a peer, from `first` on, as one run of at most `max_bytes`.
+    /// Entries for a peer, behind `prev_log`, as one run of at most `max_bytes`.
     pub(crate) fn fetch(
         &mut self,
-        first: LogIndex,
+        prev_log: LogId,
         max_bytes: u64,
         purpose: Purpose,
     ) -> Result<Fetched, StorageError> {
         self.tail.seal();
-        self.fetch_sealed(first, max_bytes, purpose)
+        let fetched = self.fetch_sealed(prev_log.index.next(), max_bytes, purpose)?;
+        let falls = matches!(&fetched, Fetched::Entries(entries)
+            if entries.first_id().is_some_and(|first| first.term < prev_log.term));
+        if falls {
+            return Err(StorageError::Contract("the terms of the log fall"));
+        }
+        Ok(fetched)
     }
 
     /// Entries from `first` on, to be looked at. Nothing was proposed since the tail was sealed.
@@ -515,8 +521,8 @@ impl<S: Storage> Log<S> {
             term: entries.first_id().map_or(Term::ZERO, |id| id.term),
             index: first.previous(),
         };
-        let ends = entries.last_id().is_some_and(|id| id.index <= last);
-        if !ends || !entries.follow(before) {
+        let fits = |id: LogId| id.index <= last && id.term <= self.last.term;
+        if !entries.last_id().is_some_and(fits) || !entries.follow(before) {
             return Err(StorageError::Contract(
                 "entries() did not return the entries asked for",
             ));

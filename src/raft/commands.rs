@@ -172,8 +172,9 @@ impl<S: Storage> Raft<S> {
     /// Changes the rule by which entries commit; what that commits, commits now.
     pub(crate) fn change_groups(&mut self, change: impl FnOnce(&mut CommitGroups)) {
         change(self.core.commit_groups.get_or_insert_default());
-        if let Role::Leader(leader) = &mut self.role {
-            leader.commit(&mut self.core);
+        match &mut self.role {
+            Role::Leader(leader) if self.core.halted.is_none() => leader.commit(&mut self.core),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {}
         }
     }
 

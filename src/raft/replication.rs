@@ -154,10 +154,7 @@ fn send_append<S: Storage>(
         send_entries(core, peer, progress, prev_log, Entries::empty());
         return Ok(());
     }
-    match core
-        .log
-        .fetch(progress.next_index, max_bytes, Purpose::Send(peer))?
-    {
+    match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
         Fetched::Entries(entries) => {
             send_entries(core, peer, progress, prev_log, entries);
             Ok(())

@@ -30,6 +30,7 @@ fn ready_when_a_peers_entries_are_others_than_asked_for() {
         &[(1, 1), (1, 3)],
         &[(0, 1)],
         &[(1, u64::MAX)],
+        &[(1, 1), (4, 2)],
     ] {
         let mut node = leader();
         reject_everything(&mut node);
@@ -37,6 +38,22 @@ fn ready_when_a_peers_entries_are_others_than_asked_for() {
         assert!(node.ready().is_err(), "{wrong:?}");
         assert_stopped(&mut node, &seen);
     }
+}
+
+/// The entry before those that the peer lacks is said to be of a later term than they are.
+#[test]
+fn ready_when_the_term_before_a_peers_entries_is_too_late() {
+    let mut node = leader();
+    let rejected = AppendEntriesResponse::Rejected {
+        prev_index: LogIndex(5),
+        hint: LogId::new(1, 1),
+        commit_index: LogIndex::ZERO,
+    };
+    let body = Body::AppendEntriesResponse(rejected);
+    node.step(message(2, 1, 3, body)).expect("a rejection");
+    node.storage_mut().term = Some(Ok(Term(2)));
+    assert!(node.ready().is_err());
+    assert_stopped(&mut node, &contract("the terms of the log fall"));
 }
 
 fn sent_to_two(messages: &[Message]) -> Vec<&Body> {
@@ -244,5 +261,29 @@ fn advance_after_the_storage_failed() {
         .expect_err("the storage fails");
     let halted = Halted { error: broken() };
     assert_eq!(node.advance(ready), Err(AcknowledgeError::Halted(halted)));
+    assert_stopped(&mut node, &broken());
+}
+
+/// A leader that has stopped commits nothing, whatever rule it is given to commit by.
+#[test]
+fn group_commit_after_the_storage_failed() {
+    let mut node = leader();
+    node.set_group_commit(true);
+    let accepted = AppendEntriesResponse::Accepted {
+        match_index: node.last_log().index,
+        commit_index: LogIndex::ZERO,
+    };
+    let body = Body::AppendEntriesResponse(accepted);
+    node.step(message(2, 1, 3, body)).expect("it has all");
+    let mut running = node.clone();
+    running.set_group_commit(false);
+    assert!(running.commit_index() > node.commit_index());
+
+    node.storage_mut().term = Some(Err(broken()));
+    node.step(message(3, 1, 3, append((1, 3), 4, &[])))
+        .expect_err("the storage fails");
+    let before = node.hard_state();
+    node.set_group_commit(false);
+    assert_eq!(node.hard_state(), before);
     assert_stopped(&mut node, &broken());
 }

@@ -343,6 +343,8 @@ fn ready_when_committed_entries_are_others_than_asked_for() {
         &[(1, u64::MAX)],
         &[(u64::MAX, 1)],
         &[(1, 1), (u64::MAX, 2)],
+        &[(3, 1)],
+        &[(1, 1), (3, 2)],
     ] {
         let mut node = started();
         node.storage_mut().entries = Some(Ok(entries(wrong)));
