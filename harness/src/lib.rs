@@ -13,6 +13,7 @@ mod dice;
 mod digest;
 mod disk;
 mod host;
+pub mod model;
 mod network;
 mod profile;
 pub mod script;

@@ -19,11 +19,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Model(cli::model::Arguments),
     Sim(cli::sim::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Model(arguments) => cli::model::run(&arguments),
         Command::Sim(arguments) => cli::sim::run(&arguments),
     }
 }

@@ -41,7 +41,7 @@ pub fn run(seed: u64, profile: &Profile) -> Result<Stats, Violation> {
     violation.map_or_else(|| Ok(simulation.cluster.stats()), Err)
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a text").into()
