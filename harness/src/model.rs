@@ -43,7 +43,7 @@ use std::fmt;
 use self::cluster::{Action, Cluster, Situation};
 pub use self::preset::{Bounds, DiskKind, Opening, Preset};
 pub use self::presets::presets;
-use self::search::{Level, Visited};
+use self::search::{Row, Visited};
 use crate::violation::ViolationKind;
 
 /// What was explored, and what was found.
@@ -115,9 +115,11 @@ impl Explorer<'_> {
     /// Explores from here. Returns the depth and what was found.
     fn run(&mut self, first: &Situation, mut steps: Vec<String>) -> (u64, Option<Finding>) {
         if std::env::var("VERBOSE").is_ok() { for s in &steps { eprintln!("{s}"); } }
-        let mut level = Level::default();
-        let mut next = Level::default();
+        let mut level = Row::default();
+        let mut next = Row::default();
         let mut words = Vec::new();
+        let mut batch = Row::default();
+        let mut prints: Vec<(u64, usize, usize)> = Vec::new();
         first.write(&mut words);
         self.visited.visit(&words, 0, 0);
         level.push(&words);
@@ -127,8 +129,10 @@ impl Explorer<'_> {
         let mut before = first.clone();
         let mut after = first.clone();
         loop {
-            for at in 0..level.len() {
-                before.read(level.get(at));
+            let mut left = level.len();
+            for bytes in level.iter() {
+                left -= 1;
+                before.read(bytes);
                 self.cluster.actions(&before, &mut actions);
                 for (position, &action) in actions.iter().enumerate() {
                     self.actions += 1;
@@ -143,13 +147,20 @@ impl Explorer<'_> {
                     }
                     words.clear();
                     after.write(&mut words);
-                    if self.visited.visit(&words, number, position) {
-                        next.push(&words);
+                    batch.push(&words);
+                    prints.push((Visited::fp(&words), number, position));
+                }
+                if prints.len() > 1000 || left == 0 {
+                for (&(fp, number, position), bytes) in prints.iter().zip(batch.iter()) {
+                    if self.visited.visit_fp(fp, number, position) {
+                        next.push(bytes);
                     }
+                }
+                batch.clear(); prints.clear();
                 }
                 number += 1;
             }
-            if next.len() == 0 {
+            if next.is_empty() {
                 return (depth, None);
             }
             if std::env::var("VERBOSE").is_ok() { eprintln!("depth {depth}: {} new {} total {} machines {} letters", next.len(), self.visited.len(), self.cluster.machines.len(), self.cluster.letters.len()); }

@@ -4,9 +4,8 @@
 //! Owns these tables, and what an action makes of a situation. Must not know which actions there
 //! are, nor in which order they are explored.
 
-use std::collections::HashMap;
-
 use almadia::{Membership, Message, NodeId};
+use rustc_hash::FxHashMap;
 
 use super::canonical::{self, Key};
 use super::history::{self, History};
@@ -41,43 +40,65 @@ pub(super) struct Situation {
     /// How many ticks have passed on each machine.
     pub(super) ticks: [u8; MOST],
     /// The machines, one bit each, to which something has happened.
-    pub(super) touched: u32,
+    pub(super) touched: u8,
     /// The messages on their way, ascending.
     pub(super) flight: Vec<u32>,
 }
 
 impl Situation {
-    /// Appends it to these words.
-    pub(super) fn write(&self, words: &mut Vec<u32>) {
-        words.extend_from_slice(&self.machines);
-        words.extend([self.history, self.touched]);
-        words.extend(packed(self.spent));
-        words.extend(packed(self.ticks));
-        words.extend_from_slice(&self.flight);
+    /// Appends it to these bytes.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        for &machine in &self.machines {
+            write_number(machine, bytes);
+        }
+        write_number(self.history, bytes);
+        bytes.push(self.touched);
+        bytes.extend(self.spent);
+        bytes.extend(&self.ticks[..self.machines.len()]);
+        for &letter in &self.flight {
+            write_number(letter, bytes);
+        }
     }
 
-    /// Becomes what was written in these words, in a cluster of as many machines.
-    pub(super) fn read(&mut self, words: &[u32]) {
-        let (machines, words) = words.split_at(self.machines.len());
-        self.machines.copy_from_slice(machines);
+    /// Becomes what was written in these bytes, in a cluster of as many machines.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+        for machine in &mut self.machines {
+            *machine = read_number(&mut bytes);
+        }
+        self.history = read_number(&mut bytes);
+        let (head, rest) = bytes.split_at(1 + MOST + self.machines.len());
+        self.touched = head[0];
+        self.spent.copy_from_slice(&head[1..=MOST]);
+        self.ticks[..self.machines.len()].copy_from_slice(&head[1 + MOST..]);
+        bytes = rest;
         self.flight.clear();
-        if let [history, touched, spent_low, spent_high, ticks_low, ticks_high, flight @ ..] = words {
-            self.history = *history;
-            self.touched = *touched;
-            self.spent = unpacked([*spent_low, *spent_high]);
-            self.ticks = unpacked([*ticks_low, *ticks_high]);
-            self.flight.extend_from_slice(flight);
+        while !bytes.is_empty() {
+            self.flight.push(read_number(&mut bytes));
         }
     }
 }
 
-fn packed([a, b, c, d, e, f, g, h]: [u8; MOST]) -> [u32; 2] {
-    [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes)
+/// Small numbers, which most are, take one byte: seven bits in each, the last one below 128.
+fn write_number(mut number: u32, bytes: &mut Vec<u8>) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
 }
 
-fn unpacked([low, high]: [u32; 2]) -> [u8; MOST] {
-    let ([a, b, c, d], [e, f, g, h]) = (low.to_le_bytes(), high.to_le_bytes());
-    [a, b, c, d, e, f, g, h]
+fn read_number(bytes: &mut &[u8]) -> u32 {
+    let mut number = 0;
+    let mut shift = 0;
+    while let Some((&byte, rest)) = bytes.split_first() {
+        *bytes = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    number
 }
 
 /// Something that may happen.
@@ -107,14 +128,14 @@ pub(super) struct Cluster<'a> {
     pub(super) preset: &'a Preset,
     membership: Membership,
     pub(super) machines: Vec<Machine>,
-    machine_numbers: HashMap<Key, u32>,
+    machine_numbers: FxHashMap<Key, u32>,
     pub(super) letters: Vec<Letter>,
-    letter_numbers: HashMap<Message, u32>,
+    letter_numbers: FxHashMap<Message, u32>,
     /// What came of which input; nothing if it was refused, or leads beyond the bounds.
-    outcomes: HashMap<(u32, Input), Option<u32>>,
+    outcomes: FxHashMap<(u32, Input), Option<u32>>,
     transitions: Vec<Transition>,
     histories: Vec<History>,
-    history_numbers: HashMap<History, u32>,
+    history_numbers: FxHashMap<History, u32>,
 }
 
 impl<'a> Cluster<'a> {
@@ -123,13 +144,13 @@ impl<'a> Cluster<'a> {
             preset,
             membership: Membership::try_from(&preset.conf_state).unwrap_or_default(),
             machines: Vec::new(),
-            machine_numbers: HashMap::new(),
+            machine_numbers: FxHashMap::default(),
             letters: Vec::new(),
-            letter_numbers: HashMap::new(),
-            outcomes: HashMap::new(),
+            letter_numbers: FxHashMap::default(),
+            outcomes: FxHashMap::default(),
             transitions: Vec::new(),
             histories: vec![History::default()],
-            history_numbers: HashMap::from([(History::default(), 0)]),
+            history_numbers: FxHashMap::from_iter([(History::default(), 0)]),
         }
     }
 

@@ -36,10 +36,12 @@ impl History {
         machine: &Machine,
         machines: &[&Machine],
     ) -> Checked {
-        for &effect in effects {
-            match effect {
+        for effect in effects {
+            match *effect {
                 Effect::Leads(term) => self.leads(machine, term)?,
-                Effect::Commits(term) => self.commits(machine, term, machines)?,
+                Effect::Commits(term, ref membership) => {
+                    self.commits(machine, term, membership, machines)?;
+                }
                 Effect::Asks(read) => {
                     let committed = self.last_committed();
                     self.reads.push((read, machine.id, committed));
@@ -89,7 +91,13 @@ impl History {
     }
 
     /// A leader has committed, which nobody may undo: a quorum has it on its disks.
-    fn commits(&mut self, machine: &Machine, term: Term, machines: &[&Machine]) -> Checked {
+    fn commits(
+        &mut self,
+        machine: &Machine,
+        term: Term,
+        membership: &Membership,
+        machines: &[&Machine],
+    ) -> Checked {
         let Some(node) = machine.node() else {
             return Ok(());
         };
@@ -104,7 +112,7 @@ impl History {
             last = Some(place.id);
         }
         match last {
-            Some(entry) if !is_durable(entry, node.membership(), machines) => {
+            Some(entry) if !is_durable(entry, membership, machines) => {
                 Err(ViolationKind::CommittedNotDurable {
                     leader: machine.id,
                     entry,

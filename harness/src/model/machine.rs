@@ -9,7 +9,7 @@ mod run;
 use std::collections::VecDeque;
 
 use almadia::{
-    Entries, Entry, LogId, LogIndex, MemStorage, Message, NodeId, RawNode, RoleKind, Storage, Term,
+    Entries, Entry, LogId, LogIndex, MemStorage, Membership, Message, NodeId, RawNode, RoleKind, Storage, Term,
 };
 
 pub(super) use self::run::{Outcome, run};
@@ -52,12 +52,12 @@ pub(super) enum Input {
 }
 
 /// What an input means to the promises that machines keep together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Effect {
     /// The node begins to lead this term.
     Leads(Term),
-    /// The node has committed as a leader of this term.
-    Commits(Term),
+    /// The node has committed as a leader of this term, by a quorum of this membership.
+    Commits(Term, Membership),
     /// The read of this number is asked for.
     Asks(u8),
     /// The read of this number may be answered at this index.

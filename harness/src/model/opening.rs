@@ -36,6 +36,12 @@ impl Cluster<'_> {
                         self.enact(&mut situation, at, input, tell)?;
                     }
                 }
+                Opening::Deliver { from, to } => {
+                    let at = self.position(*to);
+                    while let Some(letter) = self.next_from(&situation, *from, *to) {
+                        self.enact(&mut situation, at, Input::Receive(letter), tell)?;
+                    }
+                }
                 Opening::LoseMessages => situation.flight.clear(),
             }
         }
@@ -100,6 +106,14 @@ impl Cluster<'_> {
             *situation = after;
         }
         Ok(())
+    }
+
+    fn next_from(&self, situation: &Situation, from: NodeId, to: NodeId) -> Option<u32> {
+        let mut letters = situation.flight.iter().copied();
+        letters.find(|&letter| {
+            let message = &self.letters[letter as usize].message;
+            message.from == from && message.to == to
+        })
     }
 
     /// What is to be done next between these machines: first what the machines have to do

@@ -86,6 +86,13 @@ pub enum Opening {
     /// Everything happens between these machines until nothing is left to be done: writes become
     /// durable, messages arrive. Messages to and from others stay on their way.
     Settle(Vec<NodeId>),
+    /// The messages from one machine to another arrive; nothing becomes durable meanwhile.
+    Deliver {
+        /// Who has sent them.
+        from: NodeId,
+        /// Who gets them.
+        to: NodeId,
+    },
     /// All messages on their way are lost.
     LoseMessages,
 }

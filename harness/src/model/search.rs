@@ -40,10 +40,24 @@ impl Hasher for Itself {
 
 impl Visited {
     /// Notes a situation, and how it was reached. Returns whether it is new.
-    pub(super) fn visit(&mut self, words: &[u32], parent: usize, action: usize) -> bool {
-        let mut hasher = DefaultHasher::new();
+    pub(super) fn visit(&mut self, words: &[u8], parent: usize, action: usize) -> bool {
+        let mut hasher = rustc_hash::FxHasher::default();
         words.hash(&mut hasher);
         let is_new = self.fingerprints.insert(hasher.finish());
+        if is_new {
+            self.parents.push(u32::try_from(parent).unwrap_or(u32::MAX));
+            self.actions.push(u16::try_from(action).unwrap_or(u16::MAX));
+        }
+        is_new
+    }
+
+    pub(super) fn fp(words: &[u8]) -> u64 {
+        let mut hasher = rustc_hash::FxHasher::default();
+        words.hash(&mut hasher);
+        hasher.finish()
+    }
+    pub(super) fn visit_fp(&mut self, fp: u64, parent: usize, action: usize) -> bool {
+        let is_new = self.fingerprints.insert(fp);
         if is_new {
             self.parents.push(u32::try_from(parent).unwrap_or(u32::MAX));
             self.actions.push(u16::try_from(action).unwrap_or(u16::MAX));
@@ -70,30 +84,39 @@ impl Visited {
     }
 }
 
-/// The situations that are equally far from the beginning, one after the other as plain words.
+/// Situations one after the other, as bytes, each behind its length.
 #[derive(Debug, Default)]
-pub(super) struct Level {
-    words: Vec<u32>,
-    ends: Vec<usize>,
+pub(super) struct Row {
+    bytes: Vec<u8>,
+    len: usize,
 }
 
-impl Level {
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
+impl Row {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
-    pub(super) fn push(&mut self, words: &[u32]) {
-        self.words.extend_from_slice(words);
-        self.ends.push(self.words.len());
-    }
-
-    pub(super) fn get(&self, at: usize) -> &[u32] {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.words[start..self.ends[at]]
+    pub(super) fn push(&mut self, situation: &[u8]) {
+        self.bytes.push(situation.len() as u8);
+        self.bytes.extend_from_slice(situation);
+        self.len += 1;
     }
 
     pub(super) fn clear(&mut self) {
-        self.words.clear();
-        self.ends.clear();
+        self.bytes.clear();
+        self.len = 0;
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let (&length, behind) = rest.split_first()?;
+            let (situation, behind) = behind.split_at(usize::from(length));
+            rest = behind;
+            Some(situation)
+        })
     }
 }

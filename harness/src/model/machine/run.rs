@@ -106,6 +106,8 @@ impl Run<'_> {
     /// Returns whether the node takes the input.
     fn take(&mut self, input: Input, message: Option<&Message>) -> Checked<bool> {
         let taken = match input {
+            // Time passes, and nobody notices.
+            Input::Tick if self.machine.node().is_none() => return Ok(true),
             Input::Receive(_) => self.receive(message)?,
             Input::Campaign => self.call(|node| node.campaign().is_ok())?,
             Input::Ping => self.call(|node| {
@@ -189,6 +191,10 @@ impl Run<'_> {
         let before = Seen::of(node);
         let result = call(node);
         let after = Seen::of(node);
+        // A leader may commit something and step down within one call.
+        let led = before.leads && before.term == after.term;
+        let commits = (led || after.leads) && after.commit > before.commit;
+        let quorum_of = commits.then(|| node.membership().clone());
         let numbers = [
             ("current term", before.term.0, after.term.0),
             ("commit index", before.commit.0, after.commit.0),
@@ -204,13 +210,11 @@ impl Run<'_> {
                 });
             }
         }
-        let led = before.leads && before.term == after.term;
         if after.leads && !led {
             self.effects.push(Effect::Leads(after.term));
         }
-        // A leader may commit something and step down within one call.
-        if (led || after.leads) && after.commit > before.commit {
-            self.effects.push(Effect::Commits(after.term));
+        if let Some(membership) = quorum_of {
+            self.effects.push(Effect::Commits(after.term, membership));
         }
         Ok(result)
     }
