@@ -26,6 +26,12 @@ impl Cluster<'_> {
                     let at = self.position(*id);
                     self.enact(&mut situation, at, Input::Campaign, tell)?;
                 }
+                Opening::Tick(id, ticks) => {
+                    let at = self.position(*id);
+                    for _ in 0..*ticks {
+                        self.enact(&mut situation, at, Input::Tick, tell)?;
+                    }
+                }
                 Opening::Elect(id) => self.elect(&mut situation, *id, tell)?,
                 Opening::Propose(id, number) => {
                     let at = self.position(*id);
@@ -46,6 +52,7 @@ impl Cluster<'_> {
             }
         }
         situation.touched = 0;
+        situation.ticks = Default::default();
         Ok(situation)
     }
 
@@ -100,12 +107,19 @@ impl Cluster<'_> {
             input,
             spends: None,
         };
-        tell(self.text(action));
+        let text = self.text(action);
+        tell(text.clone());
         let mut after = Situation::default();
         if self.act(situation, action, &mut after)? {
             *situation = after;
+            Ok(())
+        } else {
+            Err(ViolationKind::CallFailed {
+                node: self.preset.machines[at].0,
+                call: "the opening",
+                error: format!("this cannot be: {text}"),
+            })
         }
-        Ok(())
     }
 
     fn next_from(&self, situation: &Situation, from: NodeId, to: NodeId) -> Option<u32> {

@@ -79,6 +79,8 @@ impl fmt::Display for Bounds {
 pub enum Opening {
     /// This node campaigns.
     Campaign(NodeId),
+    /// So many ticks pass on this node.
+    Tick(NodeId, u8),
     /// This node campaigns, and all the others vote as they like. Nothing else arrives.
     Elect(NodeId),
     /// A command is proposed to this node, which leads. Its content is the given number.

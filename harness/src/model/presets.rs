@@ -91,7 +91,7 @@ pub fn presets() -> Vec<Preset> {
 
     let mut p = Preset::new("leases", "", &[DiskKind::Immediate; 3]);
     p.configure = |builder| builder.pre_vote(env("PV", 1) == 1).skip_commit_broadcast(env("SKIP", 1) == 1).lease_reads(true).heartbeat_interval_ticks(env("HB", 2).into()).election_timeout_ticks(env("ET", 4).into()).max_election_timeout_ticks(env("ET", 4) as u32 + 1).lease_margin_ticks(2);
-    p.opening = vec![Opening::Elect(node(1)), Opening::Settle(vec![node(1), node(2), node(3)])];
+    p.opening = vec![Opening::Tick(node(2), 4), Opening::Tick(node(3), 4), Opening::LoseMessages, Opening::Tick(node(1), 4), Opening::Settle(vec![node(1), node(2), node(3)])];
     p.bounds = bounds(Bounds { max_term: 2, ticks: 7, transfers: 1, in_flight: 6, ..Bounds::default() }); p.alike = vec![node(2), node(3)];
     all.push(p);
     all
