@@ -20,6 +20,7 @@ mod digest;
 mod disk;
 mod embedder;
 mod host;
+pub mod model;
 mod network;
 mod profile;
 pub mod recorder;

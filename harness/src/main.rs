@@ -21,6 +21,7 @@ struct Arguments {
 enum Command {
     Replay(cli::replay::Arguments),
     Scripts(cli::scripts::Arguments),
+    Model(cli::model::Arguments),
     Sim(cli::sim::Arguments),
     Timeline(cli::timeline::Arguments),
     Storage(cli::storage::Arguments),
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Replay(arguments) => cli::replay::run(&arguments),
         Command::Scripts(arguments) => cli::scripts::run(&arguments),
+        Command::Model(arguments) => cli::model::run(&arguments),
         Command::Sim(arguments) => cli::sim::run(&arguments),
         Command::Timeline(arguments) => cli::timeline::run(&arguments),
         Command::Storage(arguments) => cli::storage::run(&arguments),
