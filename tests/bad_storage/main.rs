@@ -50,6 +50,10 @@ impl Disk for Faulty {
     fn disk(&mut self) -> &mut MemStorage {
         &mut self.inner
     }
+
+    fn truth(&self) -> &MemStorage {
+        &self.inner
+    }
 }
 
 impl Storage for Faulty {

@@ -18,10 +18,17 @@ pub(crate) type Node = RawNode<MemStorage>;
 /// A storage that has a [`MemStorage`] inside, into which a driver writes.
 pub(crate) trait Disk: Storage {
     fn disk(&mut self) -> &mut MemStorage;
+
+    /// What is written there, whatever the storage answers.
+    fn truth(&self) -> &MemStorage;
 }
 
 impl Disk for MemStorage {
     fn disk(&mut self) -> &mut MemStorage {
+        self
+    }
+
+    fn truth(&self) -> &MemStorage {
         self
     }
 }
