@@ -53,6 +53,20 @@ pub enum MemberChange {
     /// learn that it was removed: it is for the operator to stop it, once another node has applied
     /// the removal.
     Remove(NodeId),
+    /// Nobody's part changes. raft-rs reads a change of node 0 like this, and counts it where the
+    /// number of changes decides between one step and a joint configuration.
+    Nothing,
+}
+
+impl MemberChange {
+    /// Whose part changes.
+    #[must_use]
+    pub const fn node(self) -> Option<NodeId> {
+        match self {
+            Self::AddVoter(id) | Self::AddLearner(id) | Self::Remove(id) => Some(id),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// Whether a change goes through a joint configuration, and who leaves it.
@@ -370,8 +384,9 @@ impl Membership {
     }
 
     fn change_member(&mut self, change: MemberChange) {
-        let (MemberChange::AddVoter(id) | MemberChange::AddLearner(id) | MemberChange::Remove(id)) =
-            change;
+        let Some(id) = change.node() else {
+            return;
+        };
         remove(&mut self.learners, id);
         remove(&mut self.learners_next, id);
         remove(&mut self.incoming, id);
@@ -382,7 +397,7 @@ impl Membership {
                 insert(&mut self.learners_next, id);
             }
             MemberChange::AddLearner(_) => insert(&mut self.learners, id),
-            MemberChange::Remove(_) => {}
+            MemberChange::Remove(_) | MemberChange::Nothing => {}
         }
     }
 

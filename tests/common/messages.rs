@@ -84,6 +84,7 @@ pub(crate) fn change(bytes: &mut Unstructured<'_>) -> Result<MembershipChange> {
                 (2, |bytes| member(bytes).map(MemberChange::AddVoter)),
                 (2, |bytes| member(bytes).map(MemberChange::AddLearner)),
                 (1, |bytes| member(bytes).map(MemberChange::Remove)),
+                (1, |_| Ok(MemberChange::Nothing)),
             ],
         )
     })?;

@@ -201,6 +201,7 @@ fn member_change() -> impl Strategy<Value = MemberChange> {
         node().prop_map(MemberChange::AddVoter),
         node().prop_map(MemberChange::AddLearner),
         node().prop_map(MemberChange::Remove),
+        Just(MemberChange::Nothing),
     ]
 }
 

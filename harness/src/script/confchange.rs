@@ -91,6 +91,7 @@ impl ConfChangeCommands {
                 MemberChange::AddVoter(id) | MemberChange::AddLearner(id) => {
                     self.next_indexes.entry(id).or_insert(next_index);
                 }
+                MemberChange::Nothing => {}
                 // An outgoing voter stays a member until the joint configuration is left.
                 MemberChange::Remove(id) if membership.outgoing().contains(&id) => {}
                 // A later change may add the node again, which then starts anew.

@@ -425,7 +425,7 @@ pub(super) fn membership_changes() -> [MembershipChange; 6] {
         MembershipChange {
             transition: Transition::Explicit,
             context: Bytes::from_static(b"why"),
-            ..of(&[MemberChange::Remove(node(3))])
+            ..of(&[MemberChange::Remove(node(3)), MemberChange::Nothing])
         },
         MembershipChange {
             transition: Transition::Implicit,

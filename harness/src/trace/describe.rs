@@ -138,6 +138,7 @@ fn payload(payload: &Payload) -> String {
                 MemberChange::AddVoter(id) => format!("voter {id}"),
                 MemberChange::AddLearner(id) => format!("learner {id}"),
                 MemberChange::Remove(id) => format!("without {id}"),
+                MemberChange::Nothing => "nobody".to_owned(),
             });
             changes.collect::<Vec<_>>().join(" + ")
         }

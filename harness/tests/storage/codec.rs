@@ -146,13 +146,13 @@ fn put_snapshot(bytes: &mut Vec<u8>, tag: u8, snapshot: &Snapshot) {
 fn put_change(bytes: &mut Vec<u8>, change: &MembershipChange) {
     put_numbers(bytes, &[change.changes.len() as u64]);
     for change in &change.changes {
-        let (kind, node) = match change {
-            MemberChange::AddVoter(node) => (0, node),
-            MemberChange::AddLearner(node) => (1, node),
-            MemberChange::Remove(node) => (2, node),
-        };
-        bytes.push(kind);
-        put_numbers(bytes, &[node.get()]);
+        bytes.push(match change {
+            MemberChange::AddVoter(_) => 0,
+            MemberChange::AddLearner(_) => 1,
+            MemberChange::Remove(_) => 2,
+            MemberChange::Nothing => 3,
+        });
+        put_numbers(bytes, &[change.node().map_or(0, NodeId::get)]);
     }
     bytes.push(match change.transition {
         Transition::Auto => 0,
@@ -256,11 +256,12 @@ impl Reader<'_> {
         let count = self.number()?;
         let changes = (0..count).map(|_| {
             let kind = self.byte()?;
-            let node = NodeId::new(self.number()?)?;
+            let node = NodeId::new(self.number()?);
             match kind {
-                0 => Some(MemberChange::AddVoter(node)),
-                1 => Some(MemberChange::AddLearner(node)),
-                2 => Some(MemberChange::Remove(node)),
+                0 => Some(MemberChange::AddVoter(node?)),
+                1 => Some(MemberChange::AddLearner(node?)),
+                2 => Some(MemberChange::Remove(node?)),
+                3 => Some(MemberChange::Nothing),
                 _ => None,
             }
         });

@@ -111,7 +111,7 @@ coded_struct!(Proposal { payload, context });
 coded_struct!(Window { messages, bytes });
 
 coded_enum!(Payload { 0 Data(data), 1 Change(change) });
-coded_enum!(MemberChange { 0 AddVoter(id), 1 AddLearner(id), 2 Remove(id) });
+coded_enum!(MemberChange { 0 AddVoter(id), 1 AddLearner(id), 2 Remove(id), 3 Nothing });
 coded_enum!(Transition { 0 Auto, 1 Implicit, 2 Explicit });
 coded_enum!(ChangeForm { 1 V1 { id }, 2 V2 });
 coded_enum!(VoteResponse { 0 Granted, 1 Refused { commit } });

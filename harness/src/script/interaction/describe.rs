@@ -123,6 +123,7 @@ fn member_change(change: &MemberChange) -> String {
         MemberChange::AddVoter(node) => format!("v{node}"),
         MemberChange::AddLearner(node) => format!("l{node}"),
         MemberChange::Remove(node) => format!("r{node}"),
+        MemberChange::Nothing => "v0".to_owned(),
     }
 }
 

@@ -300,5 +300,6 @@ fn step(change: &MemberChange) -> String {
         MemberChange::AddVoter(node) => format!("add {node}"),
         MemberChange::AddLearner(node) => format!("learn {node}"),
         MemberChange::Remove(node) => format!("remove {node}"),
+        MemberChange::Nothing => "nothing".to_owned(),
     }
 }

@@ -1,0 +1,4 @@
+//! The wire format, held against raft-rs's own codec and against a generated one.
+
+mod common;
+mod golden;
