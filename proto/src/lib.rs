@@ -31,6 +31,8 @@
 //! [`RawNode::step`](almadia::RawNode::step) to say.
 
 mod change;
+#[cfg(any(feature = "prost-0_14", feature = "protobuf"))]
+mod embedded;
 mod entry;
 mod error;
 mod message;
@@ -41,6 +43,10 @@ mod wire;
 use almadia::{ConfState, Entry, HardState, MembershipChange, Message, Snapshot};
 use bytes::{BufMut, Bytes};
 
+#[cfg(feature = "prost-0_14")]
+pub use crate::embedded::prost_0_14;
+#[cfg(feature = "protobuf")]
+pub use crate::embedded::protobuf_3;
 pub use crate::error::{DecodeError, Reason};
 pub use crate::pieces::{Encoder, Pieces};
 use crate::wire::{Fields, Reader, Writer};
