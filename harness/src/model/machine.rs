@@ -10,8 +10,8 @@ mod watch;
 use std::collections::VecDeque;
 
 use almadia::{
-    Entries, Entry, LogId, LogIndex, MemStorage, Membership, Message, NodeId, RawNode, RoleKind,
-    Storage, Term,
+    Entries, Entry, HardState, LogId, LogIndex, MemStorage, Membership, Message, NodeId, RawNode,
+    RoleKind, Storage, Term,
 };
 
 pub(super) use self::run::{Outcome, run};
@@ -136,6 +136,9 @@ pub(super) struct Process {
     writes: VecDeque<Write>,
     /// How many of these the disk has carried out.
     written: usize,
+    /// A commit index that was written behind all of these without a sync. The next sync makes it
+    /// durable, for writes reach the disk in their order.
+    unsynced: Option<HardState>,
     /// Committed entries that the state machine has not applied.
     to_apply: VecDeque<Entries>,
 }

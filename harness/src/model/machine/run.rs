@@ -286,7 +286,9 @@ impl Run<'_> {
         let must_sync = ready.must_sync;
         let mut write = Write::take_from(&mut ready);
         let process = self.process()?;
+        process.unsynced = write.hard_state.or(process.unsynced);
         if must_sync {
+            write.hard_state = process.unsynced.take();
             process.writes.push_back(write);
         } else if let Some(last) = process.writes.back_mut() {
             // What waits for everything handed out so far waits for the last write.
@@ -491,6 +493,7 @@ impl Run<'_> {
             node,
             writes: VecDeque::new(),
             written: 0,
+            unsynced: None,
             to_apply: VecDeque::new(),
         }));
         Ok(())
