@@ -122,6 +122,9 @@ pub(crate) const BUGS: &[Bug] = &[
     bug!("B69", "an answer to a read of an earlier life is taken for one of this", Some("reads"), ["reads-restarts"], [
         ("raft/read_index.rs", "last_token: u64::from(incarnation.unwrap_or(0)) << u32::BITS,", "last_token: if crate::bug(\"B69\") { 0 } else { u64::from(incarnation.unwrap_or(0)) << u32::BITS },"),
     ]),
+    bug!("AE2", "an append is taken without a look at the entry before it", None, ["figure-8", "heartbeats"], [
+        ("raft/core.rs", "        if !self.log.holds(prev)? {", "        if !crate::bug(\"AE2\") && !self.log.holds(prev)? {"),
+    ]),
     bug!("E12", "what is applied counts as committed, though the log holds something else", Some("unpersisted-apply"), ["unpersisted"], [
         ("log.rs", "            if found == applied {\n", "            if found == applied || crate::bug(\"E12\") {\n"),
     ]),
