@@ -55,7 +55,7 @@ impl Cluster<'_> {
     }
 
     /// Whether more is on its way than the network holds.
-    const fn is_crowded(&self, situation: &Situation) -> bool {
+    fn is_crowded(&self, situation: &Situation) -> bool {
         let most = self.preset.bounds.in_flight as usize;
         most > 0 && situation.flight.len() > most
     }

@@ -93,7 +93,7 @@ impl Reached {
     }
 
     /// Whether it is time to look them up.
-    pub(super) const fn is_many(&self) -> bool {
+    pub(super) fn is_many(&self) -> bool {
         self.ways.len() > 1000
     }
 
