@@ -16,8 +16,13 @@
 //!
 //! In every situation the five properties of Raft's Figure 3 hold, and an election counts as a
 //! second one if a node leads its own term again after a crash. What is committed is durable on a
-//! quorum. Reads are linearizable. Term, commit index and applied index only grow. No node panics,
-//! halts, refuses to start, or refuses the message of another.
+//! quorum, what a message promises is on its sender's disk when it leaves, and what a leader counts
+//! as acknowledged is its own log, on the peer's disk. Nobody votes twice. Reads are linearizable.
+//! Term, commit index, applied index and what is known of a peer only grow. A leader commits all
+//! that it can. No node panics, halts, refuses to start, or refuses the message of another.
+//!
+//! What a receiver is to ignore for ever is left out of a situation, but only where the receiver as
+//! it is does ignore it: a node that breaks the rule is seen to break it.
 //!
 //! # How
 //!

@@ -215,8 +215,8 @@ pub(super) fn has_quorum(membership: &Membership, is_among: impl Fn(NodeId) -> b
 }
 
 /// What a leader holds to be durable on its peers is there: no more was acknowledged than was true,
-/// and no more believed than was acknowledged. A peer that is in a later term may have lost it since
-/// to another leader.
+/// and no more believed than was acknowledged. A peer in a later term may have lost it since to
+/// another leader.
 pub(super) fn check_matches(leader: &Machine, machines: &[&Machine]) -> Checked {
     let Some(node) = leader.node() else {
         return Ok(());
@@ -233,7 +233,7 @@ pub(super) fn check_matches(leader: &Machine, machines: &[&Machine]) -> Checked 
     Ok(())
 }
 
-/// A follower's acknowledgement speaks for what is in the leader's log, if it still leads that term.
+/// A follower's acknowledgement speaks for what is in the leader's log, if that leads the term yet.
 pub(super) fn check_claim(node: NodeId, claim: &Claim, machines: &[&Machine]) -> Checked {
     let mut leaders = machines.iter().filter(|machine| {
         let term = machine.node().map(RawNode::current_term);

@@ -75,8 +75,8 @@ impl Visited {
     }
 }
 
-/// Situations that were reached and not looked up yet. Looked up one right after the other, they wait
-/// for memory together and not each by itself, which halves the time.
+/// Situations that were reached and not looked up yet. Looked up one right after the other, they
+/// wait for memory together and not each by itself.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
     situations: Row,

@@ -96,7 +96,7 @@ pub(super) fn check_matches(
 }
 
 /// A leader commits whatever a quorum has told it to be durable, and leaves a joint configuration
-/// that asks for it. Without this, an exploration would be content with a cluster that stands still.
+/// that asks for it. Without this, a cluster that stands still would break no promise.
 pub(super) fn check_diligence(machine: &Machine) -> Checked {
     let Some(node) = machine.node().filter(|_| machine.leads()) else {
         return Ok(());
