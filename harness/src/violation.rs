@@ -245,6 +245,25 @@ pub enum ViolationKind {
         /// The error's text.
         error: String,
     },
+    /// An acknowledgement speaks for entries that are not the leader's, or the leader believes more
+    /// of a peer than is true.
+    #[error("node {node} counts as holding {leaders}, but its disk holds {held} there")]
+    MatchUntrue {
+        /// The follower.
+        node: NodeId,
+        /// The leader's entry at the acknowledged index; its term is zero if there is none.
+        leaders: LogId,
+        /// What the follower's disk holds there; its term is zero if it is nothing.
+        held: LogId,
+    },
+    /// A leader has all that it needs to do something, and does not do it.
+    #[error("leader {leader} could {what}, and does not")]
+    Omitted {
+        /// The leader.
+        leader: NodeId,
+        /// What it could do.
+        what: String,
+    },
     /// An assertion of the core failed.
     #[error("the core panicked: {0}")]
     Panicked(String),
@@ -282,6 +301,8 @@ impl ViolationKind {
             | Self::WithoutEnd { node, .. }
             | Self::TransferUntrue { node, .. }
             | Self::TicksDiffer { node, .. }
+            | Self::MatchUntrue { node, .. }
+            | Self::Omitted { leader: node, .. }
             | Self::MembershipDiffers { node, .. }
             | Self::CallFailed { node, .. }
             | Self::MessageRefused { node, .. } => Some(*node),

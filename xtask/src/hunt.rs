@@ -4,10 +4,11 @@
 //! behind a switch, and the table that comes of it. Nothing of this is in a build of the core.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::bugs::{BUGS, Bug};
 use crate::tests::{self, Fate, Test, fate_of};
@@ -26,9 +27,16 @@ pub(crate) fn bug(id: &str) -> bool {
 /// At most so many seeds are tried.
 const SEEDS: &str = "40000";
 
+/// For at most so long a preset is explored.
+const EXPLORATION: Duration = Duration::from_secs(120);
+
+/// The tools, by the names that `--by` takes.
+pub(crate) const TOOLS: [&str; 3] = ["runs", "model", "tests"];
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-pub(crate) fn run(root: &Path, only: &str) -> Outcome<()> {
+/// Hunts the bugs whose ids contain this, with the tools whose names contain that.
+pub(crate) fn run(root: &Path, only: &str, by: &str) -> Outcome<()> {
     let folder = root.join("target/bugs");
     let tree = folder.join("tree");
     tree::copy(root, &tree)?;
@@ -46,26 +54,39 @@ pub(crate) fn run(root: &Path, only: &str) -> Outcome<()> {
     if !built.success() {
         return Err("the workspace with the bugs does not build".into());
     }
-    let tests = tests::build(&tree)?;
+    let [by_runs, by_model, by_tests] = TOOLS.map(|tool| tool.contains(by));
+    let tests = if by_tests {
+        tests::build(&tree)?
+    } else {
+        Vec::new()
+    };
+    let said = folder.join("said.txt");
+    let tools = TOOLS.iter().filter(|tool| tool.contains(by)).copied();
+    let columns: Vec<&str> = ["bug", "what it does"].into_iter().chain(tools).collect();
     println!(
-        "| bug | what it does | random runs | model checker | first test |\n|---|---|---|---|---|"
+        "| {} |\n|{}",
+        columns.join(" | "),
+        "---|".repeat(columns.len())
     );
     let (mut found, mut all) = (0, 0);
     for bug in BUGS.iter().filter(|bug| bug.id.contains(only)) {
-        let by_runs = random_runs(bug, &program)?;
-        let by_model = model(bug, &program)?;
-        let by_tests = by_tests(bug, &tests, &folder.join("said.txt"))?;
+        let mut row = Vec::new();
+        if by_runs {
+            row.push(random_runs(bug, &program)?);
+        }
+        if by_model {
+            row.push(model(bug, &program, &said)?);
+        }
+        if by_tests {
+            row.push(first_test(bug, &tests, &said)?);
+        }
         all += 1;
-        found += u32::from(by_runs.is_some() || by_model.is_some() || by_tests.is_some());
-        let shown = |by: Option<String>| by.unwrap_or_else(|| "-".into());
-        println!(
-            "| {} | {} | {} | {} | {} |",
-            bug.id,
-            bug.what,
-            shown(by_runs),
-            shown(by_model),
-            shown(by_tests)
-        );
+        found += u32::from(row.iter().any(Option::is_some));
+        let row: Vec<String> = row
+            .into_iter()
+            .map(|by| by.unwrap_or_else(|| "-".into()))
+            .collect();
+        println!("| {} | {} | {} |", bug.id, bug.what, row.join(" | "));
     }
     println!("\n{found} of {all} bugs found");
     if found < all {
@@ -88,7 +109,7 @@ fn put_in(bug: &Bug, source: &Path) -> Outcome<()> {
 }
 
 /// The first test that fails.
-fn by_tests(bug: &Bug, tests: &[Test], said: &Path) -> Outcome<Option<String>> {
+fn first_test(bug: &Bug, tests: &[Test], said: &Path) -> Outcome<Option<String>> {
     Ok(match fate_of(("BUG", bug.id), tests, said)? {
         Fate::Caught(test) => Some(format!("`{}`", test.rsplit("::").next().unwrap_or(&test))),
         Fate::Stopped(test) => Some(format!("{test}, which does not end")),
@@ -120,33 +141,57 @@ fn random_runs(bug: &Bug, program: &Path) -> Outcome<Option<String>> {
     let what = what.map_or("", |(_, what)| {
         what.split(['\n', '|']).next().unwrap_or(what)
     });
-    let what: String = what.chars().take(70).collect();
+    let what = shortened(what);
     let seeds = passed + 1;
     Ok(Some(format!(
         "{seeds} seeds, {seconds:.1} s ({profile}): {what}"
     )))
 }
 
-/// After how many states the model checker finds the bug.
-fn model(bug: &Bug, program: &Path) -> Outcome<Option<String>> {
-    let Some(preset) = bug.preset else {
-        return Ok(None);
-    };
-    let started = Instant::now();
-    let output = Command::new(program)
-        .args(["model", "--preset", preset])
-        .env("BUG", bug.id)
-        .output()?;
-    let seconds = started.elapsed().as_secs_f64();
-    let said = String::from_utf8(output.stdout)?;
-    let last = said.lines().last().unwrap_or_default();
-    let counts = last.strip_prefix("states ");
-    let counts = counts.and_then(|rest| rest.split_once(", violations "));
-    let Some((states, violations)) = counts else {
-        return Err(format!("model --preset {preset} ended with {last:?}").into());
-    };
-    if violations.trim() == "0" {
-        return Ok(None);
+/// After how many states the model checker finds the bug, in which preset, and what.
+fn model(bug: &Bug, program: &Path, said: &Path) -> Outcome<Option<String>> {
+    for preset in bug.presets {
+        let started = Instant::now();
+        let mut child = Command::new(program)
+            .args(["model", "--preset", preset])
+            .env("BUG", bug.id)
+            .stdout(File::create(said)?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        let has_ended = loop {
+            if child.try_wait()?.is_some() {
+                break true;
+            }
+            if started.elapsed() > EXPLORATION {
+                break false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        if !has_ended {
+            child.kill()?;
+            child.wait()?;
+            continue;
+        }
+        let text = fs::read_to_string(said)?;
+        let mut lines = text.lines().rev();
+        let last = lines.next().unwrap_or_default();
+        let counts = last.strip_prefix("states ");
+        let counts = counts.and_then(|rest| rest.split_once(", violations "));
+        let Some((states, violations)) = counts else {
+            return Err(format!("model --preset {preset} ended with {last:?}").into());
+        };
+        if violations != "0" {
+            let what = shortened(lines.next().unwrap_or_default());
+            return Ok(Some(format!(
+                "{states} states, {seconds:.1} s ({preset}): {what}"
+            )));
+        }
     }
-    Ok(Some(format!("{states} states, {seconds:.1} s ({preset})")))
+    Ok(None)
+}
+
+/// As much of it as a table has room for.
+fn shortened(what: &str) -> String {
+    what.chars().take(70).collect()
 }

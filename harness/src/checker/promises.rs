@@ -15,7 +15,8 @@ impl Checker {
         if let Body::RequestVoteResponse(VoteResponse::Granted) = &message.body {
             self.on_vote(message)?;
         }
-        let is_kept = is_covered(sender, message) && self.matches_leader(sender, message);
+        let is_kept =
+            is_covered(&sender.disk.durable, message) && self.matches_leader(sender, message);
         if !self.checks.durability || is_kept {
             return Ok(());
         }
@@ -64,8 +65,7 @@ impl Checker {
 }
 
 /// Whether the sender's disk holds all that the message speaks for.
-fn is_covered<E: Embedder>(sender: &Host<E>, message: &Message) -> bool {
-    let durable = &sender.disk.durable;
+pub(crate) fn is_covered(durable: &impl Store, message: &Message) -> bool {
     let HardState {
         current_term,
         voted_for,
