@@ -23,48 +23,27 @@ use crate::wire::{Fields, Part, Reader, Schema, Sink};
 /// The `context` of a vote that the leader itself has asked for.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 
-/// `MessageType`.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Kind {
-    Propose = 2,
-    Append = 3,
-    AppendResponse = 4,
-    RequestVote = 5,
-    RequestVoteResponse = 6,
-    Snapshot = 7,
-    Heartbeat = 8,
-    HeartbeatResponse = 9,
-    TransferLeader = 13,
-    TimeoutNow = 14,
-    ReadIndex = 15,
-    ReadIndexResponse = 16,
-    RequestPreVote = 17,
-    RequestPreVoteResponse = 18,
+/// `MessageType`, but for what nodes say to themselves: MsgHup, MsgBeat, MsgUnreachable,
+/// MsgSnapStatus, MsgCheckQuorum.
+mod kinds {
+    pub(super) const PROPOSE: u64 = 2;
+    pub(super) const APPEND: u64 = 3;
+    pub(super) const APPEND_RESPONSE: u64 = 4;
+    pub(super) const REQUEST_VOTE: u64 = 5;
+    pub(super) const REQUEST_VOTE_RESPONSE: u64 = 6;
+    pub(super) const SNAPSHOT: u64 = 7;
+    pub(super) const HEARTBEAT: u64 = 8;
+    pub(super) const HEARTBEAT_RESPONSE: u64 = 9;
+    pub(super) const TRANSFER_LEADER: u64 = 13;
+    pub(super) const TIMEOUT_NOW: u64 = 14;
+    pub(super) const READ_INDEX: u64 = 15;
+    pub(super) const READ_INDEX_RESPONSE: u64 = 16;
+    pub(super) const REQUEST_PRE_VOTE: u64 = 17;
+    pub(super) const REQUEST_PRE_VOTE_RESPONSE: u64 = 18;
+    pub(super) const LAST: u64 = REQUEST_PRE_VOTE_RESPONSE;
 }
 
-impl Kind {
-    /// The kind of this number, if there is one that crosses the wire.
-    const fn numbered(number: u64) -> Option<Self> {
-        Some(match number {
-            2 => Self::Propose,
-            3 => Self::Append,
-            4 => Self::AppendResponse,
-            5 => Self::RequestVote,
-            6 => Self::RequestVoteResponse,
-            7 => Self::Snapshot,
-            8 => Self::Heartbeat,
-            9 => Self::HeartbeatResponse,
-            13 => Self::TransferLeader,
-            14 => Self::TimeoutNow,
-            15 => Self::ReadIndex,
-            16 => Self::ReadIndexResponse,
-            17 => Self::RequestPreVote,
-            18 => Self::RequestPreVoteResponse,
-            _ => return None,
-        })
-    }
-}
+// --- Writing ---
 
 /// The numbers of the fields.
 mod fields {
@@ -127,58 +106,58 @@ pub(crate) fn put_head(message: &Message, sink: &mut impl Sink) {
         term,
         ref body,
     } = *message;
-    let envelope = |kind: Kind, from: NodeId, sink: &mut _| {
+    let envelope = |kind: u64, from: NodeId, sink: &mut _| {
         put_envelope(sink, kind, to, from, term);
     };
     match body {
         Body::RequestVote(request) => {
-            envelope(Kind::RequestVote, from, sink);
+            envelope(kinds::REQUEST_VOTE, from, sink);
             put_request(request, sink);
         }
         Body::PreVote(request) => {
-            envelope(Kind::RequestPreVote, from, sink);
+            envelope(kinds::REQUEST_PRE_VOTE, from, sink);
             put_request(request, sink);
         }
         Body::RequestVoteResponse(vote) => {
-            envelope(Kind::RequestVoteResponse, from, sink);
+            envelope(kinds::REQUEST_VOTE_RESPONSE, from, sink);
             put_vote(*vote, sink);
         }
         Body::PreVoteResponse(vote) => {
-            envelope(Kind::RequestPreVoteResponse, from, sink);
+            envelope(kinds::REQUEST_PRE_VOTE_RESPONSE, from, sink);
             put_vote(*vote, sink);
         }
         Body::AppendEntries(append) => {
-            envelope(Kind::Append, from, sink);
+            envelope(kinds::APPEND, from, sink);
             sink.uint(fields::LOG_TERM, append.prev_log.term.0);
             sink.uint(fields::INDEX, append.prev_log.index.0);
             sink.uint(fields::COMMIT, append.leader_commit.0);
         }
         Body::AppendEntriesResponse(response) => {
-            envelope(Kind::AppendResponse, from, sink);
+            envelope(kinds::APPEND_RESPONSE, from, sink);
             put_append_response(*response, sink);
         }
         Body::Heartbeat(heartbeat) => {
-            envelope(Kind::Heartbeat, from, sink);
+            envelope(kinds::HEARTBEAT, from, sink);
             sink.uint(fields::COMMIT, heartbeat.leader_commit.0);
             put_token(fields::CONTEXT, &heartbeat.token, sink);
         }
         Body::HeartbeatResponse(response) => {
-            envelope(Kind::HeartbeatResponse, from, sink);
+            envelope(kinds::HEARTBEAT_RESPONSE, from, sink);
             sink.uint(fields::COMMIT, response.commit_index.0);
             put_token(fields::CONTEXT, &response.token, sink);
         }
         Body::InstallSnapshot(snapshot) => {
-            envelope(Kind::Snapshot, from, sink);
+            envelope(kinds::SNAPSHOT, from, sink);
             sink.message(fields::SNAPSHOT, &**snapshot);
         }
-        Body::TimeoutNow => envelope(Kind::TimeoutNow, from, sink),
-        Body::Propose(_) => envelope(Kind::Propose, from, sink),
-        Body::ReadIndex(_) => envelope(Kind::ReadIndex, from, sink),
+        Body::TimeoutNow => envelope(kinds::TIMEOUT_NOW, from, sink),
+        Body::Propose(_) => envelope(kinds::PROPOSE, from, sink),
+        Body::ReadIndex(_) => envelope(kinds::READ_INDEX, from, sink),
         Body::ReadIndexResponse(response) => {
-            envelope(Kind::ReadIndexResponse, from, sink);
+            envelope(kinds::READ_INDEX_RESPONSE, from, sink);
             sink.uint(fields::INDEX, response.read_index.0);
         }
-        Body::TransferLeader { transferee } => envelope(Kind::TransferLeader, *transferee, sink),
+        Body::TransferLeader { transferee } => envelope(kinds::TRANSFER_LEADER, *transferee, sink),
     }
 }
 
@@ -215,8 +194,8 @@ fn put_entries(body: &Body, sink: &mut impl Sink) {
 }
 
 #[inline(always)]
-fn put_envelope(sink: &mut impl Sink, kind: Kind, to: NodeId, from: NodeId, term: Term) {
-    sink.uint(fields::MSG_TYPE, kind as u64);
+fn put_envelope(sink: &mut impl Sink, kind: u64, to: NodeId, from: NodeId, term: Term) {
+    sink.uint(fields::MSG_TYPE, kind);
     sink.uint(fields::TO, to.get());
     sink.uint(fields::FROM, from.get());
     sink.uint(fields::TERM, term.0);
@@ -389,6 +368,20 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
 impl Raw {
     #[inline(always)]
     fn read(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+        // What both of raft-rs's codecs begin with, in this order.
+        if reader.begins_with(heads::MSG_TYPE) {
+            self.kind_at = reader.offset();
+            self.kind = reader.uint()?;
+        }
+        if reader.begins_with(heads::TO) {
+            self.to = Some(reader.node_id()?);
+        }
+        if reader.begins_with(heads::FROM) {
+            self.from = Some(reader.node_id()?);
+        }
+        if reader.begins_with(heads::TERM) {
+            self.term = reader.term()?;
+        }
         while let Some(head) = reader.next()? {
             match head {
                 heads::MSG_TYPE => {
@@ -422,38 +415,38 @@ impl Raw {
     /// What the message says.
     #[inline(always)]
     fn body(self, bytes: Bytes, from: NodeId) -> Result<Body, DecodeError> {
-        let Some(kind) = Kind::numbered(self.kind) else {
-            let reason = match self.kind {
-                // MsgHup, MsgBeat, MsgUnreachable, MsgSnapStatus, MsgCheckQuorum.
-                0 | 1 | 10..=12 => Reason::LocalKind(self.kind),
-                other => Reason::UnknownVariant(other),
-            };
-            return Err(DecodeError::new("Message.msg_type", self.kind_at, reason));
-        };
-        Ok(match kind {
-            Kind::RequestVote => Body::RequestVote(self.request_vote(&bytes)),
-            Kind::RequestPreVote => Body::PreVote(self.request_vote(&bytes)),
-            Kind::RequestVoteResponse => Body::RequestVoteResponse(self.vote()),
-            Kind::RequestPreVoteResponse => Body::PreVoteResponse(self.vote()),
-            Kind::Append => Body::AppendEntries(self.append(bytes)?),
-            Kind::AppendResponse => Body::AppendEntriesResponse(self.append_response()),
-            Kind::Heartbeat => Body::Heartbeat(Heartbeat {
+        Ok(match self.kind {
+            kinds::REQUEST_VOTE => Body::RequestVote(self.request_vote(&bytes)),
+            kinds::REQUEST_PRE_VOTE => Body::PreVote(self.request_vote(&bytes)),
+            kinds::REQUEST_VOTE_RESPONSE => Body::RequestVoteResponse(self.vote()),
+            kinds::REQUEST_PRE_VOTE_RESPONSE => Body::PreVoteResponse(self.vote()),
+            kinds::APPEND => Body::AppendEntries(self.append(bytes)?),
+            kinds::APPEND_RESPONSE => Body::AppendEntriesResponse(self.append_response()),
+            kinds::HEARTBEAT => Body::Heartbeat(Heartbeat {
                 leader_commit: self.commit,
                 token: token(self.context, bytes),
             }),
-            Kind::HeartbeatResponse => Body::HeartbeatResponse(HeartbeatResponse {
+            kinds::HEARTBEAT_RESPONSE => Body::HeartbeatResponse(HeartbeatResponse {
                 commit_index: self.commit,
                 token: token(self.context, bytes),
             }),
-            Kind::Snapshot => Body::InstallSnapshot(self.snapshot.unwrap_or_else(empty_snapshot)),
-            Kind::TimeoutNow => Body::TimeoutNow,
-            Kind::Propose => Body::Propose(self.proposals(bytes)?),
-            Kind::ReadIndex => Body::ReadIndex(self.token_of_entry(bytes)?),
-            Kind::ReadIndexResponse => Body::ReadIndexResponse(ReadIndexResponse {
+            kinds::SNAPSHOT => Body::InstallSnapshot(self.snapshot.unwrap_or_else(empty_snapshot)),
+            kinds::TIMEOUT_NOW => Body::TimeoutNow,
+            kinds::PROPOSE => Body::Propose(self.proposals(bytes)?),
+            kinds::READ_INDEX => Body::ReadIndex(self.token_of_entry(bytes)?),
+            kinds::READ_INDEX_RESPONSE => Body::ReadIndexResponse(ReadIndexResponse {
                 read_index: self.index,
                 token: self.token_of_entry(bytes)?,
             }),
-            Kind::TransferLeader => Body::TransferLeader { transferee: from },
+            kinds::TRANSFER_LEADER => Body::TransferLeader { transferee: from },
+            other => {
+                let reason = if other > kinds::LAST {
+                    Reason::UnknownVariant(other)
+                } else {
+                    Reason::LocalKind(other)
+                };
+                return Err(DecodeError::new("Message.msg_type", self.kind_at, reason));
+            }
         })
     }
 
