@@ -38,7 +38,7 @@ mod violation;
 
 pub use crate::action::{Action, MachineAction, OnLink, Request};
 pub use crate::checker::{Checks, Impossible};
-pub use crate::cluster::{Cluster, RECOVERY_TICKS};
+pub use crate::cluster::{Cluster, Outcomes, RECOVERY_TICKS};
 pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;

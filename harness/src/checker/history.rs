@@ -98,6 +98,11 @@ impl History {
         self.registers[register_of(value)].insert(value, begun);
     }
 
+    /// The client learns that its write was refused: nobody may ever read it.
+    pub(crate) fn write_refused(&mut self, value: u64) {
+        self.registers[register_of(value)].remove(&value);
+    }
+
     /// The client learns that its write has taken effect.
     pub(crate) fn write_ends(&mut self, value: u64) {
         let now = self.moment();

@@ -10,8 +10,16 @@ use crate::host::Host;
 use crate::violation::ViolationKind;
 
 impl Checker {
-    /// A message leaves its sender.
-    pub(crate) fn on_send<E: Embedder>(&mut self, sender: &Host<E>, message: &Message) -> Checked {
+    /// A message leaves its sender, the node at this position.
+    pub(crate) fn on_send<E: Embedder>(
+        &mut self,
+        sender: &Host<E>,
+        at: usize,
+        message: &Message,
+    ) -> Checked {
+        if let Some(node) = &sender.node {
+            self.windows[at].on_send(node, message)?;
+        }
         if let Body::RequestVoteResponse(VoteResponse::Granted) = &message.body {
             self.on_vote(message)?;
         }

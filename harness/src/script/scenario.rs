@@ -37,7 +37,7 @@ use self::arguments::{Arguments, Filter};
 use self::words::View;
 use super::Commands;
 use super::parse::{BadDirective, Directive};
-use crate::cluster::{Cluster, Told};
+use crate::cluster::{Cluster, Outcomes};
 use crate::host::{DiskMode, Settings};
 
 /// The commands of scenarios, and the cluster that they are for.
@@ -107,7 +107,6 @@ impl ScenarioCommands {
         for id in 1..=voters + others {
             cluster.set_disk_mode(id, DiskMode::Asynchronous);
         }
-        cluster.told = Some(Vec::new());
         let nodes = 0..cluster.hosts.len();
         self.seen = nodes.map(|at| View::of(&cluster, at)).collect();
         self.cluster = Some(cluster);
@@ -146,13 +145,12 @@ impl ScenarioCommands {
             text += &now.changes_since(seen);
             *seen = now;
         }
-        let told = cluster.told.as_mut().map(std::mem::take);
-        for Told {
-            node,
-            reads,
-            transfers,
-        } in told.into_iter().flatten()
-        {
+        for outcomes in cluster.take_outcomes() {
+            let Outcomes {
+                node,
+                reads,
+                transfers,
+            } = outcomes;
             text.extend(reads.iter().map(|read| words::read(node, read)));
             text.extend(transfers.iter().map(words::transfer));
         }
