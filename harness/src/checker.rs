@@ -23,6 +23,7 @@ use self::clients::Clients;
 pub use self::history::Impossible;
 pub(crate) use self::history::{REGISTERS, register_of};
 use self::log_view::LogView;
+pub(crate) use self::promises::is_covered;
 use self::reads::{ReadCounts, Reads};
 use self::transfers::{TransferCounts, Transfers};
 use self::windows::Windows;

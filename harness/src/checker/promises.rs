@@ -2,7 +2,7 @@
 //!
 //! Owns the table of what each kind of message speaks for. Must not know what receivers make of it.
 
-use almadia::{AppendEntriesResponse, Body, HardState, Message, VoteResponse};
+use almadia::{AppendEntriesResponse, Body, HardState, Message, Storage, VoteResponse};
 
 use super::{Checked, Checker, last_of};
 use crate::embedder::{Embedder, Store};
@@ -23,7 +23,9 @@ impl Checker {
         if let Body::RequestVoteResponse(VoteResponse::Granted) = &message.body {
             self.on_vote(message)?;
         }
-        let is_kept = is_covered(sender, message) && self.matches_leader(sender, message);
+        let durable = &sender.disk.durable;
+        let is_kept = is_covered(durable, durable.hard_state(), message)
+            && self.matches_leader(sender, message);
         if !self.checks.durability || is_kept {
             return Ok(());
         }
@@ -71,14 +73,13 @@ impl Checker {
     }
 }
 
-/// Whether the sender's disk holds all that the message speaks for.
-fn is_covered<E: Embedder>(sender: &Host<E>, message: &Message) -> bool {
-    let durable = &sender.disk.durable;
+/// Whether the sender's disk, with its log and hard state, holds all that the message speaks for.
+pub(crate) fn is_covered(durable: &impl Storage, hard_state: HardState, message: &Message) -> bool {
     let HardState {
         current_term,
         voted_for,
         ..
-    } = durable.hard_state();
+    } = hard_state;
     let is_later = current_term > message.term;
     match &message.body {
         Body::RequestVoteResponse(VoteResponse::Granted) => {
