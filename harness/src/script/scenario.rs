@@ -53,6 +53,7 @@ const MOST_DELIVERIES: usize = 10_000;
 
 impl Commands for ScenarioCommands {
     fn execute(&mut self, directive: &Directive) -> Result<String, BadDirective> {
+        arguments::check(directive)?;
         let Some(cluster) = &mut self.cluster else {
             if directive.command == "cluster" {
                 self.start(directive)?;
@@ -204,7 +205,8 @@ fn call(cluster: &mut Cluster, directive: &Directive) -> Result<String, BadDirec
         "elect" => cluster.deliver_all(),
         "forget-leader" => drop(cluster.call(at, |node| node.forget_leader())),
         "group-commit" => {
-            let in_force = directive.argument_at(1, "on or off")?.key == "on";
+            let in_force = directive.argument_at(1, "true or false")?;
+            let in_force = in_force.boolean_in(&in_force.key)?;
             cluster.call(at, |node| node.set_group_commit(in_force));
         }
         "groups" => {
