@@ -1,7 +1,7 @@
 //! What it takes to commit an entry, counted anew.
 //!
-//! Owns the majority, and the rule of group commit. Must not ask the core's own arithmetic, nor look
-//! like it: that may be what is wrong.
+//! Owns the majority, and the rule of group commit. Must not ask the core's own arithmetic, nor
+//! look like it: that may be what is wrong.
 
 use std::collections::BTreeSet;
 
