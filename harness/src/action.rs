@@ -105,8 +105,27 @@ pub enum Request {
         /// How many bytes more it has.
         padding: usize,
     },
+    /// Commands, on a node that does not lead: it passes them on to the leader that it knows, in
+    /// one message. Whoever asked is not told what becomes of them.
+    Forward {
+        /// The number of the first; no other command of the run has it or those that follow.
+        number: u64,
+        /// How many there are.
+        count: u64,
+        /// How many bytes more each of them has.
+        padding: usize,
+    },
     /// A membership change.
     Change(MembershipChange),
+    /// Whether entries are committed only when they are in two groups.
+    GroupCommit(bool),
+    /// A member is of this group, or of none if that is zero.
+    AssignGroup {
+        /// The member.
+        member: u64,
+        /// The group.
+        group: u64,
+    },
     /// Another node is to lead.
     Transfer(u64),
     /// A linearizable read.

@@ -11,8 +11,10 @@ mod clients;
 mod history;
 mod log_view;
 mod promises;
+mod quorum;
 mod reads;
 mod transfers;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -23,8 +25,10 @@ pub use self::history::Impossible;
 pub(crate) use self::history::{REGISTERS, register_of};
 use self::log_view::LogView;
 pub(crate) use self::promises::is_covered;
+use self::quorum::is_quorum;
 use self::reads::{ReadCounts, Reads};
 use self::transfers::{TransferCounts, Transfers};
+use self::windows::Windows;
 use crate::digest::Digest;
 use crate::embedder::Embedder;
 use crate::host::Host;
@@ -92,8 +96,11 @@ pub(crate) struct Checker {
     logs: Vec<LogView>,
     reads: Vec<Reads>,
     transfers: Vec<Transfers>,
+    windows: Vec<Windows>,
     read_counts: ReadCounts,
     transfer_counts: TransferCounts,
+    /// How often something was committed while entries had to wait for a second group.
+    group_commits: u64,
     clients: Clients,
 }
 
@@ -113,8 +120,10 @@ impl Checker {
             logs: vec![LogView::default(); nodes],
             reads: vec![Reads::default(); nodes],
             transfers: vec![Transfers::default(); nodes],
+            windows: vec![Windows::default(); nodes],
             read_counts: ReadCounts::default(),
             transfer_counts: TransferCounts::default(),
+            group_commits: 0,
             clients: Clients::new(nodes),
         }
     }
@@ -129,6 +138,7 @@ impl Checker {
             reads_dropped: self.read_counts.dropped,
             transfers: self.transfer_counts.succeeded,
             transfers_failed: self.transfer_counts.failed,
+            group_commits: self.group_commits,
             ..stats
         }
     }
@@ -158,9 +168,28 @@ impl Checker {
         self.clients.write_begins(value);
     }
 
+    /// The write of this value was refused, so that it must never take effect.
+    pub(crate) fn write_refused(&mut self, value: u64) {
+        self.clients.write_refused(value);
+    }
+
     /// The write of this value was taken.
     pub(crate) fn on_write(&mut self, at: usize, id: LogId, value: u64) {
         self.clients.write_taken(at, id, value);
+    }
+
+    /// A node has taken a proposal of so many bytes when it had committed up to there.
+    pub(crate) fn on_proposal<E: Embedder>(
+        &mut self,
+        host: &Host<E>,
+        at: usize,
+        (id, bytes): (LogId, u64),
+        committed: LogIndex,
+    ) -> Checked {
+        let node = host.node.as_ref();
+        node.map_or(Ok(()), |node| {
+            self.windows[at].on_proposal(node, id, bytes, committed)
+        })
     }
 
     /// Whether all that clients have seen can have come of one copy of the data.
@@ -190,6 +219,7 @@ impl Checker {
         self.clients.forget(at);
         self.reads[at] = Reads::default();
         self.transfers[at] = Transfers::default();
+        self.windows[at] = Windows::default();
         self.logs[at] = LogView::read(node.storage());
         for &[before, entry] in self.logs[at].pairs().collect::<Vec<_>>().iter() {
             let known = self.known(entry);
@@ -307,11 +337,16 @@ impl Checker {
         let Some(node) = host.node.as_ref().filter(|_| self.checks.durability) else {
             return Ok(());
         };
-        let is_durable = node.membership().has_quorum(|voter| {
-            hosts
-                .iter()
-                .any(|host| host.id == voter && host.disk.holds(last))
-        });
+        self.group_commits += u64::from(host.groups.in_force);
+        // Counted here, and not by the core: its own arithmetic may be what is wrong.
+        let holds = |voter: NodeId| {
+            let mut hosts = hosts.iter();
+            hosts.any(|host| host.id == voter && host.disk.holds(last))
+        };
+        let halves = [node.membership().incoming(), node.membership().outgoing()];
+        let is_durable = halves
+            .iter()
+            .all(|half| is_quorum(half, &host.groups, holds));
         if is_durable {
             Ok(())
         } else {
@@ -496,7 +531,7 @@ impl Checker {
         Ok(())
     }
 
-    /// The durable log of a stopped node, for tests.
+    /// Whether some leader has committed this very entry.
     pub(crate) fn is_committed(&self, id: LogId) -> bool {
         self.committed.contains(&id)
     }

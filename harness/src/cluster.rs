@@ -44,11 +44,15 @@ pub(crate) struct PendingReport {
 }
 
 /// How reads and transfers have ended that users have asked for on one node.
-#[derive(Clone, Debug)]
-pub(crate) struct Told {
-    pub(crate) node: NodeId,
-    pub(crate) reads: Vec<ReadState>,
-    pub(crate) transfers: Vec<TransferOutcome>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcomes {
+    /// The node.
+    pub node: NodeId,
+    /// The reads, in the order in which they have ended.
+    pub reads: Vec<ReadState>,
+    /// The transfers, in the same order.
+    pub transfers: Vec<TransferOutcome>,
 }
 
 /// Some nodes, their disks, and the network between them.
@@ -90,7 +94,9 @@ pub struct Cluster<E: Embedder = Simulated> {
     /// Ticks of the cluster, for what has to happen some ticks later.
     pub(crate) now: u64,
     /// How reads and transfers have ended, if anybody wants to know.
-    pub(crate) told: Option<Vec<Told>>,
+    outcomes: Option<Vec<Outcomes>>,
+    /// How many commands the cluster has proposed of its own accord.
+    own_commands: u64,
     /// Whether writes and applies are carried out at once. Random runs do them step by step.
     pub(crate) is_instant: bool,
     /// Whether a violation panics.
@@ -111,6 +117,24 @@ impl Cluster {
     /// A cluster of `voters` nodes, and `others` more that are running and may be added to it.
     #[must_use]
     pub fn with_settings(voters: u64, others: u64, seed: u64, settings: Settings) -> Self {
+        Self::of(voters, others, seed, settings)
+    }
+}
+
+impl<E: Embedder> Cluster<E> {
+    /// The same with an embedder's own store and state machine.
+    ///
+    /// ```
+    /// use almadia_harness::{Cluster, Settings, Simulated};
+    ///
+    /// // Whatever implements `Embedder` may stand in the place of `Simulated`.
+    /// let mut cluster = Cluster::<Simulated>::of(3, 0, 42, Settings::default());
+    /// cluster.campaign(1);
+    /// cluster.deliver_all();
+    /// assert_eq!(cluster.leader(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn of(voters: u64, others: u64, seed: u64, settings: Settings) -> Self {
         let machine = MachineSetup {
             settings: Settings { seed, ..settings },
             mode: DiskMode::default(),
@@ -125,12 +149,14 @@ impl Cluster {
             checks: Checks::default(),
             actions: Vec::new(),
         };
-        Self::of_machines(&scenario, None)
+        let mut cluster = Self::of_machines(&scenario, None);
+        cluster.outcomes = Some(Vec::new());
+        cluster.start_all();
+        cluster
     }
-}
 
-impl<E: Embedder> Cluster<E> {
-    /// The cluster with which a scenario begins, all of whose nodes may be recorded.
+    /// The cluster with which a scenario begins, all of whose nodes may be recorded. None of them
+    /// runs yet.
     pub(crate) fn of_machines(scenario: &Scenario, recording: Option<Options>) -> Self {
         let ids = |range: std::ops::RangeInclusive<u64>| range.filter_map(NodeId::new);
         let Scenario {
@@ -145,24 +171,28 @@ impl<E: Embedder> Cluster<E> {
             .zip(&scenario.machines)
             .map(|(id, machine)| Host::new(id, &conf_state, machine, recording));
         let hosts: Vec<Host<E>> = hosts.collect();
-        let mut cluster = Self {
+        Self {
             checker: Checker::new(hosts.len()),
             hosts,
             network: Network::default(),
             stats: Stats::default(),
             reports: Vec::new(),
             now: 0,
-            told: None,
+            outcomes: None,
+            own_commands: 0,
             is_instant: true,
             panics: true,
             violation: None,
             recorder: None,
             seed: scenario.seed,
-        };
-        for at in 0..cluster.hosts.len() {
-            cluster.start(at);
         }
-        cluster
+    }
+
+    /// Starts all nodes for the first time.
+    pub(crate) fn start_all(&mut self) {
+        for at in 0..self.hosts.len() {
+            self.start(at);
+        }
     }
 
     // --- Nodes ---
@@ -202,6 +232,13 @@ impl<E: Embedder> Cluster<E> {
         let at = self.position(id);
         self.call(at, |node| node.propose_conf_change("", change).ok())
             .flatten()
+    }
+
+    /// How reads and transfers have ended since this was last asked, in order. They are asked for
+    /// by [`perform`](Self::perform).
+    pub fn take_outcomes(&mut self) -> Vec<Outcomes> {
+        let outcomes = self.outcomes.as_mut().map(std::mem::take);
+        outcomes.unwrap_or_default()
     }
 
     /// Tells the node that a peer cannot be reached.
@@ -419,12 +456,14 @@ impl<E: Embedder> Cluster<E> {
     pub fn settle(&mut self) {
         for _ in 0..Self::SETTLE_TICKS {
             self.deliver_all();
-            if self.unsettled().is_none() {
+            if self.unsettled().is_none() && self.without_end().is_none() {
                 return;
             }
             self.tick_all();
         }
-        let missing = self.unsettled().unwrap_or_default();
+        let waits = |(node, what)| format!("node {node} waits for {what}");
+        let missing = self.unsettled().or_else(|| self.without_end().map(waits));
+        let missing = missing.unwrap_or_default();
         panic!("seed {}: the cluster does not settle: {missing}", self.seed);
     }
 
@@ -458,11 +497,6 @@ impl<E: Embedder> Cluster<E> {
             return Some("the joint configuration is not left".into());
         }
         let last = leader.last_log();
-        let mut running = (0..self.hosts.len()).filter(|&at| self.hosts[at].node.is_some());
-        let waiting = running.find_map(|at| Some((at, self.checker.without_end(at)?)));
-        if let Some((at, what)) = waiting {
-            return Some(format!("node {} waits for {what}", self.hosts[at].id));
-        }
         let members = leader.membership().members();
         let behind = self.hosts.iter().find(|host| {
             members.contains(&host.id)
@@ -473,6 +507,12 @@ impl<E: Embedder> Cluster<E> {
             let applied = host.machine.applied_index();
             format!("node {} has applied {applied} of {last}", host.id)
         })
+    }
+
+    /// What was asked of a node that is up, and has not ended.
+    pub(crate) fn without_end(&self) -> Option<(NodeId, String)> {
+        let mut running = (0..self.hosts.len()).filter(|&at| self.hosts[at].node.is_some());
+        running.find_map(|at| Some((self.hosts[at].id, self.checker.without_end(at)?)))
     }
 
     fn position(&self, id: u64) -> usize {

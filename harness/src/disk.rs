@@ -74,8 +74,8 @@ pub(crate) struct Disk<E: Embedder> {
     /// of it where entries are applied before they are persisted.
     pub(crate) machine: StateMachine<E::Machine>,
     pub(crate) pending: VecDeque<Write>,
-    /// A commit index that was written without fsync; the next fsync, or luck, makes it durable.
-    unsynced: Option<HardState>,
+    /// What was written without fsync, oldest first; the next fsync, or luck, makes it durable.
+    unsynced: Vec<Write>,
     pub(crate) is_stalled: bool,
     pub(crate) fault: EmbedderFault,
     /// What the disk held before it last wrote entries, for [`EmbedderFault::LosesEntries`].
@@ -89,15 +89,25 @@ impl<E: Embedder> Disk<E> {
             durable: E::Store::of_members(conf_state.clone()),
             machine: StateMachine::new(conf_state.clone()),
             pending: VecDeque::new(),
-            unsynced: None,
+            unsynced: Vec::new(),
             is_stalled: false,
             fault: EmbedderFault::None,
             before_last_entries: None,
         }
     }
 
-    /// Makes one write durable.
+    /// Does one write, and makes it durable with all before it if the node asks for that. A node
+    /// that does not ask, though its promises rest on the write, must be found out.
     pub(crate) fn complete(&mut self, write: &Write) -> Result<(), <E::Store as Store>::Error> {
+        if !write.must_sync {
+            self.unsynced.push(write.clone());
+            return Ok(());
+        }
+        self.sync()?;
+        self.make_durable(write)
+    }
+
+    fn make_durable(&mut self, write: &Write) -> Result<(), <E::Store as Store>::Error> {
         if self.fault == EmbedderFault::LosesEntries && !write.entries.is_empty() {
             self.before_last_entries = Some((self.durable.clone(), self.machine.clone()));
         }
@@ -114,18 +124,16 @@ impl<E: Embedder> Disk<E> {
             | EmbedderFault::AcknowledgesEarly
             | EmbedderFault::LosesEntries => hard_state,
         });
-        self.unsynced = hard_state.or(self.unsynced);
-        if write.must_sync {
-            self.sync();
+        if let Some(hard_state) = hard_state {
+            self.durable.set_hard_state(hard_state);
         }
         Ok(())
     }
 
     /// An fsync of everything that was written without one.
-    pub(crate) fn sync(&mut self) {
-        if let Some(hard_state) = self.unsynced.take() {
-            self.durable.set_hard_state(hard_state);
-        }
+    pub(crate) fn sync(&mut self) -> Result<(), <E::Store as Store>::Error> {
+        let writes = std::mem::take(&mut self.unsynced);
+        writes.iter().try_for_each(|write| self.make_durable(write))
     }
 
     /// Makes the state machine durable, unless a later one is.
@@ -147,9 +155,9 @@ impl<E: Embedder> Disk<E> {
             self.complete(&write)?;
         }
         if synced {
-            self.sync();
+            self.sync()?;
         }
-        self.unsynced = None;
+        self.unsynced.clear();
         if self.fault == EmbedderFault::LosesEntries {
             self.lose_entries();
         }
@@ -174,7 +182,7 @@ impl<E: Embedder> Disk<E> {
     /// Saves a snapshot of the state machine. Returns up to where the log may be compacted for it:
     /// no further than this disk knows to be committed, because a node does not start from less.
     pub(crate) fn save_snapshot(&mut self, machine: &StateMachine<E::Machine>) -> Option<LogIndex> {
-        self.sync();
+        self.sync().ok()?;
         self.keep_machine(machine);
         self.durable.save_snapshot(machine.snapshot()).ok()?;
         let committed = self.durable.hard_state().commit_index;
@@ -197,5 +205,51 @@ impl<E: Embedder> Disk<E> {
             .first_index()
             .is_ok_and(|first| id.index < first);
         is_compacted || self.durable.term(id.index) == Ok(id.term)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use almadia::{Entries, Entry, LogId, LogIndex, Payload, Storage, Term};
+
+    use super::{ConfState, Disk, Write};
+    use crate::embedder::Simulated;
+
+    /// A write of one entry, which the node wants synced or not.
+    fn write(index: u64, must_sync: bool) -> Write {
+        let entry = Entry {
+            id: LogId {
+                term: Term(1),
+                index: LogIndex(index),
+            },
+            payload: Payload::Data(Default::default()),
+            context: Default::default(),
+        };
+        Write {
+            entries: vec![Entries::from_iter([entry])],
+            must_sync,
+            ..Write::default()
+        }
+    }
+
+    /// How far the log reaches after these writes and a crash, in which luck may help.
+    fn left(writes: &[Write], synced: bool) -> u64 {
+        let mut disk = Disk::<Simulated>::new(&ConfState::default());
+        for write in writes {
+            disk.complete(write).expect("it suits");
+        }
+        disk.crash(0, synced).expect("it suits");
+        disk.durable.last_index().expect("it can be read").0
+    }
+
+    #[test]
+    fn what_is_not_synced_is_lost_in_a_crash() {
+        assert_eq!(left(&[write(1, true), write(2, false)], false), 1);
+        assert_eq!(left(&[write(1, true), write(2, false)], true), 2);
+    }
+
+    #[test]
+    fn an_fsync_makes_durable_what_was_written_before() {
+        assert_eq!(left(&[write(1, false), write(2, true)], false), 2);
     }
 }

@@ -3,7 +3,7 @@
 //! Owns what a crash loses and a start reads. Must not know the network or the other machines; the
 //! order in which obligations are met is in `cluster/drive.rs`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,6 +62,8 @@ pub(crate) struct Host<E: Embedder> {
     /// anything to say to it.
     pub(crate) owed_ticks: u32,
     pub(crate) settings: Settings,
+    /// What the present node was told of groups.
+    pub(crate) groups: Groups,
     /// Whether the last life may have applied what it had not persisted.
     was_eager: bool,
     /// What the node tells of itself.
@@ -72,6 +74,25 @@ pub(crate) struct Host<E: Embedder> {
     reel: Reel,
     /// The nodes that were here, if they were recorded.
     pub(crate) lives: Vec<Life<E>>,
+}
+
+/// Which members fail together, and whether entries wait for a second group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Groups {
+    pub(crate) in_force: bool,
+    of: BTreeMap<NodeId, u64>,
+}
+
+impl Groups {
+    /// Puts a member into a group; zero is none.
+    pub(crate) fn assign(&mut self, member: NodeId, group: u64) {
+        self.of.insert(member, group);
+    }
+
+    /// The group of a member, if it is of one.
+    pub(crate) fn of(&self, member: NodeId) -> Option<u64> {
+        self.of.get(&member).copied().filter(|&group| group > 0)
+    }
 }
 
 /// A recorded node from its start to its end, which may be a crash.
@@ -109,8 +130,12 @@ impl Write for Reel {
 pub struct Settings {
     /// The seed of the node's election timeouts.
     pub seed: u64,
-    /// The shortest election timeout, in ticks; timeouts are drawn from here to below the double.
+    /// After how many ticks a leader sends the next heartbeats.
+    pub heartbeat_interval_ticks: u32,
+    /// The shortest election timeout, in ticks.
     pub election_timeout_ticks: u32,
+    /// Timeouts are drawn from the shortest to below this; `None` for the double of that.
+    pub max_election_timeout_ticks: Option<u32>,
     /// Whether pre-votes are on.
     pub pre_vote: bool,
     /// Whether leaders check their quorum.
@@ -119,6 +144,10 @@ pub struct Settings {
     pub max_message_bytes: u64,
     /// The most append messages on their way to one peer.
     pub max_inflight_messages: usize,
+    /// The most bytes of entries on their way to one peer.
+    pub max_inflight_bytes: u64,
+    /// The most bytes of uncommitted entries in a leader's log.
+    pub max_uncommitted_bytes: u64,
     /// The most bytes of committed entries in one `Ready`.
     pub max_committed_bytes_per_ready: u64,
     /// The most bytes of entries that are kept in memory although they are persisted.
@@ -141,11 +170,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             seed: 0,
+            heartbeat_interval_ticks: 1,
             election_timeout_ticks: 10,
+            max_election_timeout_ticks: None,
             pre_vote: true,
             check_quorum: true,
             max_message_bytes: 1 << 20,
             max_inflight_messages: 256,
+            max_inflight_bytes: 16 << 20,
+            max_uncommitted_bytes: 64 << 20,
             max_committed_bytes_per_ready: 16 << 20,
             max_tail_bytes: 16 << 20,
             priority: 0,
@@ -159,15 +192,24 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What election timeouts stay below.
+    pub(crate) fn longest_timeout(&self) -> u32 {
+        let double = self.election_timeout_ticks.saturating_mul(2);
+        self.max_election_timeout_ticks.unwrap_or(double)
+    }
+
     fn builder(&self, id: NodeId) -> ConfigBuilder {
         Config::builder(id)
             .seed(self.seed)
+            .heartbeat_interval_ticks(self.heartbeat_interval_ticks)
             .election_timeout_ticks(self.election_timeout_ticks)
-            .max_election_timeout_ticks(2 * self.election_timeout_ticks)
+            .max_election_timeout_ticks(self.longest_timeout())
             .pre_vote(self.pre_vote)
             .check_quorum(self.check_quorum)
             .max_message_bytes(self.max_message_bytes)
             .max_inflight_messages(self.max_inflight_messages)
+            .max_inflight_bytes(self.max_inflight_bytes)
+            .max_uncommitted_bytes(self.max_uncommitted_bytes)
             .max_committed_bytes_per_ready(self.max_committed_bytes_per_ready)
             .max_tail_bytes(self.max_tail_bytes)
             .priority(self.priority)
@@ -201,6 +243,7 @@ impl<E: Embedder> Host<E> {
             persisted: 0,
             owed_ticks: 0,
             settings: machine.settings,
+            groups: Groups::default(),
             was_eager: false,
             tap: Arc::default(),
             recording,
@@ -233,7 +276,7 @@ impl<E: Embedder> Host<E> {
             .applied(self.machine.applied())
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
-            .unwrap_or_else(|_| Config::new(self.id));
+            .unwrap_or_else(|error| panic!("the settings of node {}: {error}", self.id));
         let storage = Unreliable::new(storage);
         // What a start that was refused has left.
         self.reel.take();
@@ -266,6 +309,7 @@ impl<E: Embedder> Host<E> {
         }
         self.busy = None;
         self.owed_ticks = 0;
+        self.groups = Groups::default();
         self.jobs.clear();
     }
 }

@@ -1,6 +1,8 @@
 //! The test-kit of almadia: whole clusters in one process, broken on purpose, and watched.
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
+//!   Its nodes run on a clonable [`Store`], because a clone is what a crash leaves: a store on files
+//!   of its own is no case for it, but for [`storage`].
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
 //! * [`Trace`] is the record of a run, and [`timeline`](timeline()) makes a page of it that shows
 //!   it in a browser. [`Cluster::record`] records a cluster of this crate, a [`TraceRecorder`] any
@@ -38,7 +40,7 @@ mod violation;
 
 pub use crate::action::{Action, MachineAction, OnLink, Request};
 pub use crate::checker::{Checks, Impossible};
-pub use crate::cluster::{Cluster, RECOVERY_TICKS};
+pub use crate::cluster::{Cluster, Outcomes, RECOVERY_TICKS};
 pub use crate::dice::Dice;
 pub use crate::digest::Digest;
 pub use crate::disk::EmbedderFault;

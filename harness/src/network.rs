@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use almadia::{Message, NodeId};
+use almadia::{Body, Message, NodeId};
 
 use crate::action::OnLink;
 
@@ -79,10 +79,14 @@ impl Network {
         self.take(self.position(place)?)
     }
 
-    /// Sends a copy of the message of this name.
+    /// Sends a copy of the message of this name. Raft tells no copy of a proposal from another
+    /// proposal, so whoever forwards some must see to it that there is none.
     pub(crate) fn duplicate(&mut self, place: OnLink) {
-        let copy = self.position(place).map(|at| self.in_flight[at].clone());
-        copy.into_iter().for_each(|copy| self.send(copy));
+        let original = self.position(place).map(|at| &self.in_flight[at]);
+        let original = original.filter(|it| !matches!(it.body, Body::Propose(_)));
+        if let Some(copy) = original.cloned() {
+            self.send(copy);
+        }
     }
 
     /// Takes the first message for which `wanted` holds.

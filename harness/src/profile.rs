@@ -64,6 +64,10 @@ pub struct Calls {
     pub entries_fetched: u64,
     /// A peer is reported as unreachable.
     pub report_unreachable: u64,
+    /// With a proposal, some node passes on others to the leader.
+    pub forward: u64,
+    /// All nodes are told which of them fail together, and whether entries wait for a second group.
+    pub group_commit: u64,
     /// In place of one tick there are several at once, or one is told later.
     pub tick_many: u64,
 }
@@ -82,6 +86,8 @@ impl Calls {
         set_skip_commit_broadcast: 5,
         entries_fetched: 20,
         report_unreachable: 10,
+        forward: 100,
+        group_commit: 1,
         tick_many: 10,
     };
 }
@@ -164,7 +170,7 @@ pub struct Profile {
 impl Profile {
     /// The profiles with a name, each with one thing in which most goes wrong.
     #[must_use]
-    pub fn named() -> [Self; 30] {
+    pub fn named() -> [Self; 31] {
         [
             Self::faulty("one", 1),
             Self::faulty("two", 2),
@@ -215,6 +221,7 @@ impl Profile {
                 .bare()
                 .transferring()
                 .reading(),
+            Self::faulty("groups", 5).grouping(),
         ]
     }
 
@@ -273,6 +280,7 @@ impl Profile {
         mix(200, Self::bare);
         mix(300, Self::prioritized);
         mix(200, Self::requesting_snapshots);
+        mix(200, Self::grouping);
         mix(200, Self::applying_unpersisted);
         mix(200, Self::reading);
         mix(300, Self::transferring);
@@ -510,6 +518,18 @@ impl Profile {
             priority: 1000,
             calls: Calls {
                 set_priority: 50,
+                ..self.calls
+            },
+            ..self
+        }
+    }
+
+    /// The same with groups of nodes that fail together, which change often.
+    #[must_use]
+    pub const fn grouping(self) -> Self {
+        Self {
+            calls: Calls {
+                group_commit: 30,
                 ..self.calls
             },
             ..self

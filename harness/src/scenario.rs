@@ -69,7 +69,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// The cluster before anything has happened.
+    /// The cluster before anything has happened, not even a start.
     pub(crate) fn cluster<E: Embedder>(&self, recording: Option<Options>) -> Cluster<E> {
         let mut cluster = Cluster::of_machines(self, recording);
         cluster.panics = false;
@@ -93,7 +93,7 @@ impl Scenario {
     ///
     /// The first promise that was broken.
     pub fn play_with<E: Embedder>(&self) -> Result<Stats, Violation> {
-        self.play_on(&mut self.cluster::<E>(None))
+        self.play_on(|| self.cluster::<E>(None)).1
     }
 
     /// The same, and records what happens, for a picture.
@@ -101,10 +101,12 @@ impl Scenario {
         &self,
         name: impl Into<String>,
     ) -> (Option<Trace>, Result<Stats, Violation>) {
-        let mut cluster = self.cluster::<E>(None);
-        cluster.record(name, Trace::DEFAULT_MAX_EVENTS);
-        let result = self.play_on(&mut cluster);
-        (cluster.take_trace(), result)
+        let (cluster, result) = self.play_on(|| {
+            let mut cluster = self.cluster::<E>(None);
+            cluster.record(name, Trace::DEFAULT_MAX_EVENTS);
+            cluster
+        });
+        (cluster.and_then(|mut it| it.take_trace()), result)
     }
 
     /// The same, with a recording of each node from each of its starts on.
@@ -112,26 +114,47 @@ impl Scenario {
         &self,
         options: Options,
     ) -> (Result<Stats, Violation>, Vec<Life<E>>) {
-        let mut cluster = self.cluster(Some(options));
-        let result = self.play_on(&mut cluster);
-        let lives = cluster.hosts.into_iter().flat_map(|mut host| {
+        let (cluster, result) = self.play_on(|| self.cluster(Some(options)));
+        let hosts = cluster.into_iter().flat_map(|cluster| cluster.hosts);
+        let lives = hosts.flat_map(|mut host| {
             host.stop();
             host.lives
         });
         (result, lives.collect())
     }
 
-    fn play_on<E: Embedder>(&self, cluster: &mut Cluster<E>) -> Result<Stats, Violation> {
+    /// Plays it on a cluster that is made like this; `None` if it cannot be made.
+    fn play_on<E: Embedder>(
+        &self,
+        make: impl FnOnce() -> Cluster<E>,
+    ) -> (Option<Cluster<E>>, Result<Stats, Violation>) {
+        let mut cluster = match caught(self.seed, make) {
+            Ok(cluster) => cluster,
+            Err(violation) => return (None, Err(violation)),
+        };
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            cluster.start_all();
             for action in &self.actions {
-                cluster.perform(action);
                 if cluster.violation.is_some() {
                     return;
                 }
+                cluster.perform(action);
             }
         }));
-        cluster.end(outcome)
+        let result = cluster.end(outcome);
+        (Some(cluster), result)
     }
+}
+
+/// Makes something before the first step of a run, for which an embedder's code is called: what
+/// panics in it is the run's violation.
+pub(crate) fn caught<T>(seed: u64, make: impl FnOnce() -> T) -> Result<T, Violation> {
+    let result = panic::catch_unwind(AssertUnwindSafe(make));
+    result.map_err(|payload| Violation {
+        seed,
+        step: 0,
+        kind: ViolationKind::Panicked(panic_text(payload.as_ref())),
+    })
 }
 
 impl<E: Embedder> Cluster<E> {

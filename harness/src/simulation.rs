@@ -17,7 +17,7 @@ use crate::dice::Dice;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::Settings;
 use crate::profile::{Membership, Profile};
-use crate::scenario::{MachineSetup, Scenario};
+use crate::scenario::{MachineSetup, Scenario, caught};
 use crate::stats::Stats;
 use crate::unreliable::Answers;
 use crate::violation::Violation;
@@ -43,10 +43,40 @@ pub fn run_with<E: Embedder>(seed: u64, profile: &Profile) -> Result<Stats, Viol
 
 /// The same, and all that happened, so that it can be played again.
 pub fn record<E: Embedder>(seed: u64, profile: &Profile) -> (Scenario, Result<Stats, Violation>) {
-    let mut simulation = Simulation::<E>::new(seed, profile);
+    let mut dice = Dice::new(seed ^ 0x5eed);
+    let settings = varied(profile.settings, &mut dice);
+    let scenario = opening(seed, profile, settings, &mut dice);
+    let cluster = match caught(seed, || scenario.cluster::<E>(None)) {
+        Ok(cluster) => cluster,
+        Err(violation) => return (scenario, Err(violation)),
+    };
+    let mut simulation = Simulation::new(cluster, scenario, settings, profile, dice);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| simulation.run()));
     let result = simulation.cluster.end(outcome);
     (simulation.scenario, result)
+}
+
+/// The cluster of a run, to which nothing has happened yet.
+fn opening(seed: u64, profile: &Profile, settings: Settings, dice: &mut Dice) -> Scenario {
+    let machines = profile.voters + profile.learners + profile.others;
+    let machines = (0..machines).map(|_| {
+        // Leases need the same clocks everywhere; nothing else needs the same settings.
+        let is_own = !settings.lease_reads && dice.chance(300);
+        let settings = if is_own {
+            varied(profile.settings, dice)
+        } else {
+            settings
+        };
+        MachineSetup::random(settings, profile, dice)
+    });
+    Scenario {
+        seed,
+        voters: profile.voters,
+        learners: profile.learners,
+        machines: machines.collect(),
+        checks: profile.checks,
+        actions: Vec::new(),
+    }
 }
 
 /// How fast a machine works; the steps until which it rests.
@@ -76,29 +106,13 @@ struct Simulation<'a, E: Embedder> {
 }
 
 impl<'a, E: Embedder> Simulation<'a, E> {
-    fn new(seed: u64, profile: &'a Profile) -> Self {
-        let mut dice = Dice::new(seed ^ 0x5eed);
-        let settings = varied(profile.settings, &mut dice);
-        let machines = profile.voters + profile.learners + profile.others;
-        let machines = (0..machines).map(|_| {
-            // Leases need the same clocks everywhere; nothing else needs the same settings.
-            let is_own = !settings.lease_reads && dice.chance(300);
-            let settings = if is_own {
-                varied(profile.settings, &mut dice)
-            } else {
-                settings
-            };
-            MachineSetup::random(settings, profile, &mut dice)
-        });
-        let scenario = Scenario {
-            seed,
-            voters: profile.voters,
-            learners: profile.learners,
-            machines: machines.collect(),
-            checks: profile.checks,
-            actions: Vec::new(),
-        };
-        let cluster = scenario.cluster(None);
+    fn new(
+        cluster: Cluster<E>,
+        scenario: Scenario,
+        settings: Settings,
+        profile: &'a Profile,
+        mut dice: Dice,
+    ) -> Self {
         let nodes = cluster.hosts.len();
         let paces = (0..nodes).map(|_| Pace {
             disk: if dice.chance(250) {
@@ -127,14 +141,22 @@ impl<'a, E: Embedder> Simulation<'a, E> {
     }
 
     fn run(&mut self) {
+        self.cluster.start_all();
         for _ in 0..self.profile.phases {
             for _ in 0..self.profile.steps {
-                self.step();
                 if self.cluster.violation.is_some() {
                     return;
                 }
+                self.step();
             }
             self.act(Action::Recover);
+        }
+    }
+
+    /// Asks a machine that does not stand still.
+    fn ask(&mut self, at: usize, request: Request) {
+        if !self.is_paused(at) {
+            self.act(request.of(self.id(at)));
         }
     }
 
@@ -330,7 +352,7 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         let profile = self.profile;
         if self.dice.chance(profile.campaign) && (!self.is_electing() || self.dice.chance(100)) {
             let at = self.any_host();
-            self.act(Request::Campaign.of(self.id(at)));
+            self.ask(at, Request::Campaign);
         }
         if self.dice.chance(profile.propose) {
             let count = 1 + self.dice.below(4);
@@ -341,7 +363,9 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         }
         if self.dice.chance(profile.compact) {
             let at = self.any_host();
-            self.act(MachineAction::Compact.at(self.id(at)));
+            if !self.is_paused(at) {
+                self.act(MachineAction::Compact.at(self.id(at)));
+            }
         }
     }
 
@@ -356,14 +380,31 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         roles.any(|role| role == RoleKind::Candidate)
     }
 
-    /// A command to every node; those that do not lead refuse it, or pass it on.
+    /// A command to every node; those that do not lead refuse it. Now and then one of them passes
+    /// on some more.
     fn propose(&mut self) {
         let padding = self.dice.position(40);
         for at in 0..self.cluster.hosts.len() {
-            self.next_command += 1;
-            let number = self.next_command;
-            self.act(Request::Propose { number, padding }.of(self.id(at)));
+            let number = self.next_numbers(1);
+            self.ask(at, Request::Propose { number, padding });
         }
+        if self.dice.chance(self.profile.calls.forward) {
+            let (at, count) = (self.any_host(), 1 + self.dice.below(3));
+            let number = self.next_numbers(count);
+            let forward = Request::Forward {
+                number,
+                count,
+                padding,
+            };
+            self.ask(at, forward);
+        }
+    }
+
+    /// The first of so many numbers that no command has.
+    fn next_numbers(&mut self, count: u64) -> u64 {
+        let first = self.next_command + 1;
+        self.next_command += count;
+        first
     }
 
     fn change(&mut self) {
@@ -388,7 +429,7 @@ impl<'a, E: Embedder> Simulation<'a, E> {
             }
         };
         for at in 0..self.cluster.hosts.len() {
-            self.act(Request::Change(change.clone()).of(self.id(at)));
+            self.ask(at, Request::Change(change.clone()));
         }
     }
 
@@ -480,6 +521,14 @@ fn varied(settings: Settings, dice: &mut Dice) -> Settings {
     let pick = |dice: &mut Dice, from: [u64; 3]| from[dice.position(3)];
     // An embedder that allows it at all allows a little, or as much as it likes.
     let unpersisted = pick(dice, [1, 3, u64::MAX]);
+    let election_timeout_ticks = 4 + u32::try_from(dice.below(6)).unwrap_or(0);
+    let spread = [3, election_timeout_ticks, 2 * election_timeout_ticks][dice.position(3)];
+    // Less than a few proposals at a time leaves little to happen.
+    let max_uncommitted_bytes = if dice.chance(100) {
+        1
+    } else {
+        pick(dice, [500, 2000, 64 << 20])
+    };
     // A lease is all that keeps an election away where nobody asks for pre-votes.
     let pre_vote = settings.pre_vote && !(settings.lease_reads && dice.chance(500));
     Settings {
@@ -488,9 +537,14 @@ fn varied(settings: Settings, dice: &mut Dice) -> Settings {
         max_pending_reads: [1, 3, 4096][dice.position(3)],
         max_apply_unpersisted_entries: settings.max_apply_unpersisted_entries.min(unpersisted),
         skip_commit_broadcast: dice.chance(150),
-        election_timeout_ticks: 4 + u32::try_from(dice.below(6)).unwrap_or(0),
+        // Less than the shortest timeout of any node, so that followers hear in time.
+        heartbeat_interval_ticks: [1, 1, 2, 3][dice.position(4)],
+        election_timeout_ticks,
+        max_election_timeout_ticks: Some(election_timeout_ticks + spread),
         max_message_bytes: pick(dice, [1, 150, 1 << 20]),
         max_inflight_messages: 1 + dice.position(5),
+        max_inflight_bytes: pick(dice, [150, 400, 16 << 20]),
+        max_uncommitted_bytes,
         max_committed_bytes_per_ready: pick(dice, [1, 150, 1 << 20]),
         max_tail_bytes: pick(dice, [0, 300, 1 << 20]),
         ..settings

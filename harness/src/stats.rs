@@ -40,6 +40,10 @@ pub struct Stats {
     pub transfers: u64,
     /// Transfers that did not.
     pub transfers_failed: u64,
+    /// Proposals that another node has passed on to the leader, and the leader has taken.
+    pub forwarded: u64,
+    /// How often something was committed while entries had to wait for a second group.
+    pub group_commits: u64,
     /// Snapshots that a node asked for.
     pub snapshot_requests: u64,
     /// Starts with a state machine ahead of the log.
@@ -69,6 +73,8 @@ impl AddAssign for Stats {
         self.reads_dropped += other.reads_dropped;
         self.transfers += other.transfers;
         self.transfers_failed += other.transfers_failed;
+        self.forwarded += other.forwarded;
+        self.group_commits += other.group_commits;
         self.snapshot_requests += other.snapshot_requests;
         self.starts_ahead += other.starts_ahead;
         self.recovery_ticks = self.recovery_ticks.max(other.recovery_ticks);
@@ -80,13 +86,16 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} elections, {} commits, {} snapshots installed, {} changes, {} compactions, \
-             {} crashes, {} nodes halted, {} reads answered ({} by a lease), {} dropped, {} transfers, {} failed, \
+            "{} steps, {} elections, {} commits ({} in groups), {} commands passed on, \
+             {} snapshots installed, {} changes, {} compactions, {} crashes, {} nodes halted, \
+             {} reads answered ({} by a lease), {} dropped, {} transfers, {} failed, \
              {} snapshots asked for, {} starts ahead of the log, {} messages delivered, {} lost, \
              recovery in {} ticks at most",
             self.steps,
             self.elections,
             self.commits,
+            self.group_commits,
+            self.forwarded,
             self.snapshots,
             self.changes,
             self.compactions,

@@ -46,8 +46,9 @@ impl<S> Unreliable<S> {
         &mut self.inner
     }
 
-    pub(crate) fn set_answers(&self, answers: Answers) {
-        self.answers.set(answers);
+    /// Changes how it answers. Returns how it has until now.
+    pub(crate) fn set_answers(&self, answers: Answers) -> Answers {
+        self.answers.replace(answers)
     }
 
     /// Whether the storage may be asked at all.

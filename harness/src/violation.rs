@@ -2,7 +2,7 @@
 //!
 //! Owns the vocabulary of findings. Must not know how they are found.
 
-use almadia::{LogId, LogIndex, NodeId, Term};
+use almadia::{LogId, LogIndex, NodeId, Term, Window};
 use thiserror::Error;
 
 use crate::checker::Impossible;
@@ -128,6 +128,41 @@ pub enum ViolationKind {
         node: NodeId,
         /// The index.
         index: LogIndex,
+    },
+    /// A proposal was refused, and is in the log all the same.
+    #[error("node {node} refused a proposal, and its log ends with {entry} now")]
+    RefusedButTaken {
+        /// The node.
+        node: NodeId,
+        /// The end of its log.
+        entry: LogId,
+    },
+    /// A leader has sent a peer more at a time than it may.
+    #[error(
+        "node {leader} has {messages} messages with {bytes} bytes of entries on their way to \
+         {peer}, and may have no more than {allowed:?}"
+    )]
+    WindowExceeded {
+        /// The leader.
+        leader: NodeId,
+        /// The peer.
+        peer: NodeId,
+        /// How many messages are on their way.
+        messages: usize,
+        /// How many bytes of entries are in them.
+        bytes: u64,
+        /// What is allowed.
+        allowed: Window,
+    },
+    /// A leader has taken more proposals than it may.
+    #[error("node {leader} has {bytes} bytes uncommitted, and may have no more than {allowed}")]
+    TooManyUncommitted {
+        /// The leader.
+        leader: NodeId,
+        /// How many bytes of its own proposals are uncommitted, at least.
+        bytes: u64,
+        /// What is allowed.
+        allowed: u64,
     },
     /// A number that must only grow went back on a running node.
     #[error("node {node}'s {what} went back from {before} to {after}")]
@@ -264,8 +299,9 @@ pub enum ViolationKind {
         /// What it could do.
         what: String,
     },
-    /// An assertion of the core failed.
-    #[error("the core panicked: {0}")]
+    /// Something panicked: mostly an assertion of the core, but it may be the embedder's own store
+    /// or state machine.
+    #[error("a panic in the core or in its embedder: {0}")]
     Panicked(String),
     /// With all faults gone, the cluster did not come back within the stated number of ticks.
     #[error("no progress {ticks} ticks after all faults were gone: {missing}")]
@@ -274,6 +310,16 @@ pub enum ViolationKind {
         ticks: u64,
         /// What was still missing.
         missing: String,
+    },
+    /// With all faults gone and a quorum up, a leader did not stay one.
+    #[error("node {leader} led term {term}, and was deposed within {ticks} ticks without faults")]
+    Deposed {
+        /// The leader.
+        leader: NodeId,
+        /// The term it led.
+        term: Term,
+        /// After how many ticks it was seen.
+        ticks: u64,
     },
 }
 
@@ -293,6 +339,9 @@ impl ViolationKind {
             | Self::CommittedNotDurable { leader: node, .. }
             | Self::AppliedOutOfOrder { node, .. }
             | Self::StatesDiffer { node, .. }
+            | Self::RefusedButTaken { node, .. }
+            | Self::WindowExceeded { leader: node, .. }
+            | Self::TooManyUncommitted { leader: node, .. }
             | Self::WentBack { node, .. }
             | Self::PromisedTooEarly { from: node, .. }
             | Self::VotedTwice { voter: node, .. }
@@ -304,6 +353,7 @@ impl ViolationKind {
             | Self::MatchUntrue { node, .. }
             | Self::Omitted { leader: node, .. }
             | Self::MembershipDiffers { node, .. }
+            | Self::Deposed { leader: node, .. }
             | Self::CallFailed { node, .. }
             | Self::MessageRefused { node, .. } => Some(*node),
             Self::Panicked(_) | Self::NoProgress { .. } | Self::NotLinearizable(_) => None,

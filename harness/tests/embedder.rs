@@ -7,18 +7,21 @@ use almadia::{
     Bytes, ConfState, Entries, EntriesRequest, Entry, HardState, InitialState, LogId, LogIndex,
     MemStorage, MemStorageError, NodeId, Snapshot, Storage, StorageError, Term,
 };
-use almadia_harness::{Embedder, Machine, Profile, Store, ViolationKind, record, run_with};
+use almadia_harness::{
+    Cluster, Embedder, Machine, Profile, Request, Settings, Store, ViolationKind, record, run_with,
+};
 
 /// Every number that was written, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Journal(Vec<u64>);
 
 impl Machine for Journal {
-    fn apply(&mut self, _: LogId, _: &[u8], data: &[u8]) {
-        let number = data
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        self.0.push(number);
+    /// What is no command of its own makes it panic.
+    fn apply(&mut self, _: LogId, context: &[u8], data: &[u8]) {
+        let number = data.strip_prefix(b"note ").expect("a note");
+        let number = number.first_chunk().expect("a number");
+        assert_eq!(context, b"journal");
+        self.0.push(u64::from_be_bytes(*number));
     }
 
     fn save(&self) -> Bytes {
@@ -31,6 +34,12 @@ impl Machine for Journal {
             .map(|bytes| bytes.map(u64::from_be_bytes))
             .collect::<Option<_>>()
             .map(Self)
+    }
+
+    fn command(number: u64, padding: usize) -> (Bytes, Bytes) {
+        let mut data = [b"note ".as_slice(), &number.to_be_bytes()].concat();
+        data.resize(data.len() + padding, b' ');
+        (Bytes::from_static(b"journal"), data.into())
     }
 }
 
@@ -204,4 +213,154 @@ fn a_store_that_cuts_nothing_off_is_found_out() {
     );
     let (short, _) = scenario.shrink::<Forgetful>().expect("it fails again");
     assert!(short.actions.len() * 4 < scenario.actions.len());
+}
+
+/// A cluster by hand, and how reads and transfers end in it.
+#[test]
+fn a_cluster_of_an_embedders_own_by_hand() {
+    let mut cluster = Cluster::<Theirs>::of(3, 0, 7, Settings::default());
+    cluster.campaign(1);
+    cluster.deliver_all();
+    let (number, padding) = (8, 0);
+    cluster.perform(&Request::Propose { number, padding }.of(1));
+    let (context, by_lease) = (Bytes::from_static(b"a read"), false);
+    cluster.perform(&Request::Read { context, by_lease }.of(2));
+    cluster.perform(&Request::Transfer(3).of(1));
+    cluster.settle();
+    let outcomes = cluster.take_outcomes();
+    let reads: Vec<_> = outcomes.iter().flat_map(|it| &it.reads).collect();
+    let transfers: Vec<_> = outcomes.iter().flat_map(|it| &it.transfers).collect();
+    assert!(
+        reads.len() == 1 && reads[0].context == "a read",
+        "{reads:?}"
+    );
+    assert_eq!(transfers.len(), 1);
+    assert_eq!(cluster.leader(), Some(3));
+    assert_eq!(cluster.state_machine(2).machine(), &Journal(vec![8]));
+    assert_eq!(cluster.take_outcomes(), []);
+}
+
+/// A store that no node can start from.
+#[derive(Clone, Debug, PartialEq)]
+struct Broken(MemStorage);
+
+impl Storage for Broken {
+    fn initial_state(&self) -> Result<InitialState, StorageError> {
+        Err(StorageError::Contract("the file is gone"))
+    }
+
+    fn entries(&self, request: &EntriesRequest) -> Result<Entries, StorageError> {
+        self.0.entries(request)
+    }
+
+    fn term(&self, index: LogIndex) -> Result<Term, StorageError> {
+        self.0.term(index)
+    }
+
+    fn first_index(&self) -> Result<LogIndex, StorageError> {
+        self.0.first_index()
+    }
+
+    fn last_index(&self) -> Result<LogIndex, StorageError> {
+        self.0.last_index()
+    }
+
+    fn snapshot(&self, request_index: LogIndex, to: NodeId) -> Result<Snapshot, StorageError> {
+        self.0.snapshot(request_index, to)
+    }
+}
+
+impl Store for Broken {
+    type Error = MemStorageError;
+
+    fn of_members(conf_state: ConfState) -> Self {
+        Self(<MemStorage as Store>::of_members(conf_state))
+    }
+
+    fn install_snapshot(&mut self, snapshot: Snapshot) -> Result<(), MemStorageError> {
+        self.0.install_snapshot(snapshot)
+    }
+
+    fn append(&mut self, entries: &Entries) -> Result<(), MemStorageError> {
+        self.0.append(entries)
+    }
+
+    fn set_hard_state(&mut self, hard_state: HardState) {
+        self.0.set_hard_state(hard_state);
+    }
+
+    fn hard_state(&self) -> HardState {
+        self.0.hard_state()
+    }
+
+    fn set_conf_state(&mut self, conf_state: ConfState) {
+        self.0.set_conf_state(conf_state);
+    }
+
+    fn save_snapshot(&mut self, snapshot: Snapshot) -> Result<(), MemStorageError> {
+        self.0.save_snapshot(snapshot)
+    }
+
+    fn compact(&mut self, through: LogIndex) -> Result<(), MemStorageError> {
+        self.0.compact(through)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct NeverStarts;
+
+impl Embedder for NeverStarts {
+    type Store = Broken;
+    type Machine = Journal;
+}
+
+/// A machine that cannot even be made.
+#[derive(Clone, Debug, PartialEq)]
+struct Unmakeable;
+
+impl Default for Unmakeable {
+    fn default() -> Self {
+        panic!("out of order")
+    }
+}
+
+impl Machine for Unmakeable {
+    fn apply(&mut self, _: LogId, _: &[u8], _: &[u8]) {}
+
+    fn save(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(_: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OutOfOrder;
+
+impl Embedder for OutOfOrder {
+    type Store = MemStorage;
+    type Machine = Unmakeable;
+}
+
+/// Whatever goes wrong in an embedder's code, and when, is told and does not panic.
+#[test]
+fn an_embedder_that_does_not_even_start_is_a_violation() {
+    let profile = Profile::faulty("broken", 3);
+    let violation = run_with::<NeverStarts>(1, &profile).expect_err("nothing starts");
+    assert!(
+        matches!(
+            violation.kind,
+            ViolationKind::CallFailed { call: "start", .. }
+        ),
+        "{violation}"
+    );
+    let (scenario, result) = record::<OutOfOrder>(1, &profile);
+    let violation = result.expect_err("nothing can be made");
+    assert_eq!(
+        violation.kind,
+        ViolationKind::Panicked("out of order".into())
+    );
+    assert_eq!(scenario.play_with::<OutOfOrder>(), Err(violation));
 }

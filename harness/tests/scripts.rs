@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use almadia::quorum::VoteResult;
@@ -23,7 +24,9 @@ fn folder(family: &str) -> Option<PathBuf> {
     let folder = workspace.join("../shared/scripts").join(family);
     let is_there = folder.is_dir();
     if !is_there {
-        println!("{family}: skipped, because ../shared/scripts/{family} is not there");
+        // Past what is held back of a test that passes: nobody is to take this for a test.
+        let skipped = format!("{family}: skipped, because ../shared/scripts/{family} is not there");
+        writeln!(io::stderr(), "{skipped}").expect("somebody reads on");
     }
     is_there.then_some(folder)
 }

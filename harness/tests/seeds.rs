@@ -39,6 +39,8 @@ fn every_seed_keeps_every_promise_and_recovers() {
     assert!(total.snapshots > seeds / 2, "too few snapshots");
     assert!(total.changes > seeds, "too few membership changes");
     assert!(total.crashes > 2 * seeds, "too few crashes");
+    assert!(total.forwarded > seeds, "too few forwarded proposals");
+    assert!(total.group_commits > seeds / 2, "too few group commits");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use almadia::{Body, Heartbeat, LogIndex, Message, NodeId, RoleKind, Term, Token};
 use almadia_harness::{
-    Checks, Cluster, EmbedderFault, Settings, Stats, Trace, TraceError, TraceEvent, TraceRecorder,
-    What,
+    Action, Answers, Checks, Cluster, EmbedderFault, MachineAction, OnLink, Settings, Stats, Trace,
+    TraceError, TraceEvent, TraceRecorder, What,
 };
 
 const ALL: usize = 100_000;
@@ -462,4 +462,37 @@ fn a_damaged_line_is_named() {
         read(&known.replace('\n', "\n\n")).expect("a trace"),
         read(&text).expect("a trace")
     );
+}
+
+/// The picture of a failing random run has to show what went wrong on purpose.
+#[test]
+fn the_faults_of_a_scenario_are_recorded() {
+    let place = OnLink {
+        from: 1,
+        to: 2,
+        older: 0,
+    };
+    let mut cluster = Cluster::new(3, 7);
+    cluster.record("faults", ALL);
+    cluster.campaign(1);
+    for action in [
+        Action::Cut { from: 1, to: 3 },
+        Action::Delay(place, 5),
+        MachineAction::SlowMail.at(2),
+        MachineAction::Answer(Answers::Failing).at(2),
+        Action::Heal,
+    ] {
+        cluster.perform(&action);
+    }
+    let trace = cluster.take_trace().expect("it is recorded");
+    assert_eq!(count(&trace, |what| *what == What::Cut { to: id(3) }), 1);
+    assert_eq!(count(&trace, |what| *what == What::Healed { to: None }), 1);
+    for said in [
+        "its PreVote to 2 takes 5 steps more",
+        "its mail takes long from now on",
+        "its storage cannot be read",
+    ] {
+        let says = |what: &What| matches!(what, What::Note { text } if text == said);
+        assert_eq!(count(&trace, says), 1, "{said}:\n{}", written(&trace));
+    }
 }

@@ -87,17 +87,31 @@ fn what_makes_no_sense_is_no_directive() {
         "campaign 0",
         "change 1 promote=2",
         "change 1 transition=fast",
+        "compact 1 2",
+        "crash 1 kept=1",
         "cut from=1",
         "deliver to=4",
+        "deliver too=1",
+        "drop 1",
+        "group-commit 1 on",
+        "groups 1 1 1 1 1",
+        "heal 1",
         "vote 1",
         "propose 1",
+        "propose 1 a=b",
         "status 5",
+        "tick 1 3 4",
         "tick 1 often",
         "transfer 1 to=5",
     ] {
         assert!(output(line).is_err(), "{line}");
     }
-    for line in ["cluster", "cluster two", "cluster 1 leases=maybe"] {
+    for line in [
+        "cluster",
+        "cluster two",
+        "cluster 1 leases=maybe",
+        "cluster 3 prevote=false leeses=true",
+    ] {
         assert!(
             outcomes(&format!("{line}\n----\n"))
                 .remove(0)

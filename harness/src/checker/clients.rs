@@ -65,6 +65,11 @@ impl Clients {
         self.history.write_begins(value);
     }
 
+    /// The write of this value was not taken.
+    pub(super) fn write_refused(&mut self, value: u64) {
+        self.history.write_refused(value);
+    }
+
     /// The write of this value was taken, and has this place in the log.
     pub(super) fn write_taken(&mut self, at: usize, id: LogId, value: u64) {
         self.nodes[at].writes.insert(id, value);

@@ -98,6 +98,11 @@ impl History {
         self.registers[register_of(value)].insert(value, begun);
     }
 
+    /// The client learns that its write was refused: nobody may ever read it.
+    pub(crate) fn write_refused(&mut self, value: u64) {
+        self.registers[register_of(value)].remove(&value);
+    }
+
     /// The client learns that its write has taken effect.
     pub(crate) fn write_ends(&mut self, value: u64) {
         let now = self.moment();
@@ -209,6 +214,18 @@ mod tests {
             rest.remove(at);
             is_first && fits && has_an_order(&rest, next.value)
         })
+    }
+
+    /// What was refused cannot have been written.
+    #[test]
+    fn nobody_reads_what_was_refused() {
+        let value = REGISTERS as u64;
+        let mut history = History::default();
+        history.write_begins(value);
+        history.write_refused(value);
+        let began = history.moment();
+        let read = history.read(0, began, value);
+        assert_eq!(read, Err(Impossible::FromNowhere { value }));
     }
 
     fn judged(operations: &[Operation]) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Owns the table of what each kind of message speaks for. Must not know what receivers make of it.
 
-use almadia::{AppendEntriesResponse, Body, HardState, Message, VoteResponse};
+use almadia::{AppendEntriesResponse, Body, HardState, Message, Storage, VoteResponse};
 
 use super::{Checked, Checker, last_of};
 use crate::embedder::{Embedder, Store};
@@ -10,13 +10,22 @@ use crate::host::Host;
 use crate::violation::ViolationKind;
 
 impl Checker {
-    /// A message leaves its sender.
-    pub(crate) fn on_send<E: Embedder>(&mut self, sender: &Host<E>, message: &Message) -> Checked {
+    /// A message leaves its sender, the node at this position.
+    pub(crate) fn on_send<E: Embedder>(
+        &mut self,
+        sender: &Host<E>,
+        at: usize,
+        message: &Message,
+    ) -> Checked {
+        if let Some(node) = &sender.node {
+            self.windows[at].on_send(node, message)?;
+        }
         if let Body::RequestVoteResponse(VoteResponse::Granted) = &message.body {
             self.on_vote(message)?;
         }
-        let is_kept =
-            is_covered(&sender.disk.durable, message) && self.matches_leader(sender, message);
+        let durable = &sender.disk.durable;
+        let is_kept = is_covered(durable, durable.hard_state(), message)
+            && self.matches_leader(sender, message);
         if !self.checks.durability || is_kept {
             return Ok(());
         }
@@ -64,13 +73,13 @@ impl Checker {
     }
 }
 
-/// Whether the sender's disk holds all that the message speaks for.
-pub(crate) fn is_covered(durable: &impl Store, message: &Message) -> bool {
+/// Whether the sender's disk, with its log and hard state, holds all that the message speaks for.
+pub(crate) fn is_covered(durable: &impl Storage, hard_state: HardState, message: &Message) -> bool {
     let HardState {
         current_term,
         voted_for,
         ..
-    } = durable.hard_state();
+    } = hard_state;
     let is_later = current_term > message.term;
     match &message.body {
         Body::RequestVoteResponse(VoteResponse::Granted) => {

@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use almadia::{MemStorage, RoleKind, Term};
 use almadia_harness::recorder::{End, Recording, RecordingError, Replay, ReplayError};
 
+use super::{NOTHING_DONE, unwritten};
+
 /// Builds a recorded node again, and tells at which step it becomes another one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,15 +26,38 @@ pub(crate) struct Arguments {
     dump: bool,
 }
 
+/// Why there is no report, or only a part of one.
+enum Problem {
+    Recording(RecordingError),
+    Report(io::Error),
+}
+
+impl From<RecordingError> for Problem {
+    fn from(error: RecordingError) -> Self {
+        Self::Recording(error)
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Report(error)
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
     let result = report(arguments, &mut out);
-    match result.and_then(|is_fine| out.flush().map(|()| is_fine).map_err(RecordingError::from)) {
+    match result.and_then(|is_fine| out.flush().map(|()| is_fine).map_err(Problem::from)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
+        Err(Problem::Report(error)) => {
+            // What is left of it would be written again, and fail again.
+            let (_, _) = out.into_parts();
+            unwritten(&error)
+        }
+        Err(Problem::Recording(error)) => {
             eprintln!("{}: {error}", arguments.file.display());
-            ExitCode::FAILURE
+            ExitCode::from(NOTHING_DONE)
         }
     }
 }
@@ -85,20 +110,21 @@ impl Summary {
 }
 
 /// Replays the recording. Returns whether there is nothing to find fault with.
-fn report(arguments: &Arguments, out: &mut impl Write) -> Result<bool, RecordingError> {
-    let file = BufReader::new(File::open(&arguments.file)?);
+fn report(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Problem> {
+    let file = BufReader::new(File::open(&arguments.file).map_err(RecordingError::from)?);
     let mut replay = Replay::<MemStorage>::new(Recording::open(file)?);
     if arguments.dump {
         replay = replay.told();
     }
     let mut summary = Summary::default();
     let mut is_fine = true;
+    let mut last_step = None;
     let divergence = loop {
         let replayed = match replay.next_step() {
             Ok(Some(replayed)) => replayed,
             Ok(None) => break None,
             Err(ReplayError::Diverged(divergence)) => break Some(divergence),
-            Err(ReplayError::Recording(error)) => return Err(error),
+            Err(ReplayError::Recording(error)) => return Err(error.into()),
         };
         if replayed.method == "new" {
             introduce(&replay, out)?;
@@ -118,6 +144,7 @@ fn report(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Recording
             writeln!(out, "the recording ends within step {}", replayed.step)?;
         }
         summary.steps += 1;
+        last_step = Some(replayed.step);
         *summary.calls.entry(replayed.method).or_default() += 1;
         if let Some(node) = replay.node() {
             summary.add(node.role(), node.current_term());
@@ -137,15 +164,39 @@ fn report(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Recording
         }
         None => {}
     }
-    if let Some(node) = replay.node().filter(|_| arguments.until.is_some()) {
-        writeln!(out, "{:#?}", node.status())?;
-    }
+    let is_whole = show_node(arguments, &replay, last_step, out)?;
     if let Some(divergence) = divergence {
         writeln!(out, "divergence at {divergence}")?;
         return Ok(false);
     }
+    if summary.steps == 0 {
+        writeln!(out, "there is no whole step in the recording")?;
+    }
     writeln!(out, "{} steps replayed, no divergence", summary.steps)?;
-    Ok(is_fine)
+    Ok(is_fine && is_whole)
+}
+
+/// Shows the node if that was asked for. Returns whether what was to be replayed was replayed.
+fn show_node(
+    arguments: &Arguments,
+    replay: &Replay<MemStorage>,
+    last_step: Option<u64>,
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let Some(until) = arguments.until else {
+        return Ok(last_step.is_some());
+    };
+    let is_reached = last_step == Some(until);
+    if !is_reached {
+        writeln!(
+            out,
+            "step {until} is not reached; this is the node in the end:"
+        )?;
+    }
+    if let Some(node) = replay.node() {
+        writeln!(out, "{:#?}", node.status())?;
+    }
+    Ok(is_reached)
 }
 
 fn introduce(replay: &Replay<MemStorage>, out: &mut impl Write) -> io::Result<()> {

@@ -2,12 +2,15 @@
 //!
 //! Owns the arguments and the report. The runner is the library's.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use almadia_harness::script::folder::{Totals, check_folder, known_to_differ};
+use almadia_harness::script::folder::{Checked, Totals, check_folder, known_to_differ};
+
+use super::NOTHING_DONE;
 
 /// Runs the scripts of a folder, and compares what they print with what they should.
 #[derive(Debug, clap::Args)]
@@ -24,41 +27,60 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match report(arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+    let result = prepare(arguments);
+    match result {
+        Ok((known, checked)) => super::reporting(|out| report(arguments, &known, &checked, out)),
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::from(NOTHING_DONE)
         }
     }
 }
 
-fn report(arguments: &Arguments) -> io::Result<ExitCode> {
+/// Runs the scripts. Returns those that are known to differ, and what came of all.
+fn prepare(arguments: &Arguments) -> Result<(BTreeSet<String>, Vec<Checked>), String> {
+    let problem = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     let known = match &arguments.known {
-        Some(document) => known_to_differ(&fs::read_to_string(document)?),
-        None => Default::default(),
+        Some(document) => {
+            let text = fs::read_to_string(document).map_err(|error| problem(document, error))?;
+            known_to_differ(&text)
+        }
+        None => BTreeSet::new(),
     };
-    let checked = check_folder(&arguments.folder)?;
+    let folder = &arguments.folder;
+    let checked = check_folder(folder).map_err(|error| problem(folder, error))?;
     if checked.is_empty() {
-        return Err(io::Error::other("there is no script in the folder"));
+        return Err(format!(
+            "{}: there is no script in the folder",
+            folder.display()
+        ));
     }
+    Ok((known, checked))
+}
+
+fn report(
+    arguments: &Arguments,
+    known: &BTreeSet<String>,
+    checked: &[Checked],
+    out: &mut dyn Write,
+) -> io::Result<ExitCode> {
     let mut findings = 0;
-    for script in &checked {
-        println!("{script}");
+    for script in checked {
+        writeln!(out, "{script}")?;
         if arguments.differences {
             for judged in script.differences() {
-                println!("line {}: {}", judged.outcome.line, judged.outcome);
+                writeln!(out, "line {}: {}", judged.outcome.line, judged.outcome)?;
             }
         }
         let is_known = known.contains(&script.name());
         if script.passed() == is_known {
             findings += 1;
             if is_known {
-                println!("it is said to differ, and does not");
+                writeln!(out, "it is said to differ, and does not")?;
             }
         }
     }
-    println!("{}", Totals::of(&checked));
+    writeln!(out, "{}", Totals::of(checked))?;
     Ok(if findings == 0 {
         ExitCode::SUCCESS
     } else {

@@ -27,14 +27,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         sequences: arguments.sequences,
         steps: arguments.steps,
     };
-    match suite.run_all(&MemSubject) {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(failures) => {
-            println!("{failures}");
-            ExitCode::FAILURE
-        }
-    }
+    let result = suite.run_all(&MemSubject);
+    super::reporting(|out| match result {
+        Ok(report) => writeln!(out, "{report}").map(|()| ExitCode::SUCCESS),
+        Err(failures) => writeln!(out, "{failures}").map(|()| ExitCode::FAILURE),
+    })
 }

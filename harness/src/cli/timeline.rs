@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use almadia_harness::Trace;
 
+use super::NOTHING_DONE;
+
 /// Makes a page for the browser out of a recorded run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,13 +26,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let beside = || trace.with_extension("html");
     let output = output.clone().unwrap_or_else(beside);
     match write_page(trace, &output) {
-        Ok(told) => {
-            println!("{told}");
-            ExitCode::SUCCESS
-        }
+        Ok(told) => super::reporting(|out| writeln!(out, "{told}").map(|()| ExitCode::SUCCESS)),
         Err(problem) => {
             eprintln!("error: {problem}");
-            ExitCode::from(2)
+            ExitCode::from(NOTHING_DONE)
         }
     }
 }

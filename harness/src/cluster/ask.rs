@@ -1,13 +1,17 @@
-//! What users ask of a node: reads, transfers, snapshots.
+//! What users and operators ask of a node: writes, reads, transfers, changes, snapshots.
 //!
 //! Owns the telling of the checkers before each question, so that they know what its answer must
 //! be worth. Must not judge the answers.
 
-use almadia::{Bytes, NodeId};
+use std::num::NonZeroU64;
+
+use almadia::{Body, Bytes, LogId, MembershipChange, Message, NodeId, Payload, Proposal, Term};
 
 use super::Cluster;
 use crate::embedder::{Embedder, Machine};
+use crate::host::Groups;
 use crate::trace::What;
+use crate::violation::ViolationKind;
 
 impl<E: Embedder> Cluster<E> {
     /// Asks for a read. Nothing happens if the node is down or busy.
@@ -32,13 +36,95 @@ impl<E: Embedder> Cluster<E> {
         }
     }
 
-    /// Asks for a write. Nothing happens if the node is down or busy.
-    pub(crate) fn write_at(&mut self, at: usize, number: u64, padding: usize) {
+    /// Asks for a write. Returns its place in the log; `None` if it was not taken, as it is not if
+    /// the node is down or busy.
+    pub(crate) fn write_at(&mut self, at: usize, number: u64, padding: usize) -> Option<LogId> {
         let (context, data) = E::Machine::command(number, padding);
+        let bytes = Proposal {
+            payload: Payload::Data(data.clone()),
+            context: context.clone(),
+        }
+        .size_bytes();
         self.checker.before_write(number);
-        let taken = self.call(at, |node| node.propose(context, data).ok());
-        if let Some(id) = taken.flatten() {
-            self.checker.on_write(at, id, number);
+        let taken = self.call(at, |node| {
+            let committed = node.commit_index();
+            node.propose(context, data).ok().map(|id| (id, committed))
+        });
+        let Some((id, committed)) = taken.flatten() else {
+            self.checker.write_refused(number);
+            return None;
+        };
+        self.checker.on_write(at, id, number);
+        let host = &self.hosts[at];
+        let checked = self.checker.on_proposal(host, at, (id, bytes), committed);
+        self.check(checked);
+        Some(id)
+    }
+
+    /// Lets a node pass writes on to the leader that it knows. Nothing happens if it knows none, or
+    /// leads itself.
+    pub(crate) fn forward_at(&mut self, at: usize, number: u64, count: u64, padding: usize) {
+        let host = &self.hosts[at];
+        let node = host.node.as_ref().filter(|_| host.busy.is_none());
+        let leader = node.and_then(|node| node.leader());
+        let Some(to) = leader.filter(|&leader| leader != host.id) else {
+            return;
+        };
+        let proposals = (number..number + count).map(|number| {
+            self.checker.before_write(number);
+            let (context, data) = E::Machine::command(number, padding);
+            let payload = Payload::Data(data);
+            Proposal { payload, context }
+        });
+        let body = Body::Propose(proposals.collect());
+        let message = Message {
+            from: host.id,
+            to,
+            // Forwarded proposals belong to no term.
+            term: Term::ZERO,
+            body,
+        };
+        self.tell_sent(&message);
+        self.network.send(message);
+    }
+
+    /// Asks for a membership change. One that is refused must leave no trace in the log.
+    pub(crate) fn change_at(&mut self, at: usize, change: MembershipChange) {
+        let taken = self.call(at, |node| {
+            let before = node.last_log();
+            let taken = node.propose_conf_change("", change).is_ok();
+            (before, taken, node.last_log())
+        });
+        let Some((before, taken, after)) = taken else {
+            return;
+        };
+        if !taken && before != after {
+            let node = self.hosts[at].id;
+            self.check(Err(ViolationKind::RefusedButTaken { node, entry: after }));
+        }
+    }
+
+    /// Puts group commit into force on one node, or out of it.
+    pub(crate) fn set_group_commit_at(&mut self, at: usize, in_force: bool) {
+        self.regroup_at(at, |groups| groups.in_force = in_force);
+        self.call(at, |node| node.set_group_commit(in_force));
+    }
+
+    /// Tells one node of which group a member is; zero is none.
+    pub(crate) fn assign_group_at(&mut self, at: usize, member: NodeId, group: u64) {
+        self.regroup_at(at, |groups| groups.assign(member, group));
+        self.call(at, |node| {
+            node.assign_commit_group(member, NonZeroU64::new(group));
+        });
+    }
+
+    /// Notes what a node is about to be told of groups, if it can be told anything. First, because
+    /// entries may commit by it.
+    fn regroup_at(&mut self, at: usize, change: impl FnOnce(&mut Groups)) {
+        let host = &mut self.hosts[at];
+        if host.node.is_some() && host.busy.is_none() {
+            self.settle_clock(at);
+            change(&mut self.hosts[at].groups);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use almadia::{Body, Entry, Message, NodeId, Payload, Ready, SnapshotStatus, StepError};
 
-use super::{Cluster, PendingReport, Told, is_busy};
+use super::{Cluster, Outcomes, PendingReport, is_busy};
 use crate::checker::last_of;
 use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
@@ -104,8 +104,18 @@ impl<E: Embedder> Cluster<E> {
             self.report_later(&message, SnapshotStatus::Delivered, delay);
         }
         let text = (message.from, message.term, message.body.kind());
-        let Some(Err(error)) = self.call(at, |node| node.step(message)) else {
-            return;
+        let proposals = if let Body::Propose(proposals) = &message.body {
+            proposals.len() as u64
+        } else {
+            0
+        };
+        let error = match self.call(at, |node| node.step(message)) {
+            Some(Err(error)) => error,
+            Some(Ok(())) => {
+                self.stats.forwarded += proposals;
+                return;
+            }
+            None => return,
         };
         if let StepError::Halted(halted) = &error {
             return self.expect(at, "step", Err(halted.to_string()));
@@ -226,8 +236,9 @@ impl<E: Embedder> Cluster<E> {
         for read in &ready.read_states {
             self.tell(at, || What::read_ended(read));
         }
-        if let Some(told) = &mut self.told {
-            told.push(Told {
+        let has_outcomes = !ready.read_states.is_empty() || !ready.transfer_outcomes.is_empty();
+        if let Some(outcomes) = self.outcomes.as_mut().filter(|_| has_outcomes) {
+            outcomes.push(Outcomes {
                 node: self.hosts[at].id,
                 reads: ready.read_states.clone(),
                 transfers: ready.transfer_outcomes.clone(),
@@ -264,7 +275,7 @@ impl<E: Embedder> Cluster<E> {
     }
 
     fn send(&mut self, at: usize, message: Message) {
-        let checked = self.checker.on_send(&self.hosts[at], &message);
+        let checked = self.checker.on_send(&self.hosts[at], at, &message);
         self.check(checked);
         self.tell_sent(&message);
         self.network.send(message);

@@ -7,6 +7,8 @@ use almadia::NodeId;
 use super::Cluster;
 use crate::action::{Action, MachineAction, Request};
 use crate::embedder::Embedder;
+use crate::trace::What;
+use crate::unreliable::Answers;
 
 impl<E: Embedder> Cluster<E> {
     /// Lets this happen.
@@ -40,17 +42,21 @@ impl<E: Embedder> Cluster<E> {
             }
             Action::Delay(place, steps) => {
                 if let Some(message) = self.network.take_from(*place) {
+                    self.tell_note(message.from, || {
+                        let kind = message.body.kind();
+                        format!("its {kind} to {} takes {steps} steps more", message.to)
+                    });
                     self.network.delay(message, self.now + steps);
                 }
             }
             Action::Duplicate(place) => self.network.duplicate(*place),
             Action::Cut { from, to } => {
                 let ends = (self.find(*from), self.find(*to));
-                if let (Some(from), Some(to)) = ends {
-                    self.network.cut(self.hosts[from].id, self.hosts[to].id);
+                if let (Some(_), Some(_)) = ends {
+                    self.cut(*from, *to);
                 }
             }
-            Action::Heal => self.network.heal(),
+            Action::Heal => self.heal(),
             Action::Recover => self.recover(),
         }
     }
@@ -81,15 +87,23 @@ impl<E: Embedder> Cluster<E> {
                     self.start(at);
                 }
             }
-            MachineAction::Answer(answers) => {
-                if let Some(node) = &self.hosts[at].node {
-                    node.storage().set_answers(answers);
-                }
-            }
+            MachineAction::Answer(answers) => self.answer_at(at, answers),
             MachineAction::AllowUnpersisted(allowed) => {
                 self.hosts[at].settings.max_apply_unpersisted_entries = u64::from(allowed) * 1000;
             }
-            MachineAction::SlowMail => self.network.slow_down(self.hosts[at].id),
+            MachineAction::SlowMail => {
+                self.network.slow_down(self.hosts[at].id);
+                let text = "its mail takes long from now on".into();
+                self.tell(at, || What::Note { text });
+            }
+        }
+    }
+
+    /// Lets the node's storage answer like this.
+    pub(super) fn answer_at(&mut self, at: usize, answers: Answers) {
+        if let Some(node) = &self.hosts[at].node {
+            let before = node.storage().set_answers(answers);
+            self.tell_answers(at, before, answers);
         }
     }
 
@@ -100,8 +114,17 @@ impl<E: Embedder> Cluster<E> {
             Request::Propose { number, padding } => {
                 self.write_at(at, number, padding);
             }
-            Request::Change(change) => {
-                self.call(at, |node| node.propose_conf_change("", change).is_ok());
+            Request::Forward {
+                number,
+                count,
+                padding,
+            } => self.forward_at(at, number, count, padding),
+            Request::Change(change) => self.change_at(at, change),
+            Request::GroupCommit(in_force) => self.set_group_commit_at(at, in_force),
+            Request::AssignGroup { member, group } => {
+                if let Some(member) = NodeId::new(member) {
+                    self.assign_group_at(at, member, group);
+                }
             }
             Request::Transfer(transferee) => {
                 if let Some(transferee) = NodeId::new(transferee) {

@@ -11,6 +11,7 @@ use super::Cluster;
 use crate::disk::Write;
 use crate::embedder::Embedder;
 use crate::trace::{Trace, TraceRecorder, What};
+use crate::unreliable::Answers;
 use crate::violation::ViolationKind;
 
 /// Holds what a node has told, until the call that made it tell has ended.
@@ -175,6 +176,25 @@ impl<E: Embedder> Cluster<E> {
         let what = What::persisted(write.number, snapshot, &write.entries, write.hard_state);
         if let Some(what) = what {
             recorder.record(Some(self.hosts[at].id), what);
+        }
+    }
+
+    /// Something has happened to what this node has sent.
+    pub(super) fn tell_note(&self, node: NodeId, text: impl FnOnce() -> String) {
+        if let Some(at) = self.hosts.iter().position(|host| host.id == node) {
+            self.tell(at, || What::Note { text: text() });
+        }
+    }
+
+    /// A storage answers otherwise from now on.
+    pub(super) fn tell_answers(&self, at: usize, before: Answers, now: Answers) {
+        let text = match now {
+            Answers::Sound => "its storage answers as it should",
+            Answers::Later => "its storage has to fetch what it is asked for",
+            Answers::Failing => "its storage cannot be read",
+        };
+        if before != now {
+            self.tell(at, || What::Note { text: text.into() });
         }
     }
 

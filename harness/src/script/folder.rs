@@ -67,6 +67,9 @@ fn check(text: &str) -> Result<Vec<Judged>, String> {
     let result = catch_unwind(|| Family::run(text));
     let result = result.map_err(|_| "an assertion is broken".to_owned())?;
     let (family, outcomes) = result.map_err(|error| error.to_string())?;
+    if outcomes.is_empty() {
+        return Err("there is no directive in it".to_owned());
+    }
     let judged = outcomes.into_iter().map(|outcome| Judged {
         agrees_in_state: family.agrees(&outcome, Strength::State),
         agrees: family.agrees(&outcome, Strength::Transcript),

@@ -93,7 +93,16 @@ impl Argument {
     ///
     /// If there is not exactly one value, or it is spelt otherwise.
     pub fn boolean(&self) -> Result<bool, BadDirective> {
-        match self.value()? {
+        self.boolean_in(self.value()?)
+    }
+
+    /// A truth value that stands in this argument: the key, or a value.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn boolean_in(&self, text: &str) -> Result<bool, BadDirective> {
+        match text {
             "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
             "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
             other => Err(self.bad_value(other, "true or false")),

@@ -37,7 +37,7 @@ use self::arguments::{Arguments, Filter};
 use self::words::View;
 use super::Commands;
 use super::parse::{BadDirective, Directive};
-use crate::cluster::{Cluster, Told};
+use crate::cluster::{Cluster, Outcomes};
 use crate::host::{DiskMode, Settings};
 
 /// The commands of scenarios, and the cluster that they are for.
@@ -53,6 +53,7 @@ const MOST_DELIVERIES: usize = 10_000;
 
 impl Commands for ScenarioCommands {
     fn execute(&mut self, directive: &Directive) -> Result<String, BadDirective> {
+        arguments::check(directive)?;
         let Some(cluster) = &mut self.cluster else {
             if directive.command == "cluster" {
                 self.start(directive)?;
@@ -107,7 +108,6 @@ impl ScenarioCommands {
         for id in 1..=voters + others {
             cluster.set_disk_mode(id, DiskMode::Asynchronous);
         }
-        cluster.told = Some(Vec::new());
         let nodes = 0..cluster.hosts.len();
         self.seen = nodes.map(|at| View::of(&cluster, at)).collect();
         self.cluster = Some(cluster);
@@ -146,13 +146,12 @@ impl ScenarioCommands {
             text += &now.changes_since(seen);
             *seen = now;
         }
-        let told = cluster.told.as_mut().map(std::mem::take);
-        for Told {
-            node,
-            reads,
-            transfers,
-        } in told.into_iter().flatten()
-        {
+        for outcomes in cluster.take_outcomes() {
+            let Outcomes {
+                node,
+                reads,
+                transfers,
+            } = outcomes;
             text.extend(reads.iter().map(|read| words::read(node, read)));
             text.extend(transfers.iter().map(words::transfer));
         }
@@ -206,7 +205,8 @@ fn call(cluster: &mut Cluster, directive: &Directive) -> Result<String, BadDirec
         "elect" => cluster.deliver_all(),
         "forget-leader" => drop(cluster.call(at, |node| node.forget_leader())),
         "group-commit" => {
-            let in_force = directive.argument_at(1, "on or off")?.key == "on";
+            let in_force = directive.argument_at(1, "true or false")?;
+            let in_force = in_force.boolean_in(&in_force.key)?;
             cluster.call(at, |node| node.set_group_commit(in_force));
         }
         "groups" => {

@@ -14,7 +14,7 @@ impl<E: Embedder> Simulation<'_, E> {
         let rates = self.profile.calls;
         if self.dice.chance(rates.transfer) {
             let (at, transferee) = (self.likely_leader(), self.any_id());
-            self.act(Request::Transfer(transferee).of(self.id(at)));
+            self.ask(at, Request::Transfer(transferee));
         }
         if self.dice.chance(rates.read) {
             self.read();
@@ -24,11 +24,11 @@ impl<E: Embedder> Simulation<'_, E> {
         }
         if self.dice.chance(rates.forget_leader) {
             let at = self.any_host();
-            self.act(Request::ForgetLeader.of(self.id(at)));
+            self.ask(at, Request::ForgetLeader);
         }
         if self.dice.chance(rates.request_snapshot) {
             let at = self.any_host();
-            self.act(Request::RequestSnapshot.of(self.id(at)));
+            self.ask(at, Request::RequestSnapshot);
         }
         self.operate();
     }
@@ -38,12 +38,12 @@ impl<E: Embedder> Simulation<'_, E> {
         let rates = self.profile.calls;
         if self.dice.chance(rates.ping) {
             let at = self.likely_leader();
-            self.act(Request::Ping.of(self.id(at)));
+            self.ask(at, Request::Ping);
         }
         if self.dice.chance(rates.set_priority) {
             let at = self.any_host();
             let priority = i64::try_from(self.dice.below(5)).unwrap_or(0) - 2;
-            self.act(Request::SetPriority(priority).of(self.id(at)));
+            self.ask(at, Request::SetPriority(priority));
         }
         if self.dice.chance(rates.set_window) {
             let (at, peer) = (self.likely_leader(), self.any_id());
@@ -51,12 +51,15 @@ impl<E: Embedder> Simulation<'_, E> {
                 messages: self.dice.position(4),
                 bytes: self.dice.below(300),
             });
-            self.act(Request::SetWindow(peer, window).of(self.id(at)));
+            self.ask(at, Request::SetWindow(peer, window));
         }
         if self.dice.chance(rates.set_skip_commit_broadcast) {
             let at = self.any_host();
             let skip = self.dice.chance(500);
-            self.act(Request::SetSkipCommitBroadcast(skip).of(self.id(at)));
+            self.ask(at, Request::SetSkipCommitBroadcast(skip));
+        }
+        if self.dice.chance(rates.group_commit) {
+            self.regroup();
         }
         if self.dice.chance(rates.entries_fetched) {
             let at = self.likely_leader();
@@ -68,11 +71,26 @@ impl<E: Embedder> Simulation<'_, E> {
                     Purpose::Send(self.cluster.hosts[peer].id)
                 }
             };
-            self.act(Request::EntriesFetched(purpose).of(self.id(at)));
+            self.ask(at, Request::EntriesFetched(purpose));
         }
         if self.dice.chance(rates.report_unreachable) {
             let (at, peer) = (self.likely_leader(), self.any_id());
-            self.act(Request::ReportUnreachable(peer).of(self.id(at)));
+            self.ask(at, Request::ReportUnreachable(peer));
+        }
+    }
+
+    /// Tells every node the groups of all, or takes group commit out of force.
+    fn regroup(&mut self) {
+        let nodes = self.cluster.hosts.len();
+        let in_force = self.dice.chance(700);
+        let groups: Vec<u64> = (0..nodes)
+            .map(|_| [1, 2, 1 + self.dice.below(3), self.dice.below(2)][self.dice.position(4)])
+            .collect();
+        for at in 0..nodes {
+            self.ask(at, Request::GroupCommit(in_force));
+            for (member, &group) in (1..).zip(groups.iter().filter(|_| in_force)) {
+                self.ask(at, Request::AssignGroup { member, group });
+            }
         }
     }
 
@@ -101,7 +119,7 @@ impl<E: Embedder> Simulation<'_, E> {
         };
         let context = self.next_context();
         let by_lease = false;
-        self.act(Request::Read { context, by_lease }.of(self.id(at)));
+        self.ask(at, Request::Read { context, by_lease });
     }
 
     /// A read on every node that could hold a lease, and on one other now and then.
@@ -113,7 +131,7 @@ impl<E: Embedder> Simulation<'_, E> {
         for at in asked {
             let context = self.next_context();
             let by_lease = true;
-            self.act(Request::Read { context, by_lease }.of(self.id(at)));
+            self.ask(at, Request::Read { context, by_lease });
         }
     }
 

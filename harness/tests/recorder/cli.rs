@@ -105,13 +105,40 @@ fn a_divergence_is_the_last_line() {
 
 #[test]
 fn a_torn_end_is_told_and_no_failure() {
-    let (recording, _) = full_life(exact());
+    let (recording, _) = full_life(Options {
+        flush: almadia_harness::recorder::Flush::EachCall,
+        ..exact()
+    });
     let (is_fine, text) = run("torn", &recording[..recording.len() - 1], &[]);
     assert!(is_fine, "{text}");
+    let last = blocks(&recording).pop().expect("a block");
     assert!(
-        text.contains("end: the recording is cut off in the block at byte 12; "),
+        text.contains(&format!(
+            "end: the recording is cut off in the block at byte {last}; "
+        )),
         "{text}"
     );
+}
+
+/// Nothing that was replayed is nothing that was shown to be right.
+#[test]
+fn a_replay_of_nothing_is_a_failure() {
+    let (recording, _) = full_life(Options {
+        flush: almadia_harness::recorder::Flush::EachCall,
+        ..exact()
+    });
+    let first = blocks(&recording)[0];
+    let (is_fine, text) = run("nothing", &recording[..first + FRAME], &[]);
+    assert!(!is_fine, "{text}");
+    assert!(text.contains("there is no whole step"), "{text}");
+}
+
+#[test]
+fn a_step_that_is_not_reached_is_a_failure() {
+    let (recording, _) = full_life(exact());
+    let (is_fine, text) = run("beyond", &recording, &["--until", "99999999"]);
+    assert!(!is_fine, "{text}");
+    assert!(text.contains("step 99999999 is not reached"), "{text}");
 }
 
 #[test]

@@ -308,7 +308,7 @@ impl Run<'_> {
     fn send(&mut self, messages: Vec<Message>) -> Checked {
         let disk = self.machine.disk();
         for message in messages {
-            if !is_covered(disk, &message) {
+            if !is_covered(disk, disk.hard_state(), &message) {
                 return Err(ViolationKind::PromisedTooEarly {
                     from: message.from,
                     to: message.to,

@@ -102,7 +102,8 @@ impl Node {
         // A storage in memory does not fail, so no node stops here.
         while let Ok(Some(ready)) = self.raft.ready() {
             self.note_writes(&ready);
-            self.output.add(ready, id, leads_in);
+            let durable = self.raft.storage();
+            self.output.add(ready, id, leads_in, durable);
         }
         if before != (role, term) {
             self.vote_for_itself();
@@ -145,7 +146,7 @@ impl Node {
         let mail = output.messages();
         let shown: Vec<String> = mail.iter().map(Mail::describe).collect();
         let text = output.describe(&before, &self.seen, &shown);
-        let result = self.write_and_apply(&output, &before);
+        let result = self.write_and_apply(&output);
         sent.extend(mail);
         (text, result.and_then(|()| self.advance(&output)))
     }
@@ -176,7 +177,6 @@ fn now(raft: &RawNode<MemStorage>) -> Seen {
     Seen {
         leader: raft.leader(),
         role: raft.role(),
-        hard_state: raft.hard_state(),
     }
 }
 

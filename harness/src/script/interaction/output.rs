@@ -4,11 +4,13 @@
 //! shown. Must not know how any of it is carried out.
 
 use almadia::{
-    Entry, HardState, LogIndex, Message, NodeId, ReadState, Ready, RoleKind, Snapshot, Term,
+    Entry, HardState, LogIndex, MemStorage, Message, NodeId, ReadState, Ready, RoleKind, Snapshot,
+    Term,
 };
 
 use super::describe;
 use super::mail::{Mail, OwnAnswer, waits_for_disk};
+use crate::checker::is_covered;
 
 /// Several `Ready`s in one.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,12 @@ pub(super) struct Output {
     pub(super) after_persist: Vec<Mail>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) entries: Vec<Entry>,
+    /// The last hard state that is to be written, if any is.
+    pub(super) hard_state: Option<HardState>,
+    /// Whether the writes must be synced, as etcd/raft's node would ask for that.
+    must_sync: bool,
+    /// Messages that may leave at once, but speak for what is not durable. There must be none.
+    too_early: Vec<String>,
     pub(super) committed: Vec<Entry>,
     /// Up to here everything is applied when all of this is.
     pub(super) applies_to: Option<LogIndex>,
@@ -32,13 +40,25 @@ pub(super) struct Output {
 pub(super) struct Seen {
     pub(super) leader: Option<NodeId>,
     pub(super) role: RoleKind,
-    pub(super) hard_state: HardState,
 }
 
 impl Output {
-    /// Adds a `Ready`. `leads_in` is the term in which the node leads, if it does.
-    pub(super) fn add(&mut self, ready: Ready, node: NodeId, leads_in: Option<Term>) {
+    /// Adds a `Ready`. `leads_in` is the term in which the node leads, if it does; `durable` is
+    /// what it has on its disk.
+    pub(super) fn add(
+        &mut self,
+        ready: Ready,
+        node: NodeId,
+        leads_in: Option<Term>,
+        durable: &MemStorage,
+    ) {
         let number = ready.number;
+        self.must_sync |= asks_for_sync(&ready, self.hard_state.unwrap_or(durable.hard_state()));
+        self.hard_state = ready.hard_state.or(self.hard_state);
+        let messages = ready.messages.iter();
+        let too_early = messages.filter(|it| !is_covered(durable, durable.hard_state(), it));
+        self.too_early
+            .extend(too_early.map(|it| Mail::Message(it.clone()).describe()));
         self.numbers.push(number);
         self.applies_to = ready.applies_to().or(self.applies_to);
         self.read_states.extend(ready.read_states);
@@ -93,6 +113,7 @@ impl Output {
             && self.after_persist.is_empty()
             && self.snapshot.is_none()
             && self.entries.is_empty()
+            && self.hard_state.is_none()
             && self.committed.is_empty()
             && self.read_states.is_empty()
     }
@@ -104,11 +125,8 @@ impl Output {
         if (before.leader, before.role) != (now.leader, now.role) {
             lines.push(describe::soft_state(now.leader, now.role));
         }
-        if before.hard_state != now.hard_state {
-            lines.push(format!(
-                "HardState {}",
-                describe::hard_state(&now.hard_state)
-            ));
+        if let Some(hard_state) = &self.hard_state {
+            lines.push(format!("HardState {}", describe::hard_state(hard_state)));
         }
         if !self.read_states.is_empty() {
             let states = describe::read_states(&self.read_states);
@@ -121,14 +139,25 @@ impl Output {
         let committed = describe::entries(&self.committed);
         section(&mut lines, "CommittedEntries:", &committed);
         section(&mut lines, "Messages:", messages);
+        let too_early = self.too_early.iter();
+        lines.extend(too_early.map(|message| format!("before it is durable: {message}")));
         if lines.is_empty() {
             return "<empty Ready>".to_owned();
         }
-        // In etcd/raft a snapshot alone need not be synced.
-        let vote = |seen: &Seen| (seen.hard_state.current_term, seen.hard_state.voted_for);
-        let must_sync = !self.entries.is_empty() || vote(before) != vote(now);
-        format!("Ready MustSync={must_sync}:\n{}\n", lines.join("\n"))
+        format!("Ready MustSync={}:\n{}\n", self.must_sync, lines.join("\n"))
     }
+}
+
+/// Whether etcd/raft's node would ask for an fsync where this one has made this `Ready` after that
+/// hard state. Only etcd/raft's need not for a snapshot alone; one that does not ask here either
+/// asks for the contrary of what it should, and so is seen to differ.
+fn asks_for_sync(ready: &Ready, before: HardState) -> bool {
+    let vote = |hard_state: &HardState| (hard_state.current_term, hard_state.voted_for);
+    let has_voted = ready
+        .hard_state
+        .is_some_and(|after| vote(&after) != vote(&before));
+    let is_snapshot_alone = ready.snapshot.is_some() && ready.entries.is_empty() && !has_voted;
+    ready.must_sync != is_snapshot_alone
 }
 
 fn section(lines: &mut Vec<String>, title: &str, content: &[String]) {

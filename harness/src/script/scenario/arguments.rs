@@ -33,6 +33,46 @@ impl Filter {
     }
 }
 
+/// Refuses what a command has no use for: a slip of the pen would otherwise change what a script
+/// tests without anybody noticing.
+pub(super) fn check(directive: &Directive) -> Result<(), BadDirective> {
+    let Some((places, keys)) = takes(&directive.command) else {
+        return Err(BadDirective::UnknownCommand(directive.command.clone()));
+    };
+    let mut place = 0;
+    for argument in &directive.arguments {
+        let is_known = if argument.values.is_empty() {
+            place += 1;
+            place <= places
+        } else {
+            keys.contains(&argument.key.as_str())
+        };
+        if !is_known {
+            return Err(BadDirective::UnknownArgument(argument.key.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// How many arguments without a value a command takes at most, and which with one; `None` if there
+/// is no such command.
+fn takes(command: &str) -> Option<(usize, &'static [&'static str])> {
+    let takes: (usize, &[&str]) = match command {
+        "campaign" | "compact" | "crash" | "elect" | "forget-leader" | "isolate" | "restart"
+        | "stall" => (1, &[]),
+        "change" => (1, &["add", "learn", "remove", "transition"]),
+        "cluster" => (1, &["others", "seed", "pre-vote", "check-quorum", "leases"]),
+        "cut" => (0, &["from", "to"]),
+        "deliver" | "drop" => (0, &["from", "to", "kind"]),
+        "group-commit" | "lease-read" | "propose" | "read" | "tick" | "write" => (2, &[]),
+        "groups" | "status" => (usize::MAX, &[]),
+        "heal" | "messages" => (0, &[]),
+        "transfer" => (1, &["to"]),
+        _ => return None,
+    };
+    Some(takes)
+}
+
 impl<'a> Arguments<'a> {
     pub(super) fn new(directive: &'a Directive, cluster: &Cluster) -> Self {
         Self {
@@ -123,6 +163,9 @@ impl<'a> Arguments<'a> {
     /// The group of each node, in the order of their ids; zero for none.
     pub(super) fn groups(&self) -> Result<Vec<(NodeId, Option<NonZeroU64>)>, BadDirective> {
         let groups = self.directive.arguments.iter().skip(1);
+        if let Some(beyond) = groups.clone().nth(self.nodes.len()) {
+            return Err(BadDirective::UnknownArgument(beyond.key.clone()));
+        }
         let groups = groups.map(|argument| argument.number_in(&argument.key));
         let nodes = self.nodes.iter().copied();
         nodes

@@ -16,15 +16,9 @@ use crate::script::interaction::output::{Output, Seen};
 
 impl Node {
     /// With one thread for all: writes and applies what the node wants.
-    pub(super) fn write_and_apply(&mut self, output: &Output, before: &Seen) -> Result<(), String> {
-        let hard_state = self.changed_hard_state(before);
-        self.write(hard_state, &output.entries, output.snapshot.as_ref())?;
+    pub(super) fn write_and_apply(&mut self, output: &Output) -> Result<(), String> {
+        self.write(output.hard_state, &output.entries, output.snapshot.as_ref())?;
         self.apply(&output.committed)
-    }
-
-    fn changed_hard_state(&self, before: &Seen) -> Option<HardState> {
-        let now = self.seen.hard_state;
-        (now != before.hard_state).then_some(now)
     }
 
     /// Says that everything is done. Each `Ready` is acknowledged by itself, as each append of a
@@ -150,7 +144,7 @@ impl Node {
         for message in &output.at_once {
             shown.push(Mail::Message(message.clone()).describe());
         }
-        let append = self.append_work_of(&output, before);
+        let append = self.append_work_of(&output);
         let apply = output.applies_to.filter(|_| !output.committed.is_empty());
         let apply = apply.map(|through| ApplyWork {
             entries: output.committed.clone(),
@@ -165,9 +159,9 @@ impl Node {
         text
     }
 
-    fn append_work_of(&self, output: &Output, before: &Seen) -> Option<AppendWork> {
+    fn append_work_of(&self, output: &Output) -> Option<AppendWork> {
         let number = output.numbers.last().copied()?;
-        let hard_state = self.changed_hard_state(before);
+        let hard_state = output.hard_state;
         let mut responses = output.after_persist.clone();
         if hard_state.is_none()
             && output.entries.is_empty()
