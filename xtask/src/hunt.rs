@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bugs::{BUGS, Bug};
+use crate::bugs::{BUGS, Bug, MISSES};
 use crate::tests::{self, Fate, Test, fate_of};
 use crate::tree;
 
@@ -26,6 +26,9 @@ pub(crate) fn bug(id: &str) -> bool {
 
 /// At most so many seeds are tried.
 const SEEDS: &str = "40000";
+
+/// Random runs that take longer have met a bug that makes them hang.
+const RUNS: Duration = Duration::from_secs(600);
 
 /// For at most so long a preset is explored.
 const EXPLORATION: Duration = Duration::from_secs(120);
@@ -69,30 +72,43 @@ pub(crate) fn run(root: &Path, only: &str, by: &str) -> Outcome<()> {
         "---|".repeat(columns.len())
     );
     let (mut found, mut all) = (0, 0);
+    let mut unexpected = Vec::new();
     for bug in BUGS.iter().filter(|bug| bug.id.contains(only)) {
         let mut row = Vec::new();
         if by_runs {
-            row.push(random_runs(bug, &program)?);
+            row.push(("runs", random_runs(bug, &program, &said)?));
         }
         if by_model {
-            row.push(model(bug, &program, &said)?);
+            row.push(("model", model(bug, &program, &said)?));
         }
         if by_tests {
-            row.push(first_test(bug, &tests, &said)?);
+            row.push(("tests", first_test(bug, &tests, &said)?));
         }
         all += 1;
-        found += u32::from(row.iter().any(Option::is_some));
+        found += u32::from(row.iter().any(|(_, by)| by.is_some()));
+        for (tool, by) in &row {
+            if by.is_none() != MISSES.contains(&(bug.id, tool)) {
+                let does = if by.is_some() { "finds" } else { "misses" };
+                unexpected.push(format!("{tool} {does} {}", bug.id));
+            }
+        }
         let row: Vec<String> = row
             .into_iter()
-            .map(|by| by.unwrap_or_else(|| "-".into()))
+            .map(|(_, by)| by.unwrap_or_else(|| "-".into()))
             .collect();
         println!("| {} | {} | {} |", bug.id, bug.what, row.join(" | "));
     }
     println!("\n{found} of {all} bugs found");
+    if all == 0 {
+        return Err(format!("no bug has {only:?} in its id").into());
+    }
     if found < all {
         return Err("a bug that nothing finds is a hole in the test-kit".into());
     }
-    Ok(())
+    if unexpected.is_empty() {
+        return Ok(());
+    }
+    Err(format!("against the list in bugs.rs: {}", unexpected.join(", ")).into())
 }
 
 fn put_in(bug: &Bug, source: &Path) -> Outcome<()> {
@@ -118,18 +134,18 @@ fn first_test(bug: &Bug, tests: &[Test], said: &Path) -> Outcome<Option<String>>
 }
 
 /// After how many seeds random runs find the bug, and what.
-fn random_runs(bug: &Bug, program: &Path) -> Outcome<Option<String>> {
-    let mut command = Command::new(program);
-    command
-        .args(["sim", "--quick", "--seeds", SEEDS])
-        .env("BUG", bug.id);
-    if let Some(profile) = bug.profile {
-        command.args(["--profile", profile]);
-    }
-    let started = Instant::now();
-    let said = String::from_utf8(command.output()?.stdout)?;
-    let seconds = started.elapsed().as_secs_f64();
-    let mut lines = said.lines().rev();
+fn random_runs(bug: &Bug, program: &Path, said: &Path) -> Outcome<Option<String>> {
+    let mut arguments = vec!["sim", "--quick", "--seeds", SEEDS];
+    arguments.extend(
+        bug.profile
+            .iter()
+            .flat_map(|profile| ["--profile", profile]),
+    );
+    let Some((text, seconds)) = run_for(bug, program, &arguments, RUNS, said)? else {
+        let limit = RUNS.as_secs();
+        return Err(format!("random runs with {} take longer than {limit} s", bug.id).into());
+    };
+    let mut lines = text.lines().rev();
     let passed = lines.next().and_then(|last| last.split(" passed").next());
     let passed: u64 = passed.unwrap_or_default().parse()?;
     if passed == SEEDS.parse()? {
@@ -151,29 +167,10 @@ fn random_runs(bug: &Bug, program: &Path) -> Outcome<Option<String>> {
 /// After how many states the model checker finds the bug, in which preset, and what.
 fn model(bug: &Bug, program: &Path, said: &Path) -> Outcome<Option<String>> {
     for preset in bug.presets {
-        let started = Instant::now();
-        let mut child = Command::new(program)
-            .args(["model", "--preset", preset])
-            .env("BUG", bug.id)
-            .stdout(File::create(said)?)
-            .stderr(Stdio::null())
-            .spawn()?;
-        let has_ended = loop {
-            if child.try_wait()?.is_some() {
-                break true;
-            }
-            if started.elapsed() > EXPLORATION {
-                break false;
-            }
-            thread::sleep(Duration::from_millis(5));
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        if !has_ended {
-            child.kill()?;
-            child.wait()?;
+        let arguments = ["model", "--preset", preset];
+        let Some((text, seconds)) = run_for(bug, program, &arguments, EXPLORATION, said)? else {
             continue;
-        }
-        let text = fs::read_to_string(said)?;
+        };
         let mut lines = text.lines().rev();
         let last = lines.next().unwrap_or_default();
         let counts = last.strip_prefix("states ");
@@ -189,6 +186,34 @@ fn model(bug: &Bug, program: &Path, said: &Path) -> Outcome<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// What the program says with this bug in it, and after how many seconds; `None` if it takes longer than
+/// the limit.
+fn run_for(
+    bug: &Bug,
+    program: &Path,
+    arguments: &[&str],
+    limit: Duration,
+    said: &Path,
+) -> Outcome<Option<(String, f64)>> {
+    let started = Instant::now();
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("BUG", bug.id)
+        .stdout(File::create(said)?)
+        .stderr(Stdio::null())
+        .spawn()?;
+    while child.try_wait()?.is_none() {
+        if started.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Some((fs::read_to_string(said)?, seconds)))
 }
 
 /// As much of it as a table has room for.
