@@ -29,6 +29,18 @@
 //!
 //! What is decoded is well-formed, and not yet believed: whether it makes sense to this node is for
 //! [`RawNode::step`](almadia::RawNode::step) to say.
+//!
+//! # What is the same on the wire
+//!
+//! What is encoded is decoded as it was, with three exceptions, none of which changes what a receiver
+//! does:
+//!
+//! * [`AppendEntriesResponse::TermOutdated`](almadia::AppendEntriesResponse::TermOutdated) speaks
+//!   through the term in the envelope alone, and is decoded as an acknowledgement of nothing.
+//! * A [`Body::TransferLeader`](almadia::Body::TransferLeader) names only the node that is to lead, which
+//!   is decoded as the sender.
+//! * A [`Token::Bytes`](almadia::Token::Bytes) of eight bytes is decoded as a number, and of none as
+//!   [`Token::None`](almadia::Token::None). Receivers only echo it.
 
 mod change;
 #[cfg(any(feature = "prost-0_14", feature = "protobuf"))]

@@ -2,11 +2,6 @@
 //!
 //! Owns the table of which kind uses which field, once for writing and once for reading. Knows
 //! nothing of how a field is written.
-//!
-//! Two meanings share their bytes, so one of them is read as the other; neither changes what the
-//! receiver does. [`AppendEntriesResponse::TermOutdated`] speaks through the term in the envelope
-//! alone and is read as an acknowledgement of nothing. Whoever forwards a wish for a transfer is not
-//! named: the sender is the node that is to lead.
 
 use almadia::{
     AppendEntries, AppendEntriesResponse, Body, Entries, Entry, Heartbeat, HeartbeatResponse,
