@@ -23,7 +23,7 @@
 //!
 //! Decoding yields domain types or a [`DecodeError`] that names the field and its offset. It never
 //! panics; it copies no payload: data, contexts and snapshots share the memory of the received
-//! [`Bytes`](bytes::Bytes); and it reserves no memory on the strength of a length that the bytes
+//! [`Bytes`]; and it reserves no memory on the strength of a length that the bytes
 //! only claim. Unknown fields are skipped, fields may come in any order, repeated numbers packed or
 //! one by one.
 //!
