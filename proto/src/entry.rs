@@ -72,7 +72,7 @@ pub(crate) static ENTRY: Schema = Schema {
 };
 
 /// An entry as it was read: what its data is comes later, because its type may come last.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Raw {
     entry_type: u64,
     id: LogId,
@@ -122,13 +122,13 @@ pub(crate) fn read(mut reader: Reader<'_>) -> Result<Raw, DecodeError> {
 
 impl Raw {
     /// The data, if it is a command.
-    pub(crate) fn plain_data(self) -> Option<Part> {
+    pub(crate) fn plain_data(&self) -> Option<Part> {
         (self.entry_type == NORMAL).then_some(self.data)
     }
 
     /// The entry, which shares the memory of the bytes that it was read from.
     #[inline(always)]
-    pub(crate) fn share(self, bytes: &Bytes) -> Result<Entry, DecodeError> {
+    pub(crate) fn share(&self, bytes: &Bytes) -> Result<Entry, DecodeError> {
         let payload = match self.entry_type {
             NORMAL => Payload::Data(self.data.share(bytes)),
             CONF_CHANGE => {
@@ -149,7 +149,7 @@ impl Raw {
 
     /// The entry, which takes over the bytes that it was read from: the last one may.
     #[inline(always)]
-    pub(crate) fn take(self, bytes: Bytes) -> Result<Entry, DecodeError> {
+    pub(crate) fn take(&self, bytes: Bytes) -> Result<Entry, DecodeError> {
         if self.entry_type == NORMAL && self.context.is_empty() {
             return Ok(Entry {
                 id: self.id,

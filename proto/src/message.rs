@@ -310,7 +310,7 @@ struct Run {
 impl Run {
     #[inline(always)]
     fn read_next(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        match self.last {
+        match &self.last {
             None => self.at = reader.offset(),
             Some(entry) => self.before.push(entry.share(reader.whole())?),
         }
@@ -409,7 +409,7 @@ impl Raw {
 
     /// What the message says.
     #[inline(always)]
-    fn body(self, bytes: Bytes, from: NodeId) -> Result<Body, DecodeError> {
+    fn body(&mut self, bytes: Bytes, from: NodeId) -> Result<Body, DecodeError> {
         Ok(match self.kind {
             kinds::REQUEST_VOTE => Body::RequestVote(self.request_vote(&bytes)),
             kinds::REQUEST_PRE_VOTE => Body::PreVote(self.request_vote(&bytes)),
@@ -425,7 +425,9 @@ impl Raw {
                 commit_index: self.commit,
                 token: token(self.context, bytes),
             }),
-            kinds::SNAPSHOT => Body::InstallSnapshot(self.snapshot.unwrap_or_else(empty_snapshot)),
+            kinds::SNAPSHOT => {
+                Body::InstallSnapshot(self.snapshot.take().unwrap_or_else(empty_snapshot))
+            }
             kinds::TIMEOUT_NOW => Body::TimeoutNow,
             kinds::PROPOSE => Body::Propose(self.proposals(bytes)?),
             kinds::READ_INDEX => Body::ReadIndex(self.token_of_entry(bytes)?),
@@ -479,26 +481,22 @@ impl Raw {
     }
 
     #[inline(always)]
-    fn append(self, bytes: Bytes) -> Result<AppendEntries, DecodeError> {
+    fn append(&mut self, bytes: Bytes) -> Result<AppendEntries, DecodeError> {
         let prev_log = LogId {
             term: self.log_term,
             index: self.index,
         };
-        let Run {
-            at,
-            before: mut entries,
-            last,
-        } = self.entries;
+        let Run { before, last, .. } = &mut self.entries;
         let entries = match last {
             None => Entries::empty(),
-            Some(only) if entries.is_empty() => Entries::from([only.take(bytes)?]),
+            Some(only) if before.is_empty() => Entries::from([only.take(bytes)?]),
             Some(last) => {
-                entries.push(last.take(bytes)?);
-                Entries::from(entries)
+                before.push(last.take(bytes)?);
+                Entries::from(core::mem::take(before))
             }
         };
         if !entries.follow(prev_log) {
-            return Err(DecodeError::new("Message.entries", at, Reason::OutOfOrder));
+            return Err(self.entries.refused(Reason::OutOfOrder));
         }
         Ok(AppendEntries {
             prev_log,
@@ -532,11 +530,11 @@ impl Raw {
         }
     }
 
-    fn proposals(self, bytes: Bytes) -> Result<Vec<Proposal>, DecodeError> {
-        let Some(last) = self.entries.last else {
+    fn proposals(&mut self, bytes: Bytes) -> Result<Vec<Proposal>, DecodeError> {
+        let Some(last) = &self.entries.last else {
             return Err(self.entries.refused(Reason::WrongEntryCount));
         };
-        let mut entries = self.entries.before;
+        let mut entries = core::mem::take(&mut self.entries.before);
         entries.push(last.take(bytes)?);
         let proposals = entries.into_iter().map(|entry| Proposal {
             payload: entry.payload,
@@ -547,7 +545,8 @@ impl Raw {
 
     /// A read carries its token as the data of its only entry.
     fn token_of_entry(&self, bytes: Bytes) -> Result<Token, DecodeError> {
-        let only = self.entries.last.filter(|_| self.entries.before.is_empty());
+        let last = self.entries.last.as_ref();
+        let only = last.filter(|_| self.entries.before.is_empty());
         match only.and_then(|only| only.plain_data()) {
             Some(data) => Ok(token(data, bytes)),
             None => Err(self.entries.refused(Reason::WrongEntryCount)),
