@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use almadia::{Body, Entries, Message};
 use bytes::{BufMut, Bytes};
+use smallvec::SmallVec;
 
 use crate::message;
 use crate::wire::{Fields, Length, Sink, Writer};
@@ -145,9 +146,11 @@ impl Fields for Run<'_> {
 #[derive(Clone, Debug, Default)]
 struct Rope {
     written: Vec<u8>,
-    /// Payloads, and how much is written before each.
-    shared: Vec<(usize, Bytes)>,
+    shared: Payloads,
 }
+
+/// Payloads, and how much is written before each. Most messages that have any have one.
+type Payloads = SmallVec<[(usize, Bytes); 1]>;
 
 impl Rope {
     fn of(fields: &impl Fields) -> Self {
@@ -156,7 +159,7 @@ impl Rope {
         let mut written = Vec::with_capacity(weight.written.0);
         let mut weaver = Weaver {
             writer: Writer::new(&mut written),
-            shared: Vec::with_capacity(weight.shared),
+            shared: SmallVec::with_capacity(weight.shared),
         };
         fields.put(&mut weaver);
         weaver.writer.flush();
@@ -219,7 +222,7 @@ impl Sink for Weight {
 /// Makes a rope.
 struct Weaver<'a> {
     writer: Writer<'a, Vec<u8>>,
-    shared: Vec<(usize, Bytes)>,
+    shared: Payloads,
 }
 
 impl Sink for Weaver<'_> {
