@@ -1,7 +1,9 @@
 //! Types of other protobuf libraries, so that messages of other schemas can have ours inside.
 //!
-//! Owns the list of these types. Each holds the encoded form of a value and nothing else, so it costs
-//! one copy and loses nothing; what it means is asked with `try_from`.
+//! Owns the list of these types. Each holds the encoded form of a value and nothing else, unknown fields
+//! included; what it means is asked with `try_from`. That takes copies of the payload. Without any, declare
+//! the field as `bytes` in the other schema, which is the same on the wire, and use
+//! [`Encode`](crate::Encode) and [`Decode`](crate::Decode).
 
 #[cfg(feature = "prost-0_14")]
 pub mod prost_0_14;

@@ -56,7 +56,7 @@ fn put(id: LogId, payload: &Payload, context: &Bytes, sink: &mut impl Sink) {
             }
         }
     }
-    sink.bytes(6, context);
+    sink.payload(6, context);
 }
 
 pub(crate) static ENTRY: Schema = Schema {

@@ -32,8 +32,9 @@
 //!
 //! # What is the same on the wire
 //!
-//! What is encoded is decoded as it was, with three exceptions, none of which changes what a receiver
-//! does:
+//! What is encoded is decoded as it was, with these exceptions, none of which changes what a receiver
+//! does. (What raft-rs has written and is written again loses unknown fields, `sync_log`, and what was to
+//! happen to a node 0.)
 //!
 //! * [`AppendEntriesResponse::TermOutdated`](almadia::AppendEntriesResponse::TermOutdated) speaks
 //!   through the term in the envelope alone, and is decoded as an acknowledgement of nothing.

@@ -38,8 +38,6 @@ mod kinds {
     pub(super) const LAST: u64 = REQUEST_PRE_VOTE_RESPONSE;
 }
 
-// --- Writing ---
-
 /// The numbers of the fields.
 mod fields {
     pub(super) const MSG_TYPE: u32 = 1;

@@ -69,8 +69,10 @@ impl Pieces {
 
 /// Serialises messages, and entries that go to several followers once.
 ///
-/// A leader sends one run of entries to all followers that keep up. Keep one of these for a node, or
-/// for all groups of a process; it remembers the last few runs.
+/// A leader sends one run of entries to all followers that keep up; what others catch up with is read
+/// for each of them apart, and serialised apart. Keep one of these for a node, or for all groups of a
+/// process. It remembers the last few runs, and what they hold stays in memory:
+/// [`clear`](Self::clear) it when the messages of a `Ready` are sent.
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
     /// Runs and their bytes, latest last.

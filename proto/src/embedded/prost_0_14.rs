@@ -1,7 +1,9 @@
 //! Types for `prost` 0.14, under the names of the schema.
 //!
-//! `prost-build` and `tonic-build` use them in place of their own with
-//! `extern_path(".eraftpb", "::almadia_proto::prost_0_14")`.
+//! `prost-build` and `tonic-build` use them in place of their own, type by type:
+//! `extern_path(".eraftpb.Message", "::almadia_proto::prost_0_14::Message")`, and so on for those that
+//! are here. (`HardState` in a message of numbers needs `boxed` beside it: what is generated for such a
+//! message is `Copy`.)
 //!
 //! ```
 //! use almadia::{Body, NodeId, Term};

@@ -19,6 +19,8 @@
 //! # }
 //! ```
 
+use std::io::{self, ErrorKind, Read};
+
 use bytes::Bytes;
 use protobuf::{CodedInputStream, CodedOutputStream, SpecialFields};
 
@@ -98,13 +100,17 @@ for_each_type!(define);
 
 /// Reads what is left of a message.
 fn read_all(input: &mut CodedInputStream<'_>, bytes: &mut Vec<u8>) -> protobuf::Result<()> {
-    // Inside another message it is known how much that is. (Nothing is reserved for it before it is
-    // there: the stream sees to that.)
-    if let Ok(left) = u32::try_from(input.bytes_until_limit()) {
-        bytes.append(&mut input.read_raw_bytes(left)?);
-    }
-    while !input.eof()? {
-        bytes.push(input.read_raw_byte()?);
+    const WITHOUT_LIMIT: u64 = u64::MAX;
+    match input.bytes_until_limit() {
+        WITHOUT_LIMIT => {
+            input.read_to_end(bytes)?;
+        }
+        // Inside another message it is known how much that is; then fewer bytes are an error. (Nothing is
+        // reserved for them before they are there: the stream sees to that.)
+        left => {
+            let left = u32::try_from(left).map_err(|_| ErrorKind::UnexpectedEof);
+            bytes.append(&mut input.read_raw_bytes(left.map_err(io::Error::from)?)?);
+        }
     }
     Ok(())
 }

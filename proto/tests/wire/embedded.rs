@@ -58,6 +58,15 @@ fn envelope(inner: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A message in two halves, and whole.
+fn halves() -> [Bytes; 2] {
+    ["080e1002", "18012005"].map(crate::common::hex)
+}
+
+fn whole() -> almadia::Message {
+    crate::common::message(2, 1, 5, almadia::Body::TimeoutNow)
+}
+
 #[cfg(feature = "prost-0_14")]
 mod for_prost {
     use almadia_proto::prost_0_14;
@@ -102,6 +111,18 @@ mod for_prost {
         assert_eq!(error.expect_err("no kind 99").field(), "Message.msg_type");
         prost_0_14::Message::decode(&[0x12, 9][..]).expect_err("it is cut off");
     }
+
+    #[test]
+    fn halves_are_merged_and_groups_passed_over() {
+        let [one, other] = halves();
+        let mut merged = prost_0_14::Message::decode(one).expect("fields");
+        merged.merge(other).expect("fields");
+        assert_eq!(merged.try_into(), Ok(whole()));
+        // A group with a number in it.
+        let grouped = crate::common::hex("080e1002 a306 0801 a406 18012005");
+        let read = prost_0_14::Message::decode(grouped).expect("a group is passed over");
+        assert_eq!(read.try_into(), Ok(whole()));
+    }
 }
 
 #[cfg(feature = "protobuf")]
@@ -138,9 +159,25 @@ mod for_protobuf {
         let bytes = crate::common::hex("080e100218012005 a00601 a306 a406");
         let read = protobuf_3::Message::parse_from_bytes(&bytes).expect("any bytes");
         assert_eq!(read.write_to_bytes().expect("to memory"), bytes);
+        let [one, other] = halves();
+        let mut merged = protobuf_3::Message::parse_from_bytes(&one).expect("any bytes");
+        merged.merge_from_bytes(&other).expect("any bytes");
+        assert_eq!(merged.try_into(), Ok(whole()));
         let wrong = protobuf_3::Message::parse_from_bytes(&[0x08, 99, 0x10, 2, 0x18, 1])
             .expect("any bytes");
         let error: Result<almadia::Message, DecodeError> = wrong.try_into();
         assert_eq!(error.expect_err("no kind 99").field(), "Message.msg_type");
+    }
+
+    /// A claim of more than there is, however large, is an error and not the whole message.
+    #[test]
+    fn what_is_cut_off_is_refused() {
+        for claimed in ["09", "ffffffff07", "8080808020", "ffffffffffffffff7f"] {
+            let bytes = crate::common::hex(&format!("12{claimed}080e100218012005"));
+            let mut input = CodedInputStream::from_bytes(&bytes);
+            input.read_raw_tag_or_eof().expect("a head");
+            let read: protobuf::Result<protobuf_3::Message> = input.read_message();
+            read.expect_err(claimed);
+        }
     }
 }

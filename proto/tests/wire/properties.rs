@@ -162,3 +162,26 @@ fn entries_are_serialised_once() {
         "the payload stays where it is"
     );
 }
+
+/// Followers may be sent different parts of one batch.
+#[test]
+fn parts_of_a_batch_are_not_taken_for_each_other() {
+    let batch: almadia::Entries = (1..=3)
+        .map(|index| almadia::Entry {
+            id: almadia::LogId::new(1, index),
+            payload: almadia::Payload::Data(Bytes::from_static(b"x")),
+            context: Bytes::new(),
+        })
+        .collect();
+    let mut encoder = Encoder::new();
+    for (start, end) in [(0, 3), (0, 2), (1, 3), (1, 2), (0, 1), (2, 3), (0, 3)] {
+        let before = start as u64;
+        let append = almadia::AppendEntries {
+            prev_log: almadia::LogId::new(before.min(1), before),
+            leader_commit: almadia::LogIndex::ZERO,
+            entries: batch.slice(start, end),
+        };
+        let message = crate::common::message(2, 1, 1, Body::AppendEntries(append));
+        assert_eq!(encoder.encode(&message).to_bytes(), message.encode());
+    }
+}
