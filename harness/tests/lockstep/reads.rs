@@ -1,0 +1,252 @@
+//! Reads on both sides: who has asked, what was answered, and by which marks.
+//!
+//! Owns the ledger of reads. almadia marks them by numbers of its own and raft-rs by what the
+//! caller gave, so answers are compared read by read, and marks are translated by what both nodes
+//! have sent at the same moment.
+
+use std::collections::BTreeMap;
+
+use almadia::{
+    Body, Bytes, HeartbeatResponse, LogIndex, Message, NodeId, ReadIndexResponse, ReadState, Token,
+};
+
+use crate::pair::{Input, Pair, Stop};
+use crate::rules::Rule;
+
+/// One read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    /// Asked for on the node itself, by this context.
+    Own(Bytes),
+    /// Forwarded by a peer, with this token.
+    Of(NodeId, Mark),
+}
+
+/// A number that a peer has chosen.
+pub(crate) type Mark = u64;
+
+impl Key {
+    pub(crate) fn of(from: NodeId, token: &Token) -> Self {
+        match token {
+            Token::Number(number) => Self::Of(from, *number),
+            Token::None | Token::Bytes(_) => panic!("the peers are almadia nodes"),
+        }
+    }
+
+    /// The mark by which raft-rs knows it. Its own may be the same for two peers.
+    pub(crate) fn as_theirs(&self) -> Bytes {
+        match self {
+            Self::Own(context) => context.clone(),
+            Self::Of(from, mark) => format!("read {mark} of {from}").into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Answers {
+    ours: Option<LogIndex>,
+    theirs: Option<LogIndex>,
+    /// raft-rs has forgotten it, or has never been asked.
+    is_lost: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Reads {
+    ledger: BTreeMap<Key, Answers>,
+    /// What raft-rs is to be given once it has committed an entry of its term.
+    queued: Vec<Input>,
+    /// What raft-rs's heartbeats carried where almadia's carried this number in this term.
+    heartbeats: BTreeMap<(u64, u64), Token>,
+    /// By which context raft-rs knows the read that almadia has forwarded under this number.
+    forwarded: BTreeMap<u64, Bytes>,
+}
+
+impl Reads {
+    pub(crate) fn asked(&mut self, key: Key) {
+        self.ledger.insert(key, Answers::default());
+    }
+
+    pub(crate) fn queue(&mut self, input: Input) {
+        self.queued.push(input);
+    }
+
+    pub(crate) fn take_queued(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.queued)
+    }
+
+    /// Whether no read of this node waits, which would wake it up.
+    pub(crate) fn none_waits(&self) -> bool {
+        !self
+            .ledger
+            .iter()
+            .any(|(key, answers)| matches!(key, Key::Own(_)) && answers.ours.is_none())
+    }
+
+    /// Whether almadia still has to answer a read that raft-rs has forgotten.
+    pub(crate) fn some_are_lost(&self) -> bool {
+        self.ledger
+            .values()
+            .any(|answers| answers.ours.is_none() && answers.is_lost)
+    }
+
+    /// raft-rs keeps reads for one term and one role.
+    pub(crate) fn forget_theirs(&mut self) {
+        self.queued.clear();
+        self.heartbeats.clear();
+        for answers in self.ledger.values_mut() {
+            answers.is_lost = true;
+        }
+        self.ledger
+            .retain(|key, answers| matches!(key, Key::Own(_)) && answers.ours.is_none());
+    }
+
+    /// Both sent a heartbeat.
+    pub(crate) fn pair_heartbeats(
+        &mut self,
+        term: u64,
+        ours: &Token,
+        theirs: &Token,
+    ) -> Result<Option<Rule>, Stop> {
+        let is_ahead = |answers: &Answers| answers.ours.is_some() && answers.theirs.is_none();
+        match (ours, theirs) {
+            (Token::None, Token::None) => Ok(None),
+            (Token::Number(number), Token::Number(_) | Token::Bytes(_)) => {
+                self.heartbeats.insert((term, *number), theirs.clone());
+                Ok(None)
+            }
+            (Token::None, _) if self.ledger.values().any(is_ahead) => {
+                Ok(Some(Rule::ReadConfirmed))
+            }
+            (Token::Number(_), Token::None) if self.some_are_lost() => {
+                Ok(Some(Rule::ReadAskedAgain))
+            }
+            _ => Err(Stop::Difference(format!(
+                "heartbeats for different reads: {ours:?} and {theirs:?}"
+            ))),
+        }
+    }
+
+    /// Both asked the leader.
+    pub(crate) fn pair_forwarded(&mut self, ours: &Token, theirs: &Token) {
+        if let (Token::Number(number), Token::Bytes(context)) = (ours, theirs) {
+            self.forwarded.insert(*number, context.clone());
+        }
+    }
+
+    /// An answer with the mark that raft-rs has sent.
+    pub(crate) fn as_theirs(&self, message: &Message) -> Message {
+        let mut message = message.clone();
+        match &mut message.body {
+            Body::HeartbeatResponse(HeartbeatResponse { token, .. }) => {
+                if let Token::Number(number) = *token {
+                    let sent = self.heartbeats.get(&(message.term.0, number));
+                    *token = sent.cloned().unwrap_or_default();
+                }
+            }
+            Body::ReadIndexResponse(ReadIndexResponse { token, .. }) => {
+                if let Token::Number(number) = *token {
+                    let sent = self.forwarded.get(&number).cloned();
+                    *token = Token::Bytes(sent.unwrap_or_else(|| "unknown".into()));
+                }
+            }
+            Body::RequestVote(_)
+            | Body::RequestVoteResponse(_)
+            | Body::PreVote(_)
+            | Body::PreVoteResponse(_)
+            | Body::AppendEntries(_)
+            | Body::AppendEntriesResponse(_)
+            | Body::Heartbeat(_)
+            | Body::InstallSnapshot(_)
+            | Body::TimeoutNow
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::TransferLeader { .. } => {}
+        }
+        message
+    }
+
+    fn ours_answered(&mut self, key: &Key, read_index: LogIndex) {
+        if let Some(answers) = self.ledger.get_mut(key) {
+            answers.ours = Some(read_index);
+        }
+    }
+
+    fn theirs_answered(&mut self, mark: &Bytes, read_index: LogIndex) {
+        let known = self
+            .ledger
+            .iter_mut()
+            .find(|(key, _)| key.as_theirs() == *mark);
+        if let Some((_, answers)) = known {
+            answers.theirs = Some(read_index);
+        }
+    }
+}
+
+impl Pair {
+    /// The answers that leave for peers.
+    pub(crate) fn note_answers(&mut self, ours: &[Message], theirs: &[Message]) {
+        for message in ours {
+            if let Body::ReadIndexResponse(response) = &message.body {
+                let key = Key::of(message.to, &response.token);
+                self.reads.ours_answered(&key, response.read_index);
+            }
+        }
+        for message in theirs {
+            if let Body::ReadIndexResponse(ReadIndexResponse {
+                read_index,
+                token: Token::Bytes(mark),
+            }) = &message.body
+            {
+                self.reads.theirs_answered(mark, *read_index);
+            }
+        }
+    }
+
+    /// Each read has the same answer on both sides, and almadia's comes no later.
+    pub(crate) fn compare_reads(
+        &mut self,
+        ours: &[ReadState],
+        theirs: &[ReadState],
+    ) -> Result<(), Stop> {
+        for read in ours {
+            let key = Key::Own(read.context.clone());
+            match read.outcome {
+                Ok(read_index) => self.reads.ours_answered(&key, read_index),
+                Err(_) => drop(self.reads.ledger.remove(&key)),
+            }
+        }
+        for read in theirs {
+            if let Ok(read_index) = read.outcome {
+                self.reads.theirs_answered(&read.context, read_index);
+            }
+        }
+        let mut difference = None;
+        self.reads.ledger.retain(|key, answers| match answers {
+            Answers {
+                ours: Some(ours),
+                theirs: Some(theirs),
+                ..
+            } => {
+                if ours != theirs {
+                    difference = Some(format!("{key:?} is answered with {ours} and {theirs}"));
+                }
+                false
+            }
+            Answers {
+                ours: None,
+                theirs: Some(theirs),
+                ..
+            } => {
+                difference = Some(format!("{key:?} is answered by raft-rs alone: {theirs}"));
+                false
+            }
+            Answers {
+                ours: Some(_),
+                is_lost: true,
+                ..
+            } => false,
+            Answers { theirs: None, .. } => true,
+        });
+        difference.map_or(Ok(()), |difference| Err(Stop::Difference(difference)))
+    }
+}

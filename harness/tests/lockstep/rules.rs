@@ -1,0 +1,105 @@
+//! Every difference that is a decision, with its reason: the one table of the comparison.
+//!
+//! Owns the names and the counts. When a rule applies is decided where the two nodes are compared,
+//! as narrowly as possible; a rule that never applies fails the test. `docs/deviations.md` explains
+//! each under the same id.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $rule:ident = $id:literal: $reason:literal,)*) => {
+        /// A difference that is a decision.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) enum Rule { $($rule,)* }
+
+        /// All rules, with their ids in `docs/deviations.md` and their reasons.
+        pub(crate) const RULES: &[(Rule, &str, &str)] = &[
+            $((Rule::$rule, $id, $reason),)*
+        ];
+    };
+}
+
+rules! {
+    NotForwarded = "L1": "who does not lead refuses a wish and names the leader; raft-rs forwards it",
+    StandsByLeader = "L2": "with pre-vote alone, too, nobody votes against a leader it has heard from",
+    Priority = "L3": "priority decides only between logs that are the same, for a while, and never \
+        against the leader's choice",
+    CommitLearnt = "L4": "the commit index of every vote request and refusal of a member is learnt, \
+        before it is answered",
+    OutdatedAnswered = "L5": "every request of an earlier term is answered, with the commit index",
+    GrantOfAnotherTerm = "L6": "a pre-vote counts for the term that it was asked for, and no other",
+    LeaderForgotten = "L7": "a member without a vote forgets a leader that it has not heard from",
+    CampaignClock = "L8": "a campaign that is asked for begins the wait for the next one",
+    TermKeepsClock = "L9": "a later term alone does not begin the wait for an election anew",
+    BeginsBehindCommit = "L10": "an append that begins before the commit index is used from there on",
+    SnapshotAckTellsCommit = "L11": "the acknowledgement of a snapshot tells the commit index",
+    PreCandidateTakesOver = "L12": "TimeoutNow ends the asking for pre-votes",
+    TimeoutNowHeard = "L13": "whoever may not campaign has heard a leader in TimeoutNow all the same",
+    ChangeRefused = "L14": "a refused change is an error to the caller; raft-rs proposes an empty entry",
+    SuccessorTold = "L37": "the successor is told the commit index before TimeoutNow",
+    StepsDownForTransfer = "L15": "the leader steps down when TimeoutNow leaves",
+    TransferClock = "L16": "a transfer has a clock of its own; raft-rs's restarts the quorum check",
+    TransferRefused = "L17": "a transfer that cannot succeed is refused, and ends no other",
+    ActivityForgotten = "L18": "activity is counted anew each election timeout, also without quorum \
+        checks",
+    FirstProbe = "L19": "the first probe to a new member asks for the last entry of the log",
+    EmptyProbeWaits = "L20": "a probe without entries waits for its answer like any other",
+    ProbeAnswered = "L21": "the answer to a probe ends the probing, also if it raises nothing",
+    SnapshotAnswered = "L22": "an acknowledgement from which the log goes on ends the sending of a \
+        snapshot",
+    WindowKept = "L23": "a full window is never exceeded; an answered heartbeat gets an empty append",
+    SaysNothingNew = "L24": "an append without entries that tells nothing new is not sent",
+    CommitRepeated = "L25": "the commit index is told until the peer has told it back",
+    AtOnce = "L26": "what may be sent is sent at once; raft-rs waits for an occasion",
+    MatchDenied = "L27": "a peer that denies the entry it has acknowledged is probed",
+    CommitNotBroadcast = "L28": "skip_commit_broadcast holds for membership changes too",
+    JointLeft = "L29": "the leader leaves a joint configuration after every apply, and tells at once",
+    ReadQueued = "L30": "a read before the term's first commit waits; raft-rs drops it",
+    ReadHeartbeats = "L31": "reads ask the voters alone, and those that wait share one round",
+    ReadConfirmed = "L32": "the answer to a later heartbeat confirms earlier reads",
+    ReadAskedAgain = "L33": "a read is asked again of a new leader",
+    FromStranger = "L34": "what only a member may say is refused from anybody else",
+    UselessSnapshot = "L38": "a snapshot from before a peer was a member is not sent to it",
+    CommitsForgotten = "L39": "a new leader knows no commit index that a peer told it in an earlier term",
+    TriedAgain = "L40": "a snapshot that was not there is asked for when the peer has answered again",
+    RemovedLeader = "L35": "a leader without a vote hands over; raft-rs leads on, and may panic",
+    CampaignRefused = "L36": "a member without a vote does not campaign; raft-rs's learner does",
+}
+
+/// How often each rule applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts([u64; RULES.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; RULES.len()])
+    }
+}
+
+impl Counts {
+    pub(crate) fn apply(&mut self, rule: Rule) {
+        self.0[rule as usize] += 1;
+    }
+
+    pub(crate) fn of(&self, rule: Rule) -> u64 {
+        self.0[rule as usize]
+    }
+}
+
+impl AddAssign<&Self> for Counts {
+    fn add_assign(&mut self, other: &Self) {
+        for (here, there) in self.0.iter_mut().zip(&other.0) {
+            *here += there;
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (rule, id, reason) in RULES {
+            writeln!(f, "{:>9}  {id:<4} {rule:?}: {reason}", self.of(*rule))?;
+        }
+        Ok(())
+    }
+}
