@@ -92,11 +92,14 @@ impl Pair {
         }
     }
 
-    /// Nothing is proposed during a transfer, the leaving of a joint configuration included: raft-rs
-    /// leaves it when the last change is applied, which this keeps from it.
-    pub(crate) fn hold_leave(&mut self) -> Option<u64> {
+    /// Nothing is proposed during a transfer, the leaving of a joint configuration included, which
+    /// raft-rs proposes then. It does so, too, as soon as it leads, before it has applied anything.
+    pub(crate) fn hold_leave(&mut self, before: &Before) -> Option<u64> {
         let raft = &mut self.theirs.node.raft;
-        raft.lead_transferee?;
+        let begins = raft.state == StateRole::Leader && before.role != RoleKind::Leader;
+        if !begins && raft.lead_transferee.is_none() {
+            return None;
+        }
         Some(std::mem::replace(&mut raft.pending_conf_index, u64::MAX))
     }
 

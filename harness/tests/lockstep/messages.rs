@@ -98,7 +98,7 @@ impl Pair {
         self.note_answers(&ours.messages, &theirs);
         let mut ours = Sent::of(ours.messages.iter().map(through_bytes));
         let mut theirs = Sent::of(theirs);
-        self.compare_heartbeats(&mut ours, &mut theirs)?;
+        self.compare_heartbeats(before, &mut ours, &mut theirs)?;
         self.compare_forwarded(&ours.reads, &theirs.reads)?;
         let peers: BTreeSet<NodeId> = ours
             .appends
@@ -115,7 +115,12 @@ impl Pair {
         self.compare_others(before, input, ours.others, theirs.others)
     }
 
-    fn compare_heartbeats(&mut self, ours: &mut Sent, theirs: &mut Sent) -> Result<(), Stop> {
+    fn compare_heartbeats(
+        &mut self,
+        before: &Before,
+        ours: &mut Sent,
+        theirs: &mut Sent,
+    ) -> Result<(), Stop> {
         let hands_over_to = ours
             .others
             .iter()
@@ -131,19 +136,22 @@ impl Pair {
         for peer in peers {
             let mut ours = ours.heartbeats.remove(&peer).unwrap_or_default();
             let mut theirs = theirs.heartbeats.remove(&peer).unwrap_or_default();
-            if hands_over_to == Some(peer) && ours.len() > theirs.len() {
-                self.rules.apply(Rule::SuccessorTold);
-                ours.pop();
-            }
-            let is_voter = self.ours.node.membership().is_voter(peer);
+            // Members may get a vote, or lose it, by what was committed together with the reads.
+            let is_voter =
+                before.voters.contains(&peer) && self.ours.node.membership().is_voter(peer);
             let is_for_reads = |it: &Heartbeat| it.token != Token::None;
             if ours.is_empty() && !is_voter && theirs.iter().all(is_for_reads) {
                 self.rules.apply(Rule::ReadHeartbeats);
                 theirs.clear();
             }
-            if theirs.len() > 1 && ours.len() == 1 && theirs.iter().all(is_for_reads) {
+            let rounds = ours.iter().filter(|it| is_for_reads(it)).count();
+            if theirs.len() > 1 && rounds == 1 && theirs.iter().all(is_for_reads) {
                 self.rules.apply(Rule::ReadHeartbeats);
                 theirs.drain(..theirs.len() - 1);
+            }
+            if hands_over_to == Some(peer) && ours.len() > theirs.len() {
+                self.rules.apply(Rule::SuccessorTold);
+                ours.pop();
             }
             if theirs.is_empty() && ours.iter().all(is_for_reads) && self.reads.some_are_lost() {
                 self.rules.apply(Rule::ReadAskedAgain);
@@ -253,7 +261,7 @@ impl Pair {
                 self.add_commit(&ours, &mut theirs);
             }
         }
-        self.drop_early_snapshots(&ours, &mut theirs);
+        self.drop_early_snapshots(before, &ours, &mut theirs);
         let in_order = |messages: &mut Vec<Message>| {
             messages.sort_by_cached_key(|message| (message.to, message.encode()));
         };
@@ -319,12 +327,17 @@ impl Pair {
     }
 
     /// Snapshots that almadia asks its storage for later.
-    fn drop_early_snapshots(&mut self, ours: &[Message], theirs: &mut Vec<Message>) {
+    fn drop_early_snapshots(
+        &mut self,
+        before: &Before,
+        ours: &[Message],
+        theirs: &mut Vec<Message>,
+    ) {
         let node = &self.ours.node;
         theirs.retain(|message| {
             let waits = node
                 .progress(message.to)
-                .is_some_and(almadia::Progress::is_fetching);
+                .map_or(before.fetching.contains(&message.to), |it| it.is_fetching());
             let is_snapshot = matches!(message.body, Body::InstallSnapshot(_));
             !is_snapshot || !waits || ours.contains(message)
         });

@@ -54,6 +54,10 @@ pub(crate) struct Before {
     pub(crate) election_elapsed: usize,
 
     pub(crate) peers: BTreeMap<NodeId, raft::Progress>,
+    /// Who votes.
+    pub(crate) voters: Vec<NodeId>,
+    /// To whom almadia could not send what the storage had not.
+    pub(crate) fetching: Vec<NodeId>,
 }
 
 pub(crate) struct Pair {
@@ -147,8 +151,8 @@ impl Pair {
         if before.role == RoleKind::Leader && !self.ours.node.membership().is_voter(self.id()) {
             return Err(Stop::Parted(Rule::RemovedLeader));
         }
-        let pending = self.hold_leave();
         self.give_theirs(&before, input, result, &ours)?;
+        let pending = self.hold_leave(&before);
         let mut theirs = self.theirs.drain();
         self.release_leave(pending);
         self.follow_up(&before, input, &ours, &mut theirs)?;
@@ -163,8 +167,13 @@ impl Pair {
         let raft = &self.theirs.node.raft;
         let is_leader = raft.state == StateRole::Leader;
         let peers = raft.prs().iter().filter(|_| is_leader);
+        let node = &self.ours.node;
+        let mut fetching = node.membership().members();
+        fetching.retain(|&peer| node.progress(peer).is_some_and(almadia::Progress::is_fetching));
         Before {
-            role: self.ours.node.role(),
+            voters: node.membership().voters(),
+            fetching,
+            role: node.role(),
             term: raft.term,
             election_elapsed: raft.election_elapsed,
             peers: peers

@@ -6,7 +6,7 @@
 
 use almadia::{
     AppendEntriesResponse, Body, HeartbeatResponse, LogIndex, Message, NodeId, Progress,
-    ProgressState, RoleKind,
+    ProgressState, RoleKind, Storage as _,
 };
 use raft::StateRole;
 
@@ -125,6 +125,8 @@ impl Pair {
         let Some(theirs) = raft.mut_prs().get_mut(message.from.get()) else {
             return;
         };
+        let is_pending = matches!(ours.state(),
+            ProgressState::Snapshot { pending, .. } if pending.0 == was.pending_snapshot);
         let state = (was.state, theirs.state, ours.state());
         let rule = match (&message.body, state) {
             (
@@ -144,15 +146,19 @@ impl Pair {
                 (
                     raft::ProgressState::Snapshot,
                     raft::ProgressState::Snapshot,
-                    ProgressState::Probe { .. },
+                    ProgressState::Probe { .. } | ProgressState::Snapshot { .. },
                 ),
-            ) => {
+            ) if !is_pending => {
                 theirs.become_probe();
                 Rule::SnapshotAnswered
             }
             (
                 Body::AppendEntriesResponse(AppendEntriesResponse::Rejected { prev_index, .. }),
-                (_, _, ProgressState::Probe { .. }),
+                (
+                    raft::ProgressState::Probe | raft::ProgressState::Replicate,
+                    raft::ProgressState::Probe | raft::ProgressState::Replicate,
+                    ProgressState::Probe { .. } | ProgressState::Snapshot { .. },
+                ),
             ) if prev_index.0 == was.matched
                 && (theirs.state == raft::ProgressState::Replicate
                     || theirs.next_idx != ours.next_index().0
@@ -161,7 +167,9 @@ impl Pair {
                 let is_asked = theirs.next_idx == ours.next_index().0 && theirs.paused;
                 theirs.matched = ours.match_index().0;
                 theirs.become_probe();
-                theirs.next_idx = ours.next_index().0;
+                if let ProgressState::Probe { .. } = ours.state() {
+                    theirs.next_idx = ours.next_index().0;
+                }
                 theirs.paused = is_asked;
                 Rule::MatchDenied
             }
@@ -226,6 +234,8 @@ impl Pair {
             Some(Rule::FirstProbe)
         } else if denies_match && differing == ["match index"] {
             Some(Rule::MatchDenied)
+        } else if differing == ["next index"] && self.is_before_log(peer, ours) {
+            Some(Rule::HintBeforeLog)
         } else if ours.is_fetching() && differing == ["state"] {
             Some(Rule::TriedAgain)
         } else if self.window_was_full(before, input, peer) {
@@ -243,6 +253,14 @@ impl Pair {
         } else {
             None
         }
+    }
+
+    /// Whether both would go on where the log does not reach any more.
+    fn is_before_log(&self, peer: NodeId, ours: &Progress) -> bool {
+        let first = self.ours.node.storage().first_index();
+        let first = first.expect("a storage in memory").0;
+        let theirs = self.theirs.node.raft.prs().get(peer.get());
+        ours.next_index().0 < first && theirs.is_some_and(|theirs| theirs.next_idx <= first)
     }
 
     /// Makes raft-rs's view of a peer almadia's.

@@ -63,6 +63,7 @@ rules! {
     UselessSnapshot = "L38": "a snapshot from before a peer was a member is not sent to it",
     CommitsForgotten = "L39": "a new leader knows no commit index that a peer told it in an earlier term",
     TriedAgain = "L40": "a snapshot that was not there is asked for when the peer has answered again",
+    HintBeforeLog = "L41": "a hint from before the beginning of the log says nothing about where it is",
     RemovedLeader = "L35": "a leader without a vote hands over; raft-rs leads on, and may panic",
     CampaignRefused = "L36": "a member without a vote does not campaign; raft-rs's learner does",
 }
