@@ -60,7 +60,6 @@ const NODES: u64 = 6;
 /// Runs one case.
 pub(crate) fn run(seed: u64, steps: u64) -> Case {
     let mut cluster = Cluster::of(seed);
-    let settings = cluster.pair.settings.to_string();
     let mut taken = 0;
     let mut stop = None;
     while cluster.trace.len() < usize::try_from(steps).expect("not too many") {
@@ -77,6 +76,7 @@ pub(crate) fn run(seed: u64, steps: u64) -> Case {
     if stop.is_none() {
         stop = cluster.pair.compare_disks().err();
     }
+    let settings = format!("{}\n{:?}", cluster.pair.settings, cluster.pair.ours.node.status());
     Case {
         steps: cluster.trace.len() as u64,
         steps_as_leader: cluster.steps_as_leader,
@@ -271,7 +271,11 @@ impl Cluster {
     }
 
     fn transfer(&mut self) -> Result<(), Stop> {
-        let to = node(1 + self.dice.below(NODES));
+        let to = if self.dice.chance(500) {
+            node(PAIR)
+        } else {
+            node(1 + self.dice.below(NODES))
+        };
         if self.pair.is_leader() || self.dice.chance(200) {
             return self.give(Input::Transfer(to));
         }

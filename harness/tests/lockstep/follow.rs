@@ -30,7 +30,7 @@ impl Pair {
             self.leave_joint();
             self.give_queued_reads()?;
             self.send_at_once(before, input, ours, theirs);
-            let mut more = self.theirs.drain();
+            let mut more = self.drain_theirs(before, ours);
             if more.messages.is_empty() && more.written.is_empty() && more.applied.is_empty() {
                 theirs.reads.append(&mut more.reads);
                 break;
@@ -92,18 +92,26 @@ impl Pair {
         }
     }
 
-    /// Nothing is proposed during a transfer, the leaving of a joint configuration included, which
-    /// raft-rs proposes then. It does so, too, as soon as it leads, before it has applied anything.
-    pub(crate) fn hold_leave(&mut self, before: &Before) -> Option<u64> {
+    /// almadia leaves a joint configuration after an apply, and not during a transfer, as nothing
+    /// is proposed then. raft-rs does so with any `Ready`; until almadia does, it is kept from it.
+    pub(crate) fn drain_theirs(&mut self, before: &Before, ours: &Output) -> Output {
+        let pending = self.hold_leave(before, ours);
+        let output = self.theirs.drain();
+        self.release_leave(pending);
+        output
+    }
+
+    fn hold_leave(&mut self, before: &Before, ours: &Output) -> Option<u64> {
         let raft = &mut self.theirs.node.raft;
-        let begins = raft.state == StateRole::Leader && before.role != RoleKind::Leader;
-        if !begins && raft.lead_transferee.is_none() {
+        let may_leave = before.auto_leave || raft.lead_transferee.is_some();
+        let is_transferring = self.ours.node.basic_status().transferee.is_some();
+        if !may_leave || (ours.written.iter().any(leaves_joint) && !is_transferring) {
             return None;
         }
         Some(std::mem::replace(&mut raft.pending_conf_index, u64::MAX))
     }
 
-    pub(crate) fn release_leave(&mut self, pending: Option<u64>) {
+    fn release_leave(&mut self, pending: Option<u64>) {
         let raft = &mut self.theirs.node.raft;
         // A new role has begun with an index of its own.
         if let Some(pending) = pending.filter(|_| raft.pending_conf_index == u64::MAX) {
@@ -122,12 +130,8 @@ impl Pair {
         let request =
             almadia::EntriesRequest::new(index, index, u64::MAX, almadia::Purpose::Scan);
         let entries = node.storage().entries(&request).expect("it is persisted");
-        let leaves = |entry: &almadia::Entry| {
-            matches!(&entry.payload, Payload::Change(change)
-                if **change == MembershipChange::leave_joint())
-        };
         let raft = &mut self.theirs.node.raft;
-        if !entries.iter().all(leaves) || raft.state != StateRole::Leader {
+        if !entries.iter().all(leaves_joint) || raft.state != StateRole::Leader {
             return;
         }
         self.rules.apply(Rule::JointLeft);
@@ -200,4 +204,9 @@ impl Pair {
             });
         }
     }
+}
+
+pub(crate) fn leaves_joint(entry: &almadia::Entry) -> bool {
+    matches!(&entry.payload, Payload::Change(change)
+        if **change == MembershipChange::leave_joint())
 }

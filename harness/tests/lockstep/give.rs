@@ -209,7 +209,14 @@ impl Pair {
                 self.step_theirs(&message)
             }
             Body::TransferLeader { .. } => {
-                self.step_theirs(message)?;
+                let term = almadia::Term(before.term);
+                if message.term != term {
+                    self.rules.apply(Rule::WishOfAnyTerm);
+                }
+                self.step_theirs(&Message {
+                    term,
+                    ..message.clone()
+                })?;
                 self.keep_quorum_clock(before);
                 Ok(())
             }
@@ -290,6 +297,11 @@ impl Pair {
             Body::PreVoteResponse(VoteResponse::Granted) => {
                 let counts = raft.state == StateRole::PreCandidate && term >= before.term;
                 (counts && term != before.term + 1).then_some(Rule::GrantOfAnotherTerm)
+            }
+            Body::ReadIndexResponse(_) if term == before.term => {
+                let is_leader = self.theirs.leader() == Some(message.from);
+                let may_answer = raft.state == StateRole::Follower;
+                (may_answer && !is_leader).then_some(Rule::LeaderAnswers)
             }
             Body::TimeoutNow if term >= before.term => {
                 let is_known = node.membership().contains(message.from)
@@ -389,9 +401,12 @@ impl Pair {
     /// A read that a peer has forwarded; raft-rs tells reads apart by their marks alone.
     fn give_read(&mut self, message: &Message, token: &Token) -> Result<(), Stop> {
         let key = Key::of(message.from, token);
-        self.reads.asked(key.clone());
+        if self.reads.is_repeated(&key) {
+            self.rules.apply(Rule::ReadMarks);
+        }
+        let mark = self.reads.asked(key);
         let message = Message {
-            body: Body::ReadIndex(Token::Bytes(key.as_theirs())),
+            body: Body::ReadIndex(Token::Bytes(mark)),
             ..message.clone()
         };
         if self.theirs.node.raft.commit_to_current_term() {

@@ -87,7 +87,7 @@ fn every_difference_to_raft_rs_is_a_decision() {
 }
 
 fn told(seed: u64, difference: &str, case: &Case) -> String {
-    let start = case.trace.len().saturating_sub(30);
+    let start = case.trace.len().saturating_sub(60);
     let inputs: Vec<String> = case.trace[start..]
         .iter()
         .map(|input| format!("  {input:?}"))

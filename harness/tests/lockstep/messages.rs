@@ -12,6 +12,7 @@ use almadia::{
 };
 use almadia_proto::{Decode as _, Encode as _};
 
+use crate::follow::leaves_joint;
 use crate::ours::Output;
 use crate::pair::{Before, Input, Pair, Stop, same};
 use crate::rules::Rule;
@@ -153,6 +154,11 @@ impl Pair {
                 self.rules.apply(Rule::SuccessorTold);
                 ours.pop();
             }
+            let was_voter = before.voters.contains(&peer) && !is_voter;
+            if was_voter && theirs.is_empty() && ours.iter().all(is_for_reads) {
+                self.rules.apply(Rule::ReadHeartbeats);
+                ours.clear();
+            }
             if theirs.is_empty() && ours.iter().all(is_for_reads) && self.reads.some_are_lost() {
                 self.rules.apply(Rule::ReadAskedAgain);
                 ours.clear();
@@ -204,6 +210,10 @@ impl Pair {
         if ours == theirs {
             return Ok(());
         }
+        if before.added_again.contains(&peer) {
+            self.rules.apply(Rule::AddedAgain);
+            return Ok(());
+        }
         if self.is_first_probe(before, peer) {
             self.rules.apply(Rule::FirstProbe);
             return Ok(());
@@ -228,11 +238,25 @@ impl Pair {
         let mut mended = ours.to_vec();
         if mended.len() == theirs.len() {
             for (ours, theirs) in mended.iter_mut().zip(&theirs) {
+                let paused = self
+                    .theirs
+                    .node
+                    .raft
+                    .prs()
+                    .get(peer.get())
+                    .is_some_and(raft::Progress::is_paused);
                 if ours.told > theirs.told {
                     rules.push(Rule::CommitRepeated);
                     ours.told = theirs.told;
                 } else if ours.told < theirs.told && may_be_told {
                     rules.push(Rule::CommitNotBroadcast);
+                    ours.told = theirs.told;
+                } else if ours.told < theirs.told
+                    && paused
+                    && ours.entries.last().is_some_and(leaves_joint)
+                {
+                    // It left before it was committed, and raft-rs's after that.
+                    rules.push(Rule::JointLeft);
                     ours.told = theirs.told;
                 } else if ours.told < theirs.told && theirs.told <= known {
                     rules.push(Rule::SaysNothingNew);

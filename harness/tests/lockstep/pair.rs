@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use almadia::{
-    Bytes, Config, LogIndex, MemStorage, MembershipChange, Message, NodeId, RoleKind, Storage as _,
+    Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, MembershipChange, Message, NodeId,
+    Payload, RoleKind, Storage as _,
 };
 use raft::StateRole;
 
@@ -54,8 +55,12 @@ pub(crate) struct Before {
     pub(crate) election_elapsed: usize,
 
     pub(crate) peers: BTreeMap<NodeId, raft::Progress>,
+    /// Whether a joint configuration is in force that the leader is to leave.
+    pub(crate) auto_leave: bool,
     /// Who votes.
     pub(crate) voters: Vec<NodeId>,
+    /// Who has been removed and added again by one change, in this very step.
+    pub(crate) added_again: Vec<NodeId>,
     /// To whom almadia could not send what the storage had not.
     pub(crate) fetching: Vec<NodeId>,
 }
@@ -141,20 +146,19 @@ impl Pair {
         if let Input::Restart = input {
             return self.restart();
         }
-        let before = self.before();
+        let mut before = self.before();
         let result = self.give_ours(input);
         if matches!(input, Input::Transfer(_)) {
             self.transfer_ticks = 3 * self.ours.node.config().max_election_timeout_ticks();
         }
         let ours = self.ours.drain();
+        before.added_again = added_again(&ours.applied);
         self.count_quiet_ticks(&before, input);
         if before.role == RoleKind::Leader && !self.ours.node.membership().is_voter(self.id()) {
             return Err(Stop::Parted(Rule::RemovedLeader));
         }
         self.give_theirs(&before, input, result, &ours)?;
-        let pending = self.hold_leave(&before);
-        let mut theirs = self.theirs.drain();
-        self.release_leave(pending);
+        let mut theirs = self.drain_theirs(&before, &ours);
         self.follow_up(&before, input, &ours, &mut theirs)?;
         if self.theirs.node.store().useless_snapshots.take() > 0 {
             self.rules.apply(Rule::UselessSnapshot);
@@ -173,6 +177,8 @@ impl Pair {
         Before {
             voters: node.membership().voters(),
             fetching,
+            added_again: Vec::new(),
+            auto_leave: node.membership().auto_leave(),
             role: node.role(),
             term: raft.term,
             election_elapsed: raft.election_elapsed,
@@ -315,6 +321,26 @@ impl Pair {
         same("first index", &ours.first_index(), &theirs.first_index())?;
         same("disk", ours, theirs)
     }
+}
+
+fn added_again(applied: &[Entry]) -> Vec<NodeId> {
+    let mut found = Vec::new();
+    for entry in applied {
+        let Payload::Change(change) = &entry.payload else {
+            continue;
+        };
+        let mut removed = Vec::new();
+        for &step in &change.changes {
+            match step {
+                MemberChange::Remove(id) => removed.push(id),
+                MemberChange::AddVoter(id) | MemberChange::AddLearner(id) => {
+                    found.extend(removed.iter().copied().filter(|&gone| gone == id));
+                }
+                MemberChange::Nothing => {}
+            }
+        }
+    }
+    found
 }
 
 pub(crate) fn theirs_ticks_left(raft: &raft::Raft<Disk>) -> u64 {

@@ -78,9 +78,10 @@ impl Pair {
         (told, skips)
     }
 
-    /// Whether the peer is a member since this very input.
+    /// Whether the peer is a member since this very input, or raft-rs takes it for one.
     pub(crate) fn is_first_probe(&self, before: &Before, peer: NodeId) -> bool {
-        before.role == RoleKind::Leader && !before.peers.contains_key(&peer)
+        before.role == RoleKind::Leader
+            && (!before.peers.contains_key(&peer) || before.added_again.contains(&peer))
     }
 
     /// Whether a heartbeat was answered while the window was full.
@@ -230,7 +231,9 @@ impl Pair {
             }
             _ => false,
         };
-        if self.is_first_probe(before, peer) {
+        if before.added_again.contains(&peer) {
+            Some(Rule::AddedAgain)
+        } else if self.is_first_probe(before, peer) {
             Some(Rule::FirstProbe)
         } else if denies_match && differing == ["match index"] {
             Some(Rule::MatchDenied)
@@ -269,6 +272,7 @@ impl Pair {
         let raft = &mut self.theirs.node.raft;
         let theirs = raft.mut_prs().get_mut(peer.get()).expect("a member");
         theirs.matched = ours.match_index().0;
+        theirs.committed_index = ours.commit_index().0;
         theirs.recent_active = ours.recently_active();
         match ours.state() {
             ProgressState::Probe { awaiting } => {

@@ -26,24 +26,20 @@ pub(crate) enum Key {
 pub(crate) type Mark = u64;
 
 impl Key {
+    /// The read that a peer's token stands for.
     pub(crate) fn of(from: NodeId, token: &Token) -> Self {
         match token {
             Token::Number(number) => Self::Of(from, *number),
             Token::None | Token::Bytes(_) => panic!("the peers are almadia nodes"),
         }
     }
-
-    /// The mark by which raft-rs knows it. Its own may be the same for two peers.
-    pub(crate) fn as_theirs(&self) -> Bytes {
-        match self {
-            Self::Own(context) => context.clone(),
-            Self::Of(from, mark) => format!("read {mark} of {from}").into(),
-        }
-    }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Answers {
+    key: Key,
+    /// The mark by which raft-rs knows it. Two peers may choose the same, and one may repeat its own.
+    mark: Bytes,
     ours: Option<LogIndex>,
     theirs: Option<LogIndex>,
     /// raft-rs has forgotten it, or has never been asked.
@@ -52,7 +48,9 @@ struct Answers {
 
 #[derive(Default)]
 pub(crate) struct Reads {
-    ledger: BTreeMap<Key, Answers>,
+    ledger: Vec<Answers>,
+    /// How many reads peers have forwarded.
+    count: u64,
     /// What raft-rs is to be given once it has committed an entry of its term.
     queued: Vec<Input>,
     /// What raft-rs's heartbeats carried where almadia's carried this number in this term.
@@ -62,8 +60,26 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    pub(crate) fn asked(&mut self, key: Key) {
-        self.ledger.insert(key, Answers::default());
+    /// Notes a read. Returns the mark that raft-rs is to know it by.
+    pub(crate) fn asked(&mut self, key: Key) -> Bytes {
+        self.count += 1;
+        let mark = match &key {
+            Key::Own(context) => context.clone(),
+            Key::Of(from, mark) => format!("{}: read {mark} of {from}", self.count).into(),
+        };
+        self.ledger.push(Answers {
+            key,
+            mark: mark.clone(),
+            ours: None,
+            theirs: None,
+            is_lost: false,
+        });
+        mark
+    }
+
+    /// Whether this read waits already.
+    pub(crate) fn is_repeated(&self, key: &Key) -> bool {
+        self.ledger.iter().any(|answers| answers.key == *key)
     }
 
     pub(crate) fn queue(&mut self, input: Input) {
@@ -79,13 +95,13 @@ impl Reads {
         !self
             .ledger
             .iter()
-            .any(|(key, answers)| matches!(key, Key::Own(_)) && answers.ours.is_none())
+            .any(|answers| matches!(answers.key, Key::Own(_)) && answers.ours.is_none())
     }
 
     /// Whether almadia still has to answer a read that raft-rs has forgotten.
     pub(crate) fn some_are_lost(&self) -> bool {
         self.ledger
-            .values()
+            .iter()
             .any(|answers| answers.ours.is_none() && answers.is_lost)
     }
 
@@ -93,11 +109,11 @@ impl Reads {
     pub(crate) fn forget_theirs(&mut self) {
         self.queued.clear();
         self.heartbeats.clear();
-        for answers in self.ledger.values_mut() {
+        for answers in &mut self.ledger {
             answers.is_lost = true;
         }
         self.ledger
-            .retain(|key, answers| matches!(key, Key::Own(_)) && answers.ours.is_none());
+            .retain(|answers| matches!(answers.key, Key::Own(_)) && answers.ours.is_none());
     }
 
     /// Both sent a heartbeat.
@@ -114,7 +130,7 @@ impl Reads {
                 self.heartbeats.insert((term, *number), theirs.clone());
                 Ok(None)
             }
-            (Token::None, _) if self.ledger.values().any(is_ahead) => {
+            (Token::None, _) if self.ledger.iter().any(is_ahead) => {
                 Ok(Some(Rule::ReadConfirmed))
             }
             (Token::Number(_), Token::None) if self.some_are_lost() => {
@@ -166,19 +182,27 @@ impl Reads {
     }
 
     fn ours_answered(&mut self, key: &Key, read_index: LogIndex) {
-        if let Some(answers) = self.ledger.get_mut(key) {
+        let asked = self
+            .ledger
+            .iter_mut()
+            .find(|answers| answers.key == *key && answers.ours.is_none());
+        if let Some(answers) = asked {
             answers.ours = Some(read_index);
         }
     }
 
     fn theirs_answered(&mut self, mark: &Bytes, read_index: LogIndex) {
-        let known = self
+        let asked = self
             .ledger
             .iter_mut()
-            .find(|(key, _)| key.as_theirs() == *mark);
-        if let Some((_, answers)) = known {
+            .find(|answers| answers.mark == *mark);
+        if let Some(answers) = asked {
             answers.theirs = Some(read_index);
         }
+    }
+
+    fn dropped(&mut self, key: &Key) {
+        self.ledger.retain(|answers| answers.key != *key);
     }
 }
 
@@ -212,7 +236,7 @@ impl Pair {
             let key = Key::Own(read.context.clone());
             match read.outcome {
                 Ok(read_index) => self.reads.ours_answered(&key, read_index),
-                Err(_) => drop(self.reads.ledger.remove(&key)),
+                Err(_) => self.reads.dropped(&key),
             }
         }
         for read in theirs {
@@ -221,8 +245,9 @@ impl Pair {
             }
         }
         let mut difference = None;
-        self.reads.ledger.retain(|key, answers| match answers {
+        self.reads.ledger.retain(|answers| match answers {
             Answers {
+                key,
                 ours: Some(ours),
                 theirs: Some(theirs),
                 ..
@@ -233,6 +258,7 @@ impl Pair {
                 false
             }
             Answers {
+                key,
                 ours: None,
                 theirs: Some(theirs),
                 ..

@@ -64,6 +64,10 @@ rules! {
     CommitsForgotten = "L39": "a new leader knows no commit index that a peer told it in an earlier term",
     TriedAgain = "L40": "a snapshot that was not there is asked for when the peer has answered again",
     HintBeforeLog = "L41": "a hint from before the beginning of the log says nothing about where it is",
+    LeaderAnswers = "L42": "a read is answered by the leader that this node knows, and nobody else",
+    WishOfAnyTerm = "L43": "a transfer is for whoever leads, whatever term it was asked for in",
+    ReadMarks = "L44": "reads are told apart though their marks are the same",
+    AddedAgain = "L45": "a member that one change removes and adds again is still the same member",
     RemovedLeader = "L35": "a leader without a vote hands over; raft-rs leads on, and may panic",
     CampaignRefused = "L36": "a member without a vote does not campaign; raft-rs's learner does",
 }
