@@ -12,6 +12,7 @@ use almadia::{
 };
 use almadia_harness::Dice;
 
+use crate::messages::through_bytes;
 use crate::ours::Ours;
 use crate::pair::{Input, Pair, Settings, Stop};
 use crate::rules::Counts;
@@ -97,7 +98,7 @@ impl Cluster {
         if dice.chance(250) {
             conf_state.learners = vec![node(NODES)];
         }
-        if dice.chance(100) && voters.len() > 2 {
+        if dice.chance(200) && voters.len() > 2 {
             conf_state.voters.remove(0);
             conf_state.learners.insert(0, node(PAIR));
         }
@@ -149,7 +150,7 @@ impl Cluster {
             self.pair.compare_disks()?;
         }
         self.steps_as_leader += u64::from(self.pair.is_leader());
-        self.network.extend(sent);
+        self.network.extend(sent.iter().map(through_bytes));
         Ok(())
     }
 
@@ -157,7 +158,8 @@ impl Cluster {
     fn with_peer<T>(&mut self, id: NodeId, act: impl FnOnce(&mut Ours) -> T) {
         if let Some(peer) = self.peers.get_mut(&id) {
             act(&mut peer.ours);
-            self.network.extend(peer.ours.drain().messages);
+            let sent = peer.ours.drain().messages;
+            self.network.extend(sent.iter().map(through_bytes));
         }
     }
 
@@ -404,7 +406,7 @@ fn any_change(dice: &mut Dice) -> MembershipChange {
     let count = [0, 1, 1, 1, 2, 3][dice.position(6)];
     let changes = (0..count)
         .map(|_| {
-            let id = if dice.chance(150) {
+            let id = if dice.chance(250) {
                 node(PAIR)
             } else {
                 node(2 + dice.below(NODES - 1))

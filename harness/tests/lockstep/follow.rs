@@ -25,6 +25,7 @@ impl Pair {
         self.note_ends(&ours.messages);
         self.forget_commits(before);
         self.mend_state(before, input);
+        self.has_asked_late = false;
         self.end_transfer(input);
         loop {
             self.leave_joint();
@@ -147,6 +148,7 @@ impl Pair {
             return Ok(());
         }
         for input in self.reads.take_queued() {
+            self.has_asked_late = true;
             match input {
                 Input::Read(context) => self.theirs.node.read_index(context.to_vec()),
                 Input::Message(message) => self.step_theirs(&message)?,

@@ -194,6 +194,7 @@ impl Pair {
             return Ok(());
         }
         self.learn_commit(message);
+        self.answer_of_later_term(before, message);
         if self.is_kept_away(before, message, ours) {
             return Ok(());
         }
@@ -276,6 +277,16 @@ impl Pair {
         }
     }
 
+    /// The answer to a read from a leader of a later term: its term counts, and not its answer.
+    fn answer_of_later_term(&mut self, before: &Before, message: &Message) {
+        let term = message.term.0;
+        if matches!(message.body, Body::ReadIndexResponse(_)) && term > before.term {
+            let raft = &mut self.theirs.node.raft;
+            raft.become_follower(term, raft::INVALID_ID);
+            self.keep_election_clock(before, message);
+        }
+    }
+
     /// Whether almadia takes no notice of this message, where raft-rs would.
     fn is_kept_away(&mut self, before: &Before, message: &Message, ours: &Output) -> bool {
         let raft = &self.theirs.node.raft;
@@ -298,7 +309,7 @@ impl Pair {
                 let counts = raft.state == StateRole::PreCandidate && term >= before.term;
                 (counts && term != before.term + 1).then_some(Rule::GrantOfAnotherTerm)
             }
-            Body::ReadIndexResponse(_) if term == before.term => {
+            Body::ReadIndexResponse(_) if term >= before.term => {
                 let is_leader = self.theirs.leader() == Some(message.from);
                 let may_answer = raft.state == StateRole::Follower;
                 (may_answer && !is_leader).then_some(Rule::LeaderAnswers)

@@ -84,7 +84,7 @@ impl Sent {
 }
 
 /// As it comes out of the bytes.
-fn through_bytes(message: &Message) -> Message {
+pub(crate) fn through_bytes(message: &Message) -> Message {
     Message::decode(message.encode()).expect("what a node sends can be read")
 }
 
@@ -163,6 +163,13 @@ impl Pair {
                 self.rules.apply(Rule::ReadAskedAgain);
                 ours.clear();
             }
+            if let ([ours], [theirs]) = (&ours[..], &mut theirs[..]) {
+                // It left before a change of membership committed more.
+                if self.has_asked_late && ours.leader_commit < theirs.leader_commit {
+                    self.rules.apply(Rule::ReadQueued);
+                    theirs.leader_commit = ours.leader_commit;
+                }
+            }
             let commits = |heartbeats: &[Heartbeat]| -> Vec<LogIndex> {
                 heartbeats.iter().map(|it| it.leader_commit).collect()
             };
@@ -218,7 +225,8 @@ impl Pair {
             self.rules.apply(Rule::FirstProbe);
             return Ok(());
         }
-        if self.window_was_full(before, input, peer) {
+        let keeps = ours.iter().all(|run| run.entries.is_empty()) && theirs.len() <= 1;
+        if keeps && self.window_was_full(before, input, peer) {
             self.rules.apply(Rule::WindowKept);
             return Ok(());
         }

@@ -75,6 +75,8 @@ pub(crate) struct Pair {
     pub(crate) reads: Reads,
     /// Ticks since a leader was heard.
     pub(crate) quiet_ticks: u32,
+    /// Whether raft-rs was given reads in this step that had to wait.
+    pub(crate) has_asked_late: bool,
     /// For how many ticks almadia waits for the outcome of a transfer.
     transfer_ticks: u32,
     restarts: u32,
@@ -129,6 +131,7 @@ impl Pair {
             reads: Reads::default(),
             quiet_ticks: 0,
             transfer_ticks: 0,
+            has_asked_late: false,
             restarts: 0,
         }
     }

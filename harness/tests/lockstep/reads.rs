@@ -42,8 +42,12 @@ struct Answers {
     mark: Bytes,
     ours: Option<LogIndex>,
     theirs: Option<LogIndex>,
+    /// raft-rs was asked for it later than almadia.
+    was_queued: bool,
     /// raft-rs has forgotten it, or has never been asked.
     is_lost: bool,
+    /// almadia has told its caller that there will be no answer.
+    is_dropped: bool,
 }
 
 #[derive(Default)]
@@ -72,7 +76,9 @@ impl Reads {
             mark: mark.clone(),
             ours: None,
             theirs: None,
+            was_queued: false,
             is_lost: false,
+            is_dropped: false,
         });
         mark
     }
@@ -82,7 +88,11 @@ impl Reads {
         self.ledger.iter().any(|answers| answers.key == *key)
     }
 
+    /// The read that was asked for last is not given to raft-rs yet.
     pub(crate) fn queue(&mut self, input: Input) {
+        if let Some(answers) = self.ledger.last_mut() {
+            answers.was_queued = true;
+        }
         self.queued.push(input);
     }
 
@@ -95,7 +105,9 @@ impl Reads {
         !self
             .ledger
             .iter()
-            .any(|answers| matches!(answers.key, Key::Own(_)) && answers.ours.is_none())
+            .any(|answers| {
+                matches!(answers.key, Key::Own(_)) && answers.ours.is_none() && !answers.is_dropped
+            })
     }
 
     /// Whether almadia still has to answer a read that raft-rs has forgotten.
@@ -113,7 +125,9 @@ impl Reads {
             answers.is_lost = true;
         }
         self.ledger
-            .retain(|answers| matches!(answers.key, Key::Own(_)) && answers.ours.is_none());
+            .retain(|answers| {
+                matches!(answers.key, Key::Own(_)) && answers.ours.is_none() && !answers.is_dropped
+            });
     }
 
     /// Both sent a heartbeat.
@@ -124,6 +138,7 @@ impl Reads {
         theirs: &Token,
     ) -> Result<Option<Rule>, Stop> {
         let is_ahead = |answers: &Answers| answers.ours.is_some() && answers.theirs.is_none();
+        let is_dropped = |answers: &Answers| answers.is_dropped && !answers.is_lost;
         match (ours, theirs) {
             (Token::None, Token::None) => Ok(None),
             (Token::Number(number), Token::Number(_) | Token::Bytes(_)) => {
@@ -133,6 +148,7 @@ impl Reads {
             (Token::None, _) if self.ledger.iter().any(is_ahead) => {
                 Ok(Some(Rule::ReadConfirmed))
             }
+            (Token::None, _) if self.ledger.iter().any(is_dropped) => Ok(Some(Rule::ReadDropped)),
             (Token::Number(_), Token::None) if self.some_are_lost() => {
                 Ok(Some(Rule::ReadAskedAgain))
             }
@@ -202,7 +218,12 @@ impl Reads {
     }
 
     fn dropped(&mut self, key: &Key) {
-        self.ledger.retain(|answers| answers.key != *key);
+        for answers in self.ledger.iter_mut().filter(|it| it.key == *key) {
+            answers.is_dropped = true;
+        }
+        self.queued.retain(|input| {
+            !matches!(input, Input::Read(context) if *key == Key::Own(context.clone()))
+        });
     }
 }
 
@@ -246,6 +267,17 @@ impl Pair {
         }
         let mut difference = None;
         self.reads.ledger.retain(|answers| match answers {
+            Answers {
+                is_dropped: true,
+                theirs: Some(_),
+                ..
+            } => false,
+            Answers {
+                was_queued: true,
+                ours: Some(ours),
+                theirs: Some(theirs),
+                ..
+            } if ours < theirs => false,
             Answers {
                 key,
                 ours: Some(ours),

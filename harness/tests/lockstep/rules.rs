@@ -68,6 +68,7 @@ rules! {
     WishOfAnyTerm = "L43": "a transfer is for whoever leads, whatever term it was asked for in",
     ReadMarks = "L44": "reads are told apart though their marks are the same",
     AddedAgain = "L45": "a member that one change removes and adds again is still the same member",
+    ReadDropped = "L46": "a read that has waited for too long is dropped, and its caller told",
     RemovedLeader = "L35": "a leader without a vote hands over; raft-rs leads on, and may panic",
     CampaignRefused = "L36": "a member without a vote does not campaign; raft-rs's learner does",
 }
