@@ -77,7 +77,11 @@ pub(crate) fn run(seed: u64, steps: u64) -> Case {
     if stop.is_none() {
         stop = cluster.pair.compare_disks().err();
     }
-    let settings = format!("{}\n{:?}", cluster.pair.settings, cluster.pair.ours.node.status());
+    let settings = format!(
+        "{}\n{:?}",
+        cluster.pair.settings,
+        cluster.pair.ours.node.status()
+    );
     Case {
         steps: cluster.trace.len() as u64,
         steps_as_leader: cluster.steps_as_leader,
@@ -418,11 +422,8 @@ fn any_change(dice: &mut Dice) -> MembershipChange {
             }
         })
         .collect::<Vec<_>>();
-    let transition = [
-        Transition::Auto,
-        Transition::Implicit,
-        Transition::Explicit,
-    ][dice.position(3)];
+    let transition =
+        [Transition::Auto, Transition::Implicit, Transition::Explicit][dice.position(3)];
     if count == 1 && dice.chance(500) {
         let form = ChangeForm::V1 { id: dice.below(3) };
         return MembershipChange {

@@ -176,8 +176,7 @@ impl raft::Storage for Disk {
         match self.contents.snapshot(request_index, to) {
             Ok(snapshot) if is_member(&snapshot.conf_state, to) => Ok(write(&snapshot)),
             Ok(_) => {
-                self.useless_snapshots
-                    .set(self.useless_snapshots.get() + 1);
+                self.useless_snapshots.set(self.useless_snapshots.get() + 1);
                 Err(SnapshotTemporarilyUnavailable.into())
             }
             Err(_) => Err(SnapshotTemporarilyUnavailable.into()),

@@ -5,7 +5,7 @@
 
 use almadia::{Body, MembershipChange, Message, NodeId, Payload, ProgressState, RoleKind, Storage};
 use raft::StateRole;
-use raft::eraftpb::{Entry, EntryType};
+use raft::eraftpb::{Entry, EntryType, MessageType};
 
 use crate::ours::Output;
 use crate::pair::{Before, Input, Pair, Stop};
@@ -25,7 +25,6 @@ impl Pair {
         self.note_ends(&ours.messages);
         self.forget_commits(before);
         self.mend_state(before, input);
-        self.has_asked_late = false;
         self.end_transfer(input);
         loop {
             self.leave_joint();
@@ -42,7 +41,6 @@ impl Pair {
             theirs.reads.append(&mut more.reads);
             theirs.refused_changes += more.refused_changes;
         }
-        self.hand_over(ours, theirs);
         let raft = &self.theirs.node.raft;
         if raft.term != before.term || self.ours.node.role() != before.role {
             self.reads.forget_theirs();
@@ -81,16 +79,20 @@ impl Pair {
     }
 
     /// The leader that has sent TimeoutNow follows.
-    fn hand_over(&mut self, ours: &Output, theirs: &Output) {
+    pub(crate) fn hand_over(&mut self, ours: &Output) -> Result<(), Stop> {
         let leaves = |message: &Message| message.body == Body::TimeoutNow;
         let raft = &mut self.theirs.node.raft;
-        if ours.messages.iter().any(leaves)
-            && theirs.messages.iter().any(leaves)
-            && raft.state == StateRole::Leader
-        {
+        let also_leaves = raft
+            .msgs
+            .iter()
+            .any(|message| message.get_msg_type() == MessageType::MsgTimeoutNow);
+        if ours.messages.iter().any(leaves) && also_leaves && raft.state == StateRole::Leader {
+            self.give_queued_reads()?;
             self.rules.apply(Rule::StepsDownForTransfer);
+            let raft = &mut self.theirs.node.raft;
             raft.become_follower(raft.term, raft::INVALID_ID);
         }
+        Ok(())
     }
 
     /// almadia leaves a joint configuration after an apply, and not during a transfer, as nothing
@@ -128,8 +130,7 @@ impl Pair {
             return;
         }
         let index = almadia::LogIndex(next);
-        let request =
-            almadia::EntriesRequest::new(index, index, u64::MAX, almadia::Purpose::Scan);
+        let request = almadia::EntriesRequest::new(index, index, u64::MAX, almadia::Purpose::Scan);
         let entries = node.storage().entries(&request).expect("it is persisted");
         let raft = &mut self.theirs.node.raft;
         if !entries.iter().all(leaves_joint) || raft.state != StateRole::Leader {
@@ -173,7 +174,11 @@ impl Pair {
         let members = self.ours.node.membership().members();
         for peer in members.into_iter().filter(|&member| member != id) {
             let to_peer = |message: &&Message| message.to == peer;
-            let is_sent = ours.messages.iter().filter(is_of_log).any(|it| to_peer(&it));
+            let is_sent = ours
+                .messages
+                .iter()
+                .filter(is_of_log)
+                .any(|it| to_peer(&it));
             let was_sent = theirs
                 .messages
                 .iter()

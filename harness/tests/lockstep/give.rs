@@ -4,8 +4,8 @@
 //! refused it, and how it is brought to decide as almadia does.
 
 use almadia::{
-    AppendEntries, AppendEntriesResponse, Body, LogId, Message, NodeId, ProposeError, ReadError, RequestVote, RoleKind,
-    SnapshotStatus, StepError, Token, TransferError, VoteResponse,
+    AppendEntries, AppendEntriesResponse, Body, LogId, Message, NodeId, ProposeError, ReadError,
+    RequestVote, RoleKind, SnapshotStatus, StepError, Token, TransferError, VoteResponse,
 };
 use raft::StateRole;
 
@@ -123,12 +123,12 @@ impl Pair {
             Refused::Propose(ProposeError::Transferring) if raft.lead_transferee.is_some() => {
                 return Ok(());
             }
-            Refused::Propose(
-                ProposeError::ChangePending | ProposeError::Membership(_),
-            ) => Rule::ChangeRefused,
-            Refused::Transfer(
-                TransferError::AlreadyLeader(_) | TransferError::NotAVoter(_),
-            ) => Rule::TransferRefused,
+            Refused::Propose(ProposeError::ChangePending | ProposeError::Membership(_)) => {
+                Rule::ChangeRefused
+            }
+            Refused::Transfer(TransferError::AlreadyLeader(_) | TransferError::NotAVoter(_)) => {
+                Rule::TransferRefused
+            }
             Refused::Campaign(almadia::CampaignError::AlreadyLeader) => return Ok(()),
             Refused::Campaign(almadia::CampaignError::NotAVoter) => Rule::CampaignRefused,
             other => return unexplained(other),
@@ -193,7 +193,7 @@ impl Pair {
             self.rules.apply(rule);
             return Ok(());
         }
-        self.learn_commit(message);
+        let has_stepped_down = self.learn_commit(message);
         self.answer_of_later_term(before, message);
         if self.is_kept_away(before, message, ours) {
             return Ok(());
@@ -232,7 +232,9 @@ impl Pair {
             | Body::InstallSnapshot(_)
             | Body::Propose(_) => self.step_theirs(message),
         }?;
-        self.keep_election_clock(before, message);
+        if !has_stepped_down {
+            self.keep_election_clock(before, message);
+        }
         Ok(())
     }
 
@@ -242,14 +244,15 @@ impl Pair {
             .map_err(|error| Stop::Difference(format!("raft-rs refuses the message: {error}")))
     }
 
-    /// The commit point of a vote message, which raft-rs takes from some.
-    fn learn_commit(&mut self, message: &Message) {
+    /// The commit point of a vote message, which raft-rs takes from some. Returns whether a candidate
+    /// steps down for it, which begins a new wait.
+    fn learn_commit(&mut self, message: &Message) -> bool {
         let (Body::RequestVote(RequestVote { commit, .. })
         | Body::PreVote(RequestVote { commit, .. })
         | Body::RequestVoteResponse(VoteResponse::Refused { commit })
         | Body::PreVoteResponse(VoteResponse::Refused { commit })) = message.body
         else {
-            return;
+            return false;
         };
         let raft = &mut self.theirs.node.raft;
         let is_for_us = raft.state != StateRole::Leader
@@ -257,11 +260,11 @@ impl Pair {
             && raft.prs().get(message.from.get()).is_some();
         let (first, term) = (raft.raft_log.committed + 1, raft.term);
         if !is_for_us || !raft.raft_log.maybe_commit(commit.index.0, commit.term.0) {
-            return;
+            return false;
         }
         self.rules.apply(Rule::CommitLearnt);
         if raft.state == StateRole::Follower {
-            return;
+            return false;
         }
         // As `maybe_commit_by_vote` does.
         let context = raft::GetEntriesContext::empty(false);
@@ -272,9 +275,11 @@ impl Pair {
         let is_change = |entry: &raft::eraftpb::Entry| {
             entry.get_entry_type() != raft::eraftpb::EntryType::EntryNormal
         };
-        if entries.iter().any(is_change) {
+        let steps_down = entries.iter().any(is_change);
+        if steps_down {
             raft.become_follower(term, raft::INVALID_ID);
         }
+        steps_down
     }
 
     /// The answer to a read from a leader of a later term: its term counts, and not its answer.
@@ -352,9 +357,8 @@ impl Pair {
             .config()
             .max_election_timeout_ticks()
             .saturating_mul(3);
-        let may_pass = request.last_log > last
-            || request.leadership_transfer
-            || self.quiet_ticks >= limit;
+        let may_pass =
+            request.last_log > last || request.leadership_transfer || self.quiet_ticks >= limit;
         let by_priority = is_granted && is_outranked && may_pass && message.term.0 >= before.term;
         if by_priority {
             self.rules.apply(Rule::Priority);

@@ -225,6 +225,12 @@ impl Pair {
             self.rules.apply(Rule::FirstProbe);
             return Ok(());
         }
+        let node = &self.ours.node;
+        let is_fetching = node.progress(peer).is_some_and(|it| it.is_fetching());
+        if ours.is_empty() && is_fetching {
+            self.rules.apply(Rule::TriedAgain);
+            return Ok(());
+        }
         let keeps = ours.iter().all(|run| run.entries.is_empty()) && theirs.len() <= 1;
         if keeps && self.window_was_full(before, input, peer) {
             self.rules.apply(Rule::WindowKept);

@@ -47,6 +47,20 @@ pub(crate) enum Stop {
     Parted(Rule),
 }
 
+impl Stop {
+    /// Adds what raft-rs knew of the peer whose message it was.
+    fn after(self, before: &Before, input: &Input) -> Self {
+        let (Self::Difference(difference), Input::Message(message)) = (&self, input) else {
+            return self;
+        };
+        let Some(view) = before.peers.get(&message.from) else {
+            return self;
+        };
+        let from = message.from;
+        Self::Difference(format!("{difference}\n  before, {from} was {view:?}"))
+    }
+}
+
 /// What was there before an input; the same on both sides.
 pub(crate) struct Before {
     pub(crate) role: RoleKind,
@@ -155,18 +169,21 @@ impl Pair {
             self.transfer_ticks = 3 * self.ours.node.config().max_election_timeout_ticks();
         }
         let ours = self.ours.drain();
+        self.has_asked_late = false;
         before.added_again = added_again(&ours.applied);
         self.count_quiet_ticks(&before, input);
         if before.role == RoleKind::Leader && !self.ours.node.membership().is_voter(self.id()) {
             return Err(Stop::Parted(Rule::RemovedLeader));
         }
         self.give_theirs(&before, input, result, &ours)?;
+        self.hand_over(&ours)?;
         let mut theirs = self.drain_theirs(&before, &ours);
         self.follow_up(&before, input, &ours, &mut theirs)?;
         if self.theirs.node.store().useless_snapshots.take() > 0 {
             self.rules.apply(Rule::UselessSnapshot);
         }
-        self.compare(&before, input, &ours, theirs)?;
+        self.compare(&before, input, &ours, theirs)
+            .map_err(|stop| stop.after(&before, input))?;
         Ok(ours.messages)
     }
 
@@ -176,7 +193,10 @@ impl Pair {
         let peers = raft.prs().iter().filter(|_| is_leader);
         let node = &self.ours.node;
         let mut fetching = node.membership().members();
-        fetching.retain(|&peer| node.progress(peer).is_some_and(almadia::Progress::is_fetching));
+        fetching.retain(|&peer| {
+            node.progress(peer)
+                .is_some_and(almadia::Progress::is_fetching)
+        });
         Before {
             voters: node.membership().voters(),
             fetching,
@@ -269,7 +289,11 @@ impl Pair {
         };
         same("role", &node.role(), &role)?;
         same("term", &node.current_term().0, &raft.term)?;
-        same("vote", &node.hard_state().voted_for, &NodeId::new(raft.vote))?;
+        same(
+            "vote",
+            &node.hard_state().voted_for,
+            &NodeId::new(raft.vote),
+        )?;
         same("leader", &node.leader(), &self.theirs.leader())?;
         same(
             "commit index",
@@ -317,10 +341,7 @@ impl Pair {
 
     /// What is on both disks, entry by entry.
     pub(crate) fn compare_disks(&self) -> Result<(), Stop> {
-        let (ours, theirs) = (
-            self.ours.node.storage(),
-            &self.theirs.node.store().contents,
-        );
+        let (ours, theirs) = (self.ours.node.storage(), &self.theirs.node.store().contents);
         same("first index", &ours.first_index(), &theirs.first_index())?;
         same("disk", ours, theirs)
     }

@@ -239,7 +239,7 @@ impl Pair {
             Some(Rule::MatchDenied)
         } else if differing == ["next index"] && self.is_before_log(peer, ours) {
             Some(Rule::HintBeforeLog)
-        } else if ours.is_fetching() && differing == ["state"] {
+        } else if ours.is_fetching() {
             Some(Rule::TriedAgain)
         } else if self.window_was_full(before, input, peer) {
             Some(Rule::WindowKept)

@@ -102,12 +102,9 @@ impl Reads {
 
     /// Whether no read of this node waits, which would wake it up.
     pub(crate) fn none_waits(&self) -> bool {
-        !self
-            .ledger
-            .iter()
-            .any(|answers| {
-                matches!(answers.key, Key::Own(_)) && answers.ours.is_none() && !answers.is_dropped
-            })
+        !self.ledger.iter().any(|answers| {
+            matches!(answers.key, Key::Own(_)) && answers.ours.is_none() && !answers.is_dropped
+        })
     }
 
     /// Whether almadia still has to answer a read that raft-rs has forgotten.
@@ -124,10 +121,9 @@ impl Reads {
         for answers in &mut self.ledger {
             answers.is_lost = true;
         }
-        self.ledger
-            .retain(|answers| {
-                matches!(answers.key, Key::Own(_)) && answers.ours.is_none() && !answers.is_dropped
-            });
+        self.ledger.retain(|answers| {
+            matches!(answers.key, Key::Own(_)) && answers.ours.is_none() && !answers.is_dropped
+        });
     }
 
     /// Both sent a heartbeat.
@@ -138,17 +134,13 @@ impl Reads {
         theirs: &Token,
     ) -> Result<Option<Rule>, Stop> {
         let is_ahead = |answers: &Answers| answers.ours.is_some() && answers.theirs.is_none();
-        let is_dropped = |answers: &Answers| answers.is_dropped && !answers.is_lost;
         match (ours, theirs) {
             (Token::None, Token::None) => Ok(None),
             (Token::Number(number), Token::Number(_) | Token::Bytes(_)) => {
                 self.heartbeats.insert((term, *number), theirs.clone());
                 Ok(None)
             }
-            (Token::None, _) if self.ledger.iter().any(is_ahead) => {
-                Ok(Some(Rule::ReadConfirmed))
-            }
-            (Token::None, _) if self.ledger.iter().any(is_dropped) => Ok(Some(Rule::ReadDropped)),
+            (Token::None, _) if self.ledger.iter().any(is_ahead) => Ok(Some(Rule::ReadConfirmed)),
             (Token::Number(_), Token::None) if self.some_are_lost() => {
                 Ok(Some(Rule::ReadAskedAgain))
             }
@@ -208,10 +200,7 @@ impl Reads {
     }
 
     fn theirs_answered(&mut self, mark: &Bytes, read_index: LogIndex) {
-        let asked = self
-            .ledger
-            .iter_mut()
-            .find(|answers| answers.mark == *mark);
+        let asked = self.ledger.iter_mut().find(|answers| answers.mark == *mark);
         if let Some(answers) = asked {
             answers.theirs = Some(read_index);
         }
@@ -221,9 +210,9 @@ impl Reads {
         for answers in self.ledger.iter_mut().filter(|it| it.key == *key) {
             answers.is_dropped = true;
         }
-        self.queued.retain(|input| {
-            !matches!(input, Input::Read(context) if *key == Key::Own(context.clone()))
-        });
+        self.queued.retain(
+            |input| !matches!(input, Input::Read(context) if *key == Key::Own(context.clone())),
+        );
     }
 }
 
@@ -257,7 +246,10 @@ impl Pair {
             let key = Key::Own(read.context.clone());
             match read.outcome {
                 Ok(read_index) => self.reads.ours_answered(&key, read_index),
-                Err(_) => self.reads.dropped(&key),
+                Err(_) => {
+                    self.rules.apply(Rule::ReadDropped);
+                    self.reads.dropped(&key);
+                }
             }
         }
         for read in theirs {

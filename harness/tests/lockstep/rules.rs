@@ -62,7 +62,7 @@ rules! {
     FromStranger = "L34": "what only a member may say is refused from anybody else",
     UselessSnapshot = "L38": "a snapshot from before a peer was a member is not sent to it",
     CommitsForgotten = "L39": "a new leader knows no commit index that a peer told it in an earlier term",
-    TriedAgain = "L40": "a snapshot that was not there is asked for when the peer has answered again",
+    TriedAgain = "L40": "what the storage could not give is asked for again when the peer answers a heartbeat",
     HintBeforeLog = "L41": "a hint from before the beginning of the log says nothing about where it is",
     LeaderAnswers = "L42": "a read is answered by the leader that this node knows, and nobody else",
     WishOfAnyTerm = "L43": "a transfer is for whoever leads, whatever term it was asked for in",

@@ -4,7 +4,7 @@
 //! of its output. Knows nothing of what it is compared with.
 
 use almadia::{
-    Bytes, Config, ConfState, LogIndex, Membership, MembershipChange, Message, NodeId, Payload,
+    Bytes, ConfState, Config, LogIndex, Membership, MembershipChange, Message, NodeId, Payload,
     ReadState,
 };
 use protobuf_of_raft_rs::Message as _;
