@@ -1,8 +1,8 @@
 //! The cluster around the two nodes: who sends them what.
 //!
-//! Owns the driver. The peers are almadia nodes of their own, so everything that the two get is what
-//! correct nodes send, in any order, late, twice or not at all. What the two send leaves once, as
-//! almadia has sent it. Must not know the rules.
+//! Owns the driver. The peers are almadia nodes of their own, so everything that the two get is
+//! what correct nodes send, in any order, late, twice or not at all. What the two send leaves once,
+//! as almadia has sent it. Must not know the rules.
 
 use std::collections::BTreeMap;
 

@@ -43,7 +43,7 @@ impl Disk {
             let request =
                 almadia::EntriesRequest::new(first, last, u64::MAX, almadia::Purpose::Scan);
             let entries = contents.entries(&request).expect("they are there");
-            entries.iter().map(|entry| write(entry)).collect()
+            entries.iter().map(write).collect()
         } else {
             VecDeque::new()
         };

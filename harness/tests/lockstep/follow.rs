@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, EntryType, MessageType};
 
 use crate::ours::Output;
 use crate::pair::{Before, Input, Pair, Stop};
+use crate::reads::Asked;
 use crate::rules::Rule;
 
 impl Pair {
@@ -148,12 +149,11 @@ impl Pair {
         if raft.state != StateRole::Leader || !raft.commit_to_current_term() {
             return Ok(());
         }
-        for input in self.reads.take_queued() {
+        for asked in self.reads.take_queued() {
             self.has_asked_late = true;
-            match input {
-                Input::Read(context) => self.theirs.node.read_index(context.to_vec()),
-                Input::Message(message) => self.step_theirs(&message)?,
-                other => unreachable!("only reads wait: {other:?}"),
+            match asked {
+                Asked::Here(context) => self.theirs.node.read_index(context.to_vec()),
+                Asked::ByPeer(message) => self.step_theirs(&message)?,
             }
         }
         Ok(())

@@ -4,14 +4,14 @@
 //! refused it, and how it is brought to decide as almadia does.
 
 use almadia::{
-    AppendEntries, AppendEntriesResponse, Body, LogId, Message, NodeId, ProposeError, ReadError,
-    RequestVote, RoleKind, SnapshotStatus, StepError, Token, TransferError, VoteResponse,
+    AppendEntries, AppendEntriesResponse, Body, LogId, Message, ProposeError, ReadError,
+    SnapshotStatus, StepError, Token, TransferError, VoteResponse,
 };
 use raft::StateRole;
 
 use crate::ours::Output;
 use crate::pair::{Before, Input, Pair, Stop};
-use crate::reads::Key;
+use crate::reads::{Asked, Key};
 use crate::rules::Rule;
 
 /// How almadia has refused an input, if it has.
@@ -131,7 +131,11 @@ impl Pair {
             }
             Refused::Campaign(almadia::CampaignError::AlreadyLeader) => return Ok(()),
             Refused::Campaign(almadia::CampaignError::NotAVoter) => Rule::CampaignRefused,
-            other => return unexplained(other),
+            Refused::Step(_)
+            | Refused::Propose(_)
+            | Refused::Read(_)
+            | Refused::Transfer(_)
+            | Refused::Campaign(_) => return unexplained(refused),
         };
         self.rules.apply(rule);
         Ok(())
@@ -165,7 +169,7 @@ impl Pair {
         self.reads.asked(Key::Own(context.clone()));
         if self.is_leader() && !self.theirs.node.raft.commit_to_current_term() {
             self.rules.apply(Rule::ReadQueued);
-            self.reads.queue(Input::Read(context.clone()));
+            self.reads.queue(Asked::Here(context.clone()));
         } else {
             self.theirs.node.read_index(context.to_vec());
         }
@@ -179,19 +183,7 @@ impl Pair {
         ours: &Output,
     ) -> Result<(), Stop> {
         if let Some(error) = refused {
-            let rule = match &error {
-                StepError::NotAMember { .. } => Rule::FromStranger,
-                StepError::Propose(ProposeError::NotLeader { .. })
-                | StepError::Read(ReadError::NotLeader { .. })
-                | StepError::Transfer(TransferError::NotLeader { .. }) => Rule::NotForwarded,
-                StepError::Transfer(
-                    TransferError::AlreadyLeader(_) | TransferError::NotAVoter(_),
-                ) => Rule::TransferRefused,
-                StepError::Propose(ProposeError::Transferring) => return Ok(()),
-                other => return unexplained(other),
-            };
-            self.rules.apply(rule);
-            return Ok(());
+            return self.refused_message(&error);
         }
         let has_stepped_down = self.learn_commit(message);
         self.answer_of_later_term(before, message);
@@ -238,48 +230,35 @@ impl Pair {
         Ok(())
     }
 
+    /// A message that almadia has refused does not reach raft-rs.
+    fn refused_message(&mut self, error: &StepError) -> Result<(), Stop> {
+        let is_wish_of_others = matches!(
+            error,
+            StepError::Propose(ProposeError::NotLeader { .. })
+                | StepError::Read(ReadError::NotLeader { .. })
+                | StepError::Transfer(TransferError::NotLeader { .. })
+        );
+        let is_transfer = matches!(
+            error,
+            StepError::Transfer(TransferError::AlreadyLeader(_) | TransferError::NotAVoter(_))
+        );
+        self.rules
+            .apply(if matches!(error, StepError::NotAMember { .. }) {
+                Rule::FromStranger
+            } else if is_wish_of_others {
+                Rule::NotForwarded
+            } else if is_transfer {
+                Rule::TransferRefused
+            } else {
+                return unexplained(error);
+            });
+        Ok(())
+    }
+
     pub(crate) fn step_theirs(&mut self, message: &Message) -> Result<(), Stop> {
         self.theirs
             .step(message)
             .map_err(|error| Stop::Difference(format!("raft-rs refuses the message: {error}")))
-    }
-
-    /// The commit point of a vote message, which raft-rs takes from some. Returns whether a candidate
-    /// steps down for it, which begins a new wait.
-    fn learn_commit(&mut self, message: &Message) -> bool {
-        let (Body::RequestVote(RequestVote { commit, .. })
-        | Body::PreVote(RequestVote { commit, .. })
-        | Body::RequestVoteResponse(VoteResponse::Refused { commit })
-        | Body::PreVoteResponse(VoteResponse::Refused { commit })) = message.body
-        else {
-            return false;
-        };
-        let raft = &mut self.theirs.node.raft;
-        let is_for_us = raft.state != StateRole::Leader
-            && commit.index.0 > raft.raft_log.committed
-            && raft.prs().get(message.from.get()).is_some();
-        let (first, term) = (raft.raft_log.committed + 1, raft.term);
-        if !is_for_us || !raft.raft_log.maybe_commit(commit.index.0, commit.term.0) {
-            return false;
-        }
-        self.rules.apply(Rule::CommitLearnt);
-        if raft.state == StateRole::Follower {
-            return false;
-        }
-        // As `maybe_commit_by_vote` does.
-        let context = raft::GetEntriesContext::empty(false);
-        let entries = raft
-            .raft_log
-            .slice(first, commit.index.0 + 1, None, context)
-            .expect("they are in the log");
-        let is_change = |entry: &raft::eraftpb::Entry| {
-            entry.get_entry_type() != raft::eraftpb::EntryType::EntryNormal
-        };
-        let steps_down = entries.iter().any(is_change);
-        if steps_down {
-            raft.become_follower(term, raft::INVALID_ID);
-        }
-        steps_down
     }
 
     /// The answer to a read from a leader of a later term: its term counts, and not its answer.
@@ -297,76 +276,46 @@ impl Pair {
         let raft = &self.theirs.node.raft;
         let (term, node) = (message.term.0, &self.ours.node);
         let rule = match &message.body {
-            Body::RequestVote(request) | Body::PreVote(request)
-                if term > before.term
-                    && !request.leadership_transfer
-                    && raft.pre_vote
-                    && !raft.check_quorum =>
-            {
+            Body::RequestVote(request) | Body::PreVote(request) => {
+                let may_be_barred =
+                    term > before.term && !request.leadership_transfer && raft.pre_vote;
                 let hears = raft.state == StateRole::Follower
                     && raft.leader_id != raft::INVALID_ID
                     && raft.election_elapsed < raft.election_timeout();
                 let leads = raft.state == StateRole::Leader;
                 let is_silent = node.current_term().0 == before.term && ours.messages.is_empty();
-                (hears || (leads && is_silent)).then_some(Rule::StandsByLeader)
+                let is_barred = may_be_barred && (hears || (leads && is_silent));
+                (is_barred && !raft.check_quorum).then_some(Rule::StandsByLeader)
             }
             Body::PreVoteResponse(VoteResponse::Granted) => {
                 let counts = raft.state == StateRole::PreCandidate && term >= before.term;
                 (counts && term != before.term + 1).then_some(Rule::GrantOfAnotherTerm)
             }
-            Body::ReadIndexResponse(_) if term >= before.term => {
+            Body::ReadIndexResponse(_) => {
                 let is_leader = self.theirs.leader() == Some(message.from);
-                let may_answer = raft.state == StateRole::Follower;
+                let may_answer = raft.state == StateRole::Follower && term >= before.term;
                 (may_answer && !is_leader).then_some(Rule::LeaderAnswers)
             }
-            Body::TimeoutNow if term >= before.term => {
+            Body::TimeoutNow => {
                 let is_known = node.membership().contains(message.from)
                     || self.theirs.leader() == Some(message.from);
-                (!is_known).then_some(Rule::FromStranger)
+                (term >= before.term && !is_known).then_some(Rule::FromStranger)
             }
-            _ => None,
+            Body::RequestVoteResponse(_)
+            | Body::PreVoteResponse(VoteResponse::Refused { .. })
+            | Body::AppendEntries(_)
+            | Body::AppendEntriesResponse(_)
+            | Body::Heartbeat(_)
+            | Body::HeartbeatResponse(_)
+            | Body::InstallSnapshot(_)
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::TransferLeader { .. } => None,
         };
         if let Some(rule) = rule {
             self.rules.apply(rule);
         }
         rule.is_some()
-    }
-
-    fn give_request(
-        &mut self,
-        before: &Before,
-        message: &Message,
-        request: RequestVote,
-        ours: &Output,
-    ) -> Result<(), Stop> {
-        let is_granted = ours.messages.iter().any(|answer| {
-            answer.to == message.from
-                && matches!(
-                    answer.body,
-                    Body::RequestVoteResponse(VoteResponse::Granted)
-                        | Body::PreVoteResponse(VoteResponse::Granted)
-                )
-        });
-        let raft = &mut self.theirs.node.raft;
-        let last = LogId::new(raft.raft_log.last_term(), raft.raft_log.last_index());
-        let own = raft.priority;
-        let is_outranked = own > request.priority && request.last_log.index <= last.index;
-        let limit = self
-            .ours
-            .node
-            .config()
-            .max_election_timeout_ticks()
-            .saturating_mul(3);
-        let may_pass =
-            request.last_log > last || request.leadership_transfer || self.quiet_ticks >= limit;
-        let by_priority = is_granted && is_outranked && may_pass && message.term.0 >= before.term;
-        if by_priority {
-            self.rules.apply(Rule::Priority);
-            raft.set_priority(i64::MIN);
-        }
-        let result = self.step_theirs(message);
-        self.theirs.node.raft.set_priority(own);
-        result
     }
 
     fn give_append(
@@ -428,25 +377,8 @@ impl Pair {
             return self.step_theirs(&message);
         }
         self.rules.apply(Rule::ReadQueued);
-        self.reads.queue(Input::Message(message));
+        self.reads.queue(Asked::ByPeer(message));
         Ok(())
-    }
-
-    /// A later term that nobody leads yet has restarted the clock.
-    fn keep_election_clock(&mut self, before: &Before, message: &Message) {
-        let raft = &mut self.theirs.node.raft;
-        let is_new = raft.term > before.term && message.term.0 == raft.term;
-        let waited = before.role != RoleKind::Leader && raft.state == StateRole::Follower;
-        let is_without = NodeId::new(raft.leader_id).is_none();
-        if !is_new || !waited || !is_without || raft.election_elapsed > 0 {
-            return;
-        }
-        // A vote begins a new wait on both sides.
-        let has_voted = raft.vote != raft::INVALID_ID;
-        if before.election_elapsed > 0 && !has_voted {
-            self.rules.apply(Rule::TermKeepsClock);
-            raft.election_elapsed = before.election_elapsed;
-        }
     }
 }
 

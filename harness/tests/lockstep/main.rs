@@ -3,8 +3,8 @@
 //! Owns the size of the runs and their report. Election timeouts are pinned, so both nodes do
 //! everything that follows from their inputs alone. What both send is compared in the form of its
 //! bytes on the wire; what they write, apply, answer and are is compared after every input. A
-//! difference is a decision, which the table in `rules.rs` names, or it fails the test with the seed
-//! and the inputs that have led to it. Read `pair.rs` first.
+//! difference is a decision, which the table in `rules.rs` names, or it fails the test with the
+//! seed and the inputs that have led to it. Read `pair.rs` first.
 //!
 //! `ALMADIA_LOCKSTEP_SEEDS` sets the number of cases, `ALMADIA_LOCKSTEP_FIRST` the first.
 
@@ -19,6 +19,7 @@ mod peers;
 mod reads;
 mod rules;
 mod theirs;
+mod votes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

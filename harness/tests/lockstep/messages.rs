@@ -1,8 +1,8 @@
 //! The comparison of what both nodes have sent after one input.
 //!
 //! Owns the normalisation: messages are compared in the form of their bytes, peer by peer; appends
-//! that continue each other are one; marks of reads are matched. And the rules that concern messages
-//! alone.
+//! that continue each other are one; marks of reads are matched. And the rules that concern
+//! messages alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +76,16 @@ impl Sent {
                 Body::ReadIndex(token) => sent.reads.push(token),
                 // Compared read by read.
                 Body::ReadIndexResponse(_) => {}
-                body => sent.others.push(Message { body, ..message }),
+                body @ (Body::RequestVote(_)
+                | Body::RequestVoteResponse(_)
+                | Body::PreVote(_)
+                | Body::PreVoteResponse(_)
+                | Body::AppendEntriesResponse(_)
+                | Body::HeartbeatResponse(_)
+                | Body::InstallSnapshot(_)
+                | Body::TimeoutNow
+                | Body::Propose(_)
+                | Body::TransferLeader { .. }) => sent.others.push(Message { body, ..message }),
             }
         }
         sent

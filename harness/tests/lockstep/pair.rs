@@ -2,8 +2,9 @@
 //!
 //! Owns the order: the input is given to almadia, then, as the rules have it, to raft-rs; both do
 //! all that follows; what they did and what they are now is compared. What a rule does *before*
-//! raft-rs gets the input stands in `give.rs`, *after* it in `follow.rs`; the comparison of messages
-//! is in `messages.rs`, of reads in `reads.rs`, of the leaders' views of their peers in `peers.rs`.
+//! raft-rs gets the input stands in `give.rs` and `votes.rs`, *after* it in `follow.rs`; the
+//! comparison of messages is in `messages.rs`, of reads in `reads.rs`, of the leaders' views of
+//! their peers in `peers.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;

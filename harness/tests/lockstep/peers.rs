@@ -219,18 +219,12 @@ impl Pair {
         differing: &[&str],
     ) -> Option<Rule> {
         let config = self.ours.node.config();
-        let denies_match = match input {
-            Input::Message(Message {
-                from,
-                body:
-                    Body::AppendEntriesResponse(AppendEntriesResponse::Rejected { prev_index, .. }),
-                ..
-            }) => {
-                let was = before.peers.get(from).map(|was| was.matched);
-                *from == peer && was == Some(prev_index.0)
-            }
-            _ => false,
-        };
+        let was = before.peers.get(&peer).map(|was| was.matched);
+        let denies_match = matches!(input, Input::Message(Message {
+            from,
+            body: Body::AppendEntriesResponse(AppendEntriesResponse::Rejected { prev_index, .. }),
+            ..
+        }) if *from == peer && was == Some(prev_index.0));
         if before.added_again.contains(&peer) {
             Some(Rule::AddedAgain)
         } else if self.is_first_probe(before, peer) {

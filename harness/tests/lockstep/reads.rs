@@ -10,7 +10,7 @@ use almadia::{
     Body, Bytes, HeartbeatResponse, LogIndex, Message, NodeId, ReadIndexResponse, ReadState, Token,
 };
 
-use crate::pair::{Input, Pair, Stop};
+use crate::pair::{Pair, Stop};
 use crate::rules::Rule;
 
 /// One read.
@@ -38,7 +38,8 @@ impl Key {
 #[derive(Clone, Debug)]
 struct Answers {
     key: Key,
-    /// The mark by which raft-rs knows it. Two peers may choose the same, and one may repeat its own.
+    /// The mark by which raft-rs knows it. Two peers may choose the same, and one may repeat its
+    /// own.
     mark: Bytes,
     ours: Option<LogIndex>,
     theirs: Option<LogIndex>,
@@ -50,13 +51,21 @@ struct Answers {
     is_dropped: bool,
 }
 
+/// A read that raft-rs has not been given yet.
+pub(crate) enum Asked {
+    /// On the node itself, with this context.
+    Here(Bytes),
+    /// By a peer, in this message.
+    ByPeer(Message),
+}
+
 #[derive(Default)]
 pub(crate) struct Reads {
     ledger: Vec<Answers>,
     /// How many reads peers have forwarded.
     count: u64,
     /// What raft-rs is to be given once it has committed an entry of its term.
-    queued: Vec<Input>,
+    queued: Vec<Asked>,
     /// What raft-rs's heartbeats carried where almadia's carried this number in this term.
     heartbeats: BTreeMap<(u64, u64), Token>,
     /// By which context raft-rs knows the read that almadia has forwarded under this number.
@@ -89,14 +98,14 @@ impl Reads {
     }
 
     /// The read that was asked for last is not given to raft-rs yet.
-    pub(crate) fn queue(&mut self, input: Input) {
+    pub(crate) fn queue(&mut self, asked: Asked) {
         if let Some(answers) = self.ledger.last_mut() {
             answers.was_queued = true;
         }
-        self.queued.push(input);
+        self.queued.push(asked);
     }
 
-    pub(crate) fn take_queued(&mut self) -> Vec<Input> {
+    pub(crate) fn take_queued(&mut self) -> Vec<Asked> {
         std::mem::take(&mut self.queued)
     }
 
@@ -211,7 +220,7 @@ impl Reads {
             answers.is_dropped = true;
         }
         self.queued.retain(
-            |input| !matches!(input, Input::Read(context) if *key == Key::Own(context.clone())),
+            |asked| !matches!(asked, Asked::Here(context) if *key == Key::Own(context.clone())),
         );
     }
 }

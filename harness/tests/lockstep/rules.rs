@@ -21,56 +21,98 @@ macro_rules! rules {
 }
 
 rules! {
-    NotForwarded = "L1": "who does not lead refuses a wish and names the leader; raft-rs forwards it",
-    StandsByLeader = "L2": "with pre-vote alone, too, nobody votes against a leader it has heard from",
-    Priority = "L3": "priority decides only between logs that are the same, for a while, and never \
-        against the leader's choice",
-    CommitLearnt = "L4": "the commit index of every vote request and refusal of a member is learnt, \
-        before it is answered",
-    OutdatedAnswered = "L5": "every request of an earlier term is answered, with the commit index",
-    GrantOfAnotherTerm = "L6": "a pre-vote counts for the term that it was asked for, and no other",
-    LeaderForgotten = "L7": "a member without a vote forgets a leader that it has not heard from",
-    CampaignClock = "L8": "a campaign that is asked for begins the wait for the next one",
-    TermKeepsClock = "L9": "a later term alone does not begin the wait for an election anew",
-    BeginsBehindCommit = "L10": "an append that begins before the commit index is used from there on",
-    SnapshotAckTellsCommit = "L11": "the acknowledgement of a snapshot tells the commit index",
-    PreCandidateTakesOver = "L12": "TimeoutNow ends the asking for pre-votes",
-    TimeoutNowHeard = "L13": "whoever may not campaign has heard a leader in TimeoutNow all the same",
-    ChangeRefused = "L14": "a refused change is an error to the caller; raft-rs proposes an empty entry",
-    SuccessorTold = "L37": "the successor is told the commit index before TimeoutNow",
-    StepsDownForTransfer = "L15": "the leader steps down when TimeoutNow leaves",
-    TransferClock = "L16": "a transfer has a clock of its own; raft-rs's restarts the quorum check",
-    TransferRefused = "L17": "a transfer that cannot succeed is refused, and ends no other",
-    ActivityForgotten = "L18": "activity is counted anew each election timeout, also without quorum \
-        checks",
-    FirstProbe = "L19": "the first probe to a new member asks for the last entry of the log",
-    EmptyProbeWaits = "L20": "a probe without entries waits for its answer like any other",
-    ProbeAnswered = "L21": "the answer to a probe ends the probing, also if it raises nothing",
-    SnapshotAnswered = "L22": "an acknowledgement from which the log goes on ends the sending of a \
-        snapshot",
-    WindowKept = "L23": "a full window is never exceeded; an answered heartbeat gets an empty append",
-    SaysNothingNew = "L24": "an append without entries that tells nothing new is not sent",
-    CommitRepeated = "L25": "the commit index is told until the peer has told it back",
-    AtOnce = "L26": "what may be sent is sent at once; raft-rs waits for an occasion",
-    MatchDenied = "L27": "a peer that denies the entry it has acknowledged is probed",
-    CommitNotBroadcast = "L28": "skip_commit_broadcast holds for membership changes too",
-    JointLeft = "L29": "the leader leaves a joint configuration after every apply, and tells at once",
-    ReadQueued = "L30": "a read before the term's first commit waits; raft-rs drops it",
-    ReadHeartbeats = "L31": "reads ask the voters alone, and those that wait share one round",
-    ReadConfirmed = "L32": "the answer to a later heartbeat confirms earlier reads",
-    ReadAskedAgain = "L33": "a read is asked again of a new leader",
-    FromStranger = "L34": "what only a member may say is refused from anybody else",
-    UselessSnapshot = "L38": "a snapshot from before a peer was a member is not sent to it",
-    CommitsForgotten = "L39": "a new leader knows no commit index that a peer told it in an earlier term",
-    TriedAgain = "L40": "what the storage could not give is asked for again when the peer answers a heartbeat",
-    HintBeforeLog = "L41": "a hint from before the beginning of the log says nothing about where it is",
-    LeaderAnswers = "L42": "a read is answered by the leader that this node knows, and nobody else",
-    WishOfAnyTerm = "L43": "a transfer is for whoever leads, whatever term it was asked for in",
-    ReadMarks = "L44": "reads are told apart though their marks are the same",
-    AddedAgain = "L45": "a member that one change removes and adds again is still the same member",
-    ReadDropped = "L46": "a read that has waited for too long is dropped, and its caller told",
-    RemovedLeader = "L35": "a leader without a vote hands over; raft-rs leads on, and may panic",
-    CampaignRefused = "L36": "a member without a vote does not campaign; raft-rs's learner does",
+    NotForwarded = "L1":
+        "who does not lead refuses a wish and names the leader; raft-rs forwards it",
+    StandsByLeader = "L2":
+        "with pre-vote alone, too, nobody votes against a leader it has heard from",
+    Priority = "L3":
+        "priority decides between equal logs, for a while, and not against the leader's choice",
+    CommitLearnt = "L4":
+        "the commit index in members' vote requests and refusals is learnt before they are answered",
+    OutdatedAnswered = "L5":
+        "every request of an earlier term is answered, with the commit index",
+    GrantOfAnotherTerm = "L6":
+        "a pre-vote counts for the term that it was asked for, and no other",
+    LeaderForgotten = "L7":
+        "a member without a vote forgets a leader that it has not heard from",
+    CampaignClock = "L8":
+        "a campaign that is asked for begins the wait for the next one",
+    TermKeepsClock = "L9":
+        "a later term alone does not begin the wait for an election anew",
+    BeginsBehindCommit = "L10":
+        "an append that begins before the commit index is used from there on",
+    SnapshotAckTellsCommit = "L11":
+        "the acknowledgement of a snapshot tells the commit index",
+    PreCandidateTakesOver = "L12":
+        "TimeoutNow ends the asking for pre-votes",
+    TimeoutNowHeard = "L13":
+        "whoever may not campaign has heard a leader in TimeoutNow all the same",
+    ChangeRefused = "L14":
+        "a refused change is an error to the caller; raft-rs proposes an empty entry",
+    SuccessorTold = "L15":
+        "the successor is told the commit index before TimeoutNow",
+    StepsDownForTransfer = "L16":
+        "the leader steps down when TimeoutNow leaves",
+    TransferClock = "L17":
+        "a transfer has a clock of its own; raft-rs's restarts the quorum check",
+    TransferRefused = "L18":
+        "a transfer that cannot succeed is refused, and ends no other",
+    ActivityForgotten = "L19":
+        "activity is counted anew each election timeout, also without quorum checks",
+    FirstProbe = "L20":
+        "the first probe to a new member asks for the last entry of the log",
+    EmptyProbeWaits = "L21":
+        "a probe without entries waits for its answer like any other",
+    ProbeAnswered = "L22":
+        "the answer to a probe ends the probing, also if it raises nothing",
+    SnapshotAnswered = "L23":
+        "an acknowledgement from which the log goes on ends the sending of a snapshot",
+    WindowKept = "L24":
+        "a full window is never exceeded; an answered heartbeat gets an empty append",
+    SaysNothingNew = "L25":
+        "an append without entries that tells nothing new is not sent",
+    CommitRepeated = "L26":
+        "the commit index is told until the peer has told it back",
+    AtOnce = "L27":
+        "what may be sent is sent at once; raft-rs waits for an occasion",
+    MatchDenied = "L28":
+        "a peer that denies the entry it has acknowledged is probed",
+    CommitNotBroadcast = "L29":
+        "skip_commit_broadcast holds for membership changes too",
+    JointLeft = "L30":
+        "the leader leaves a joint configuration after every apply, and tells at once",
+    ReadQueued = "L31":
+        "a read before the term's first commit waits; raft-rs drops it",
+    ReadHeartbeats = "L32":
+        "reads ask the voters alone, and those that wait share one round",
+    ReadConfirmed = "L33":
+        "the answer to a later heartbeat confirms earlier reads",
+    ReadAskedAgain = "L34":
+        "a read is asked again of a new leader",
+    FromStranger = "L35":
+        "what only a member may say is refused from anybody else",
+    UselessSnapshot = "L36":
+        "a snapshot from before a peer was a member is not sent to it",
+    CommitsForgotten = "L37":
+        "a new leader knows no commit index that a peer told it in an earlier term",
+    TriedAgain = "L38":
+        "what the storage could not give is asked for again when the peer answers a heartbeat",
+    HintBeforeLog = "L39":
+        "a hint from before the beginning of the log says nothing about where it is",
+    LeaderAnswers = "L40":
+        "a read is answered by the leader that this node knows, and nobody else",
+    WishOfAnyTerm = "L41":
+        "a transfer is for whoever leads, whatever term it was asked for in",
+    ReadMarks = "L42":
+        "reads are told apart though their marks are the same",
+    AddedAgain = "L43":
+        "a member that one change removes and adds again is still the same member",
+    ReadDropped = "L44":
+        "a read that has waited for too long is dropped, and its caller told",
+    RemovedLeader = "L45":
+        "a leader without a vote hands over; raft-rs leads on, and may panic",
+    CampaignRefused = "L46":
+        "a member without a vote does not campaign; raft-rs's learner does",
 }
 
 /// How often each rule applied.
