@@ -44,6 +44,8 @@ struct Cluster {
     snapshots: Vec<(NodeId, bool)>,
     /// Of a thousand steps that are neither a message nor a wish, how many are the pair's ticks.
     pair_ticks: u64,
+    /// Whether leadership and membership change all the time.
+    is_restless: bool,
     reads: u64,
     trace: Vec<Input>,
     steps_as_leader: u64,
@@ -139,6 +141,7 @@ impl Cluster {
             cut: Vec::new(),
             snapshots: Vec::new(),
             pair_ticks: [200, 400, 700][dice.position(3)],
+            is_restless: dice.chance(250),
             reads: 0,
             trace: Vec::new(),
             steps_as_leader: 0,
@@ -171,6 +174,13 @@ impl Cluster {
         if !self.network.is_empty() && self.dice.chance(700) {
             return self.deliver();
         }
+        if self.is_restless && self.dice.chance(250) {
+            return if self.dice.chance(700) {
+                self.transfer()
+            } else {
+                self.change()
+            };
+        }
         if self.dice.chance(700) {
             return self.tick();
         }
@@ -198,7 +208,8 @@ impl Cluster {
 
     fn deliver(&mut self) -> Result<(), Stop> {
         let near = self.network.len().min(4);
-        let reach = if self.dice.chance(850) {
+        let in_order = if self.is_restless { 500 } else { 850 };
+        let reach = if self.dice.chance(in_order) {
             near
         } else {
             self.network.len()
@@ -286,7 +297,8 @@ impl Cluster {
             return self.give(Input::Transfer(to));
         }
         let id = self.leading_peer();
-        let asked = id.filter(|_| self.dice.chance(800));
+        let is_leader_asked = if self.is_restless { 500 } else { 800 };
+        let asked = id.filter(|_| self.dice.chance(is_leader_asked));
         let asked = asked.unwrap_or_else(|| node(2 + self.dice.below(NODES - 1)));
         self.with_peer(asked, |peer| peer.node.transfer_leader(to));
         Ok(())

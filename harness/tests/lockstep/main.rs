@@ -6,7 +6,9 @@
 //! difference is a decision, which the table in `rules.rs` names, or it fails the test with the
 //! seed and the inputs that have led to it. Read `pair.rs` first.
 //!
-//! `ALMADIA_LOCKSTEP_SEEDS` sets the number of cases, `ALMADIA_LOCKSTEP_FIRST` the first.
+//! `ALMADIA_LOCKSTEP_SEEDS` sets the number of cases, `ALMADIA_LOCKSTEP_FIRST` the first. What is
+//! left out: disks that are late, reads by lease, group commit, limits on what is uncommitted, and
+//! snapshots that a follower asks for.
 
 mod cluster;
 mod disk;
@@ -21,6 +23,7 @@ mod rules;
 mod theirs;
 mod votes;
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cluster::Case;
@@ -28,9 +31,70 @@ use crate::pair::Stop;
 use crate::rules::{Counts, RULES};
 
 /// How many cases the whole test runs.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 200;
+/// Cases in which the rarest rules apply. If the driver or the core has changed, so may they have:
+/// a long run shows others.
+const RARE: [u64; 6] = [847, 1043, 1511, 1594, 2070, 2309];
 /// How many inputs a case has, if it is not ended before.
 const STEPS: u64 = 600;
+
+/// What all cases have come to.
+#[derive(Default)]
+struct Summary {
+    rules: Counts,
+    steps: u64,
+    steps_as_leader: u64,
+    lengths: Vec<u64>,
+    differences: Vec<String>,
+}
+
+impl Summary {
+    fn add(&mut self, seed: u64) {
+        let Ok(case) = catch_unwind(AssertUnwindSafe(|| cluster::run(seed, STEPS))) else {
+            let panicked = format!("seed {seed}: a node has panicked");
+            self.differences.push(panicked);
+            return;
+        };
+        self.steps += case.steps;
+        self.steps_as_leader += case.steps_as_leader;
+        self.rules += &case.rules;
+        self.lengths.push(case.steps);
+        match &case.stop {
+            Some(Stop::Difference(difference)) => {
+                self.differences.push(told(seed, difference, &case));
+            }
+            Some(Stop::Parted(rule)) => self.rules.apply(*rule),
+            None => {}
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rules,
+            steps,
+            steps_as_leader,
+            lengths,
+            differences,
+        } = self;
+        let mut lengths = lengths.clone();
+        lengths.sort_unstable();
+        writeln!(
+            f,
+            "{steps} steps compared in {} cases, {steps_as_leader} of them as leader, {} \
+             unexplained differences",
+            lengths.len(),
+            differences.len()
+        )?;
+        for percent in [1, 5, 10, 20, 50] {
+            if let Some(length) = lengths.get(lengths.len() * percent / 100) {
+                writeln!(f, "{percent}% of the cases end within {length} steps")?;
+            }
+        }
+        write!(f, "{rules}")
+    }
+}
 
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -39,56 +103,48 @@ fn number_from(variable: &str) -> Option<u64> {
 #[test]
 fn every_difference_to_raft_rs_is_a_decision() {
     let first = number_from("ALMADIA_LOCKSTEP_FIRST").unwrap_or(0);
-    let seeds = number_from("ALMADIA_LOCKSTEP_SEEDS").unwrap_or(SEEDS);
-    let mut rules = Counts::default();
-    let mut lengths = Vec::new();
-    let (mut steps, mut as_leader) = (0, 0);
-    let mut differences = Vec::new();
-    for seed in first..first + seeds {
-        let Ok(case) = catch_unwind(AssertUnwindSafe(|| cluster::run(seed, STEPS))) else {
-            differences.push(format!("seed {seed}: a node has panicked"));
-            continue;
-        };
-        steps += case.steps;
-        as_leader += case.steps_as_leader;
-        rules += &case.rules;
-        match case.stop {
-            Some(Stop::Difference(ref difference)) => {
-                differences.push(told(seed, difference, &case));
-            }
-            Some(Stop::Parted(rule)) => {
-                rules.apply(rule);
-                lengths.push(case.steps);
-            }
-            None => lengths.push(case.steps),
-        }
+    let asked = number_from("ALMADIA_LOCKSTEP_SEEDS");
+    let seeds = first..first + asked.unwrap_or(SEEDS);
+    let rare = RARE.into_iter().filter(|_| asked.is_none());
+    let mut summary = Summary::default();
+    for seed in seeds.chain(rare) {
+        summary.add(seed);
     }
-    println!("{steps} steps compared in {seeds} cases, {as_leader} of them as leader");
-    println!("{rules}");
-    lengths.sort_unstable();
-    for percent in [1, 5, 10, 25, 50] {
-        let position = lengths.len() * percent / 100;
-        if let Some(length) = lengths.get(position) {
-            println!("{percent}% of the cases have at most {length} steps");
-        }
-    }
-    let count = differences.len();
-    differences.truncate(12);
+    println!("{summary}");
+    let count = summary.differences.len();
+    summary.differences.truncate(12);
     assert!(
-        differences.is_empty(),
+        summary.differences.is_empty(),
         "{count} unexplained differences:\n{}",
-        differences.join("\n")
+        summary.differences.join("\n")
     );
-    for (rule, id, _) in RULES {
+    for (rule, id, _) in RULES.iter().filter(|_| asked.is_none()) {
         assert!(
-            seeds < SEEDS || rules.of(*rule) > 0,
+            summary.rules.of(*rule) > 0,
             "{id} {rule:?} never applied: is it still true?"
         );
     }
 }
 
+#[test]
+fn the_deviations_are_these() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deviations.md");
+    let page = std::fs::read_to_string(path).expect("the page can be read");
+    let listed: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("* L"))
+        .map(|line| line.split(':').next().unwrap_or_default())
+        .collect();
+    let named: Vec<&str> = RULES
+        .iter()
+        .map(|(_, id, _)| id.trim_start_matches('L'))
+        .collect();
+    assert_eq!(listed, named, "docs/deviations.md lists other differences");
+}
+
+/// A difference, with the inputs that have led to it.
 fn told(seed: u64, difference: &str, case: &Case) -> String {
-    let start = case.trace.len().saturating_sub(60);
+    let start = case.trace.len().saturating_sub(40);
     let inputs: Vec<String> = case.trace[start..]
         .iter()
         .map(|input| format!("  {input:?}"))

@@ -28,7 +28,7 @@ rules! {
     Priority = "L3":
         "priority decides between equal logs, for a while, and not against the leader's choice",
     CommitLearnt = "L4":
-        "the commit index in members' vote requests and refusals is learnt before they are answered",
+        "the commit index in members' votes and refusals is learnt before they are answered",
     OutdatedAnswered = "L5":
         "every request of an earlier term is answered, with the commit index",
     GrantOfAnotherTerm = "L6":
