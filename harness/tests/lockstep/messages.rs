@@ -246,10 +246,13 @@ impl Pair {
             return Ok(());
         }
         let (known, may_be_told) = self.known_commit(peer);
+        // The answer to a heartbeat has one append follow on both sides, while anything is missing.
+        let is_nudge = matches!(input, Input::Message(Message { from, body, .. })
+            if *from == peer && matches!(body, Body::HeartbeatResponse(_)));
         let mut rules = Vec::new();
         theirs.retain(|run| {
             let says_nothing = run.entries.is_empty() && !ours.contains(run);
-            if says_nothing && run.told <= known {
+            if says_nothing && run.told <= known && !is_nudge {
                 rules.push(Rule::SaysNothingNew);
             } else if says_nothing && may_be_told && ours.is_empty() {
                 rules.push(Rule::CommitNotBroadcast);
