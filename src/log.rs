@@ -555,6 +555,12 @@ impl<S: Storage> Log<S> {
             .max(self.before_first.index))
     }
 
+    /// Whether the entries behind this one can be sent, as far as there are any.
+    pub(crate) fn goes_on_from(&self, index: LogIndex) -> Result<bool, StorageError> {
+        let is_there = index.next() >= self.tail.first() || index >= self.compacted_through()?;
+        Ok(is_there && self.term(index)?.is_some())
+    }
+
     /// Whether a committed membership change waits to be applied. A node that does not know the
     /// latest committed membership must not campaign. If it cannot be told now, there may be one.
     pub(crate) fn has_unapplied_change(&self) -> Result<bool, StorageError> {

@@ -202,6 +202,10 @@ impl Progress {
             ProgressState::Probe { .. } if index >= self.match_index => self.become_replicate(),
             ProgressState::Replicate { inflight, .. } => inflight.free_through(index),
             ProgressState::Snapshot { .. } if news && log_reaches => self.become_replicate(),
+            // It has arrived, and the log was compacted beyond it meanwhile: another one is due.
+            ProgressState::Snapshot { pending, .. } if news && index >= *pending => {
+                self.become_probe(index.next());
+            }
             ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {}
         }
     }

@@ -19,7 +19,7 @@ use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
 use crate::event::Event;
 use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal, Token};
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressState};
 use crate::storage::{Storage, StorageError};
 use crate::types::{LogId, LogIndex, NodeId, Term};
 
@@ -219,7 +219,10 @@ impl Leader {
                 commit_index,
             } => {
                 check_ack(core, match_index.max(commit_index))?;
-                let log_reaches = core.log.term(match_index)?.is_some();
+                // It matters while a snapshot is on its way, and only then it may cost a look.
+                let state = self.progress(from).map(Progress::state);
+                let log_reaches = !matches!(state, Some(ProgressState::Snapshot { .. }))
+                    || core.log.goes_on_from(match_index)?;
                 let Some(progress) = self.progress_mut(from) else {
                     return Ok(());
                 };

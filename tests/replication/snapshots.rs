@@ -143,6 +143,38 @@ fn e53_an_acknowledgement_below_the_pending_snapshot_is_used() {
     assert_eq!(appends[0].entries.first_id(), Some(LogId::new(2, 4)));
 }
 
+/// The end of the log that a snapshot covers may be gone when the snapshot has arrived: then it takes
+/// another one, at once.
+#[test]
+fn e53_a_snapshot_behind_which_the_log_is_compacted_is_followed_by_another() {
+    let mut node = sending_a_snapshot();
+    compact(&mut node, (2, 4));
+    let output = tell(&mut node, 2, 2, accepted(3));
+    assert_eq!(output.snapshots_to(2)[0].last_included, LogId::new(2, 4));
+    tell(&mut node, 2, 2, accepted(4));
+    assert!(matches!(state(&node), ProgressState::Replicate { .. }));
+}
+
+/// The log does not go on from where it began when the node was started, once it is compacted: an
+/// acknowledgement of that does not make a second snapshot leave beside the first.
+#[test]
+fn e53_an_acknowledgement_of_what_the_log_began_with_is_too_old() {
+    let mut storage = MemStorage::with_snapshot(snapshot((1, 1), 3));
+    storage.append(&run(1, &[1, 1])).unwrap();
+    storage.set_hard_state(hard_state(1, None, 3));
+    let mut node = open(settings(1), storage);
+    settle(&mut node);
+    elect(&mut node);
+    tell(&mut node, 3, 2, accepted(4));
+    compact(&mut node, (1, 3));
+    let output = tell(&mut node, 2, 2, rejected(3, (0, 0)));
+    assert_eq!(output.snapshots_to(2).len(), 1);
+    let output = tell(&mut node, 2, 2, accepted(1));
+    assert!(output.to(2).is_empty(), "the snapshot is on its way");
+    let appends = tell(&mut node, 2, 2, accepted(3)).appends_to(2);
+    assert_eq!(appends[0].prev_log, LogId::new(1, 3));
+}
+
 /// E60: a snapshot that failed is tried again after the next heartbeat, from where the peer is.
 #[test]
 fn e60_a_failed_snapshot_is_sent_again_after_a_heartbeat() {
