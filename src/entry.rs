@@ -87,6 +87,14 @@ impl Entries {
         }
     }
 
+    fn of_batch(batch: Arc<[Entry]>) -> Self {
+        Self {
+            start: 0,
+            end: batch.len(),
+            batch: Some(batch),
+        }
+    }
+
     /// The entries from `start` to before `end`, counted within this run; shares the memory.
     /// Positions past the end of the run are taken as its end.
     #[must_use]
@@ -116,6 +124,18 @@ impl Entries {
             })
             .count();
         self.slice(0, count.max(1))
+    }
+
+    /// Whether both are the same part of the same memory. Runs that were made apart are not, even if
+    /// they are equal.
+    #[must_use]
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        let same_memory = match (&self.batch, &other.batch) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_memory && (self.start, self.end) == (other.start, other.end)
     }
 
     /// One run of several that follow each other. A single one is shared, not copied.
@@ -186,12 +206,16 @@ impl From<Vec<Entry>> for Entries {
         if entries.is_empty() {
             return Self::empty();
         }
-        let end = entries.len();
-        Self {
-            batch: Some(entries.into()),
-            start: 0,
-            end,
+        Self::of_batch(entries.into())
+    }
+}
+
+impl<const LEN: usize> From<[Entry; LEN]> for Entries {
+    fn from(entries: [Entry; LEN]) -> Self {
+        if LEN == 0 {
+            return Self::empty();
         }
+        Self::of_batch(entries.into())
     }
 }
 

@@ -6,7 +6,7 @@ use almadia::{ChangeForm, MemberChange, MembershipChange, NodeId, Transition};
 use bytes::Bytes;
 
 use crate::error::{DecodeError, Reason};
-use crate::wire::{Fields, Reader, Sink, Tag};
+use crate::wire::{Fields, Reader, Schema, Sink, delimited, number};
 
 /// The form in which a change is written: its own, unless `ConfChange` has no room for it.
 pub(crate) enum WireForm<'a> {
@@ -85,18 +85,30 @@ const fn transition_number(transition: Transition) -> u64 {
     }
 }
 
-/// `ConfChange`, of which `base` tells where it begins.
-pub(crate) fn read_v1(bytes: &Bytes, base: usize) -> Result<MembershipChange, DecodeError> {
-    let mut reader = Reader::new(bytes, base)?;
+pub(crate) static CONF_CHANGE: Schema = Schema {
+    message: "ConfChange",
+    fields: &[
+        "ConfChange.id",
+        "ConfChange.change_type",
+        "ConfChange.node_id",
+        "ConfChange.context",
+    ],
+};
+
+pub(crate) fn read_v1(mut reader: Reader<'_>) -> Result<MembershipChange, DecodeError> {
+    const ID: u32 = number(1);
+    const CHANGE_TYPE: u32 = number(2);
+    const NODE_ID: u32 = number(3);
+    const CONTEXT: u32 = delimited(4);
     let (mut id, mut context) = (0, Bytes::new());
     let mut single = ReadSingle::default();
-    while let Some(tag) = reader.next("ConfChange")? {
-        match tag.number {
-            1 => id = reader.uint(tag, "ConfChange.id")?,
-            2 => single.change_type(&mut reader, tag, "ConfChange.change_type")?,
-            3 => single.node_id = reader.uint(tag, "ConfChange.node_id")?,
-            4 => context = reader.bytes(tag, "ConfChange.context")?,
-            _ => reader.skip(tag, "ConfChange")?,
+    while let Some(head) = reader.next()? {
+        match head {
+            ID => id = reader.uint()?,
+            CHANGE_TYPE => single.change_type = change_type(&mut reader)?,
+            NODE_ID => single.node_id = reader.uint()?,
+            CONTEXT => context = reader.bytes()?,
+            _ => reader.skip()?,
         }
     }
     Ok(MembershipChange {
@@ -107,81 +119,82 @@ pub(crate) fn read_v1(bytes: &Bytes, base: usize) -> Result<MembershipChange, De
     })
 }
 
-/// `ConfChangeV2`, of which `base` tells where it begins.
-pub(crate) fn read_v2(bytes: &Bytes, base: usize) -> Result<MembershipChange, DecodeError> {
-    let mut reader = Reader::new(bytes, base)?;
+pub(crate) static CONF_CHANGE_V2: Schema = Schema {
+    message: "ConfChangeV2",
+    fields: &[
+        "ConfChangeV2.transition",
+        "ConfChangeV2.changes",
+        "ConfChangeV2.context",
+    ],
+};
+
+pub(crate) fn read_v2(mut reader: Reader<'_>) -> Result<MembershipChange, DecodeError> {
+    const TRANSITION: u32 = number(1);
+    const CHANGES: u32 = delimited(2);
+    const CONTEXT: u32 = delimited(3);
     let mut change = MembershipChange::default();
-    while let Some(tag) = reader.next("ConfChangeV2")? {
-        match tag.number {
-            1 => {
-                change.transition = match reader.uint(tag, "ConfChangeV2.transition")? {
+    while let Some(head) = reader.next()? {
+        match head {
+            TRANSITION => {
+                change.transition = match reader.uint()? {
                     0 => Transition::Auto,
                     1 => Transition::Implicit,
                     2 => Transition::Explicit,
-                    other => {
-                        let reason = Reason::UnknownVariant(other);
-                        return Err(DecodeError::new(
-                            "ConfChangeV2.transition",
-                            tag.offset,
-                            reason,
-                        ));
-                    }
+                    other => return Err(reader.error(Reason::UnknownVariant(other))),
                 }
             }
-            2 => {
-                let single = reader.message(tag, "ConfChangeV2.changes", ReadSingle::read)?;
+            CHANGES => {
+                let single = ReadSingle::read(reader.message(&CONF_CHANGE_SINGLE)?)?;
                 change.changes.push(single.change());
             }
-            3 => change.context = reader.bytes(tag, "ConfChangeV2.context")?,
-            _ => reader.skip(tag, "ConfChangeV2")?,
+            CONTEXT => change.context = reader.bytes()?,
+            _ => reader.skip()?,
         }
     }
     Ok(change)
 }
 
+static CONF_CHANGE_SINGLE: Schema = Schema {
+    message: "ConfChangeSingle",
+    fields: &["ConfChangeSingle.change_type", "ConfChangeSingle.node_id"],
+};
+
 #[derive(Default)]
 struct ReadSingle {
-    kind: ChangeType,
+    change_type: ChangeType,
     node_id: u64,
 }
 
 #[derive(Clone, Copy, Default)]
 enum ChangeType {
     #[default]
-    AddNode,
-    RemoveNode,
-    AddLearnerNode,
+    Add,
+    Remove,
+    AddLearner,
+}
+
+fn change_type(reader: &mut Reader<'_>) -> Result<ChangeType, DecodeError> {
+    match reader.uint()? {
+        0 => Ok(ChangeType::Add),
+        1 => Ok(ChangeType::Remove),
+        2 => Ok(ChangeType::AddLearner),
+        other => Err(reader.error(Reason::UnknownVariant(other))),
+    }
 }
 
 impl ReadSingle {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        const CHANGE_TYPE: u32 = number(1);
+        const NODE_ID: u32 = number(2);
         let mut single = Self::default();
-        while let Some(tag) = reader.next("ConfChangeSingle")? {
-            match tag.number {
-                1 => single.change_type(reader, tag, "ConfChangeSingle.change_type")?,
-                2 => single.node_id = reader.uint(tag, "ConfChangeSingle.node_id")?,
-                _ => reader.skip(tag, "ConfChangeSingle")?,
+        while let Some(head) = reader.next()? {
+            match head {
+                CHANGE_TYPE => single.change_type = change_type(&mut reader)?,
+                NODE_ID => single.node_id = reader.uint()?,
+                _ => reader.skip()?,
             }
         }
         Ok(single)
-    }
-
-    fn change_type(
-        &mut self,
-        reader: &mut Reader<'_>,
-        tag: Tag,
-        field: &'static str,
-    ) -> Result<(), DecodeError> {
-        self.kind = match reader.uint(tag, field)? {
-            0 => ChangeType::AddNode,
-            1 => ChangeType::RemoveNode,
-            2 => ChangeType::AddLearnerNode,
-            other => {
-                let reason = Reason::UnknownVariant(other);
-                return Err(DecodeError::new(field, tag.offset, reason));
-            }
-        };
-        Ok(())
     }
 
     /// raft-rs lets a change of node 0 pass without effect, and counts it all the same.
@@ -189,10 +202,10 @@ impl ReadSingle {
         let Some(id) = NodeId::new(self.node_id) else {
             return MemberChange::Nothing;
         };
-        match self.kind {
-            ChangeType::AddNode => MemberChange::AddVoter(id),
-            ChangeType::RemoveNode => MemberChange::Remove(id),
-            ChangeType::AddLearnerNode => MemberChange::AddLearner(id),
+        match self.change_type {
+            ChangeType::Add => MemberChange::AddVoter(id),
+            ChangeType::Remove => MemberChange::Remove(id),
+            ChangeType::AddLearner => MemberChange::AddLearner(id),
         }
     }
 }

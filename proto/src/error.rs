@@ -14,6 +14,7 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
+    #[cold]
     pub(crate) const fn new(field: &'static str, offset: usize, reason: Reason) -> Self {
         Self {
             field,

@@ -34,14 +34,15 @@ mod change;
 mod entry;
 mod error;
 mod message;
+mod pieces;
 mod state;
 mod wire;
 
 use almadia::{ConfState, Entry, HardState, MembershipChange, Message, Snapshot};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 pub use crate::error::{DecodeError, Reason};
-use crate::message::Flat;
+pub use crate::pieces::{Encoder, Pieces};
 use crate::wire::{Fields, Reader, Writer};
 
 /// What can be written. Always the same bytes for the same value.
@@ -59,9 +60,9 @@ pub trait Encode {
     /// It in bytes of its own.
     #[must_use]
     fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(self.encoded_len());
+        let mut bytes = Vec::with_capacity(self.encoded_len());
         self.encode_to(&mut bytes);
-        bytes.freeze()
+        bytes.into()
     }
 }
 
@@ -75,19 +76,9 @@ pub trait Decode: Sized {
     fn decode(bytes: Bytes) -> Result<Self, DecodeError>;
 }
 
-impl Encode for Message {
-    fn encoded_len(&self) -> usize {
-        Flat::from(self).len()
-    }
-
-    fn encode_to(&self, buf: &mut impl BufMut) {
-        Flat::from(self).put(&mut Writer(buf));
-    }
-}
-
 impl Decode for Message {
     fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
-        message::read(&mut Reader::new(&bytes, 0)?)
+        message::decode(bytes)
     }
 }
 
@@ -101,7 +92,7 @@ macro_rules! encode_fields {
                 }
 
                 fn encode_to(&self, buf: &mut impl BufMut) {
-                    self.put(&mut Writer(buf));
+                    Writer::write(self, buf);
                 }
             }
         )*
@@ -109,28 +100,32 @@ macro_rules! encode_fields {
 }
 
 // A membership change in the form that it names, if that form has room for it.
-encode_fields!(Entry, HardState, ConfState, Snapshot, MembershipChange);
+encode_fields!(
+    Message,
+    Entry,
+    HardState,
+    ConfState,
+    Snapshot,
+    MembershipChange
+);
 
 /// An entry of a log: its term and index are above zero.
 impl Decode for Entry {
     fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&bytes, 0)?;
-        let entry = entry::read(&mut reader)?;
-        entry::check(&entry, reader.offset())?;
-        Ok(entry)
+        entry::decode(bytes)
     }
 }
 
 impl Decode for HardState {
     fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
-        state::read_hard_state(&mut Reader::new(&bytes, 0)?)
+        state::read_hard_state(Reader::new(&bytes, &state::HARD_STATE))
     }
 }
 
 impl Decode for ConfState {
     fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut state = Self::default();
-        state::read_conf_state(&mut Reader::new(&bytes, 0)?, &mut state)?;
+        state::read_conf_state(Reader::new(&bytes, &state::CONF_STATE), &mut state)?;
         Ok(state)
     }
 }
@@ -138,7 +133,7 @@ impl Decode for ConfState {
 impl Decode for Snapshot {
     fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut snapshot = state::empty_snapshot();
-        state::read_snapshot(&mut Reader::new(&bytes, 0)?, &mut snapshot)?;
+        state::read_snapshot(Reader::new(&bytes, &state::SNAPSHOT), &mut snapshot)?;
         Ok(snapshot)
     }
 }
@@ -150,7 +145,7 @@ impl Decode for Snapshot {
 ///
 /// What is wrong, in which field, and where.
 pub fn decode_conf_change(bytes: &Bytes) -> Result<MembershipChange, DecodeError> {
-    change::read_v1(bytes, 0)
+    change::read_v1(Reader::new(bytes, &change::CONF_CHANGE))
 }
 
 /// Reads a `ConfChangeV2`, raft-rs's second form of a membership change; from no bytes at all the one
@@ -160,5 +155,5 @@ pub fn decode_conf_change(bytes: &Bytes) -> Result<MembershipChange, DecodeError
 ///
 /// What is wrong, in which field, and where.
 pub fn decode_conf_change_v2(bytes: &Bytes) -> Result<MembershipChange, DecodeError> {
-    change::read_v2(bytes, 0)
+    change::read_v2(Reader::new(bytes, &change::CONF_CHANGE_V2))
 }

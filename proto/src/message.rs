@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::entry;
 use crate::error::{DecodeError, Reason};
 use crate::state;
-use crate::wire::{Fields, Reader, Sink, node_id};
+use crate::wire::{Fields, Part, Reader, Schema, Sink};
 
 /// The `context` of a vote that the leader itself has asked for.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
@@ -44,285 +44,258 @@ enum Kind {
 }
 
 impl Kind {
-    /// The kind of this number, which stands at `offset`.
-    fn numbered(number: u64, offset: usize) -> Result<Self, DecodeError> {
-        let reason = match number {
-            2 => return Ok(Self::Propose),
-            3 => return Ok(Self::Append),
-            4 => return Ok(Self::AppendResponse),
-            5 => return Ok(Self::RequestVote),
-            6 => return Ok(Self::RequestVoteResponse),
-            7 => return Ok(Self::Snapshot),
-            8 => return Ok(Self::Heartbeat),
-            9 => return Ok(Self::HeartbeatResponse),
-            13 => return Ok(Self::TransferLeader),
-            14 => return Ok(Self::TimeoutNow),
-            15 => return Ok(Self::ReadIndex),
-            16 => return Ok(Self::ReadIndexResponse),
-            17 => return Ok(Self::RequestPreVote),
-            18 => return Ok(Self::RequestPreVoteResponse),
-            // MsgHup, MsgBeat, MsgUnreachable, MsgSnapStatus, MsgCheckQuorum.
-            0 | 1 | 10..=12 => Reason::LocalKind(number),
-            19.. => Reason::UnknownVariant(number),
-        };
-        Err(DecodeError::new("Message.msg_type", offset, reason))
+    /// The kind of this number, if there is one that crosses the wire.
+    const fn numbered(number: u64) -> Option<Self> {
+        Some(match number {
+            2 => Self::Propose,
+            3 => Self::Append,
+            4 => Self::AppendResponse,
+            5 => Self::RequestVote,
+            6 => Self::RequestVoteResponse,
+            7 => Self::Snapshot,
+            8 => Self::Heartbeat,
+            9 => Self::HeartbeatResponse,
+            13 => Self::TransferLeader,
+            14 => Self::TimeoutNow,
+            15 => Self::ReadIndex,
+            16 => Self::ReadIndexResponse,
+            17 => Self::RequestPreVote,
+            18 => Self::RequestPreVoteResponse,
+            _ => return None,
+        })
     }
 }
 
-/// The numbers of a message, all but its kind and to whom it is addressed.
-#[derive(Clone, Copy, Default)]
-struct Numbers {
-    log_term: Term,
-    index: LogIndex,
-    commit: LogIndex,
-    commit_term: Term,
-    reject: bool,
-    reject_hint: LogIndex,
-    request_snapshot: LogIndex,
-    priority: i64,
+/// The numbers of the fields.
+mod fields {
+    pub(super) const MSG_TYPE: u32 = 1;
+    pub(super) const TO: u32 = 2;
+    pub(super) const FROM: u32 = 3;
+    pub(super) const TERM: u32 = 4;
+    pub(super) const LOG_TERM: u32 = 5;
+    pub(super) const INDEX: u32 = 6;
+    pub(super) const ENTRIES: u32 = 7;
+    pub(super) const COMMIT: u32 = 8;
+    pub(super) const SNAPSHOT: u32 = 9;
+    pub(super) const REJECT: u32 = 10;
+    pub(super) const REJECT_HINT: u32 = 11;
+    pub(super) const CONTEXT: u32 = 12;
+    pub(super) const REQUEST_SNAPSHOT: u32 = 13;
+    pub(super) const DEPRECATED_PRIORITY: u32 = 14;
+    pub(super) const COMMIT_TERM: u32 = 15;
+    pub(super) const PRIORITY: u32 = 16;
+}
+
+/// How they begin when they are read.
+mod heads {
+    use super::fields;
+    use crate::wire::{delimited, number};
+
+    pub(super) const MSG_TYPE: u32 = number(fields::MSG_TYPE);
+    pub(super) const TO: u32 = number(fields::TO);
+    pub(super) const FROM: u32 = number(fields::FROM);
+    pub(super) const TERM: u32 = number(fields::TERM);
+    pub(super) const LOG_TERM: u32 = number(fields::LOG_TERM);
+    pub(super) const INDEX: u32 = number(fields::INDEX);
+    pub(super) const ENTRIES: u32 = delimited(fields::ENTRIES);
+    pub(super) const COMMIT: u32 = number(fields::COMMIT);
+    pub(super) const SNAPSHOT: u32 = delimited(fields::SNAPSHOT);
+    pub(super) const REJECT: u32 = number(fields::REJECT);
+    pub(super) const REJECT_HINT: u32 = number(fields::REJECT_HINT);
+    pub(super) const CONTEXT: u32 = delimited(fields::CONTEXT);
+    pub(super) const REQUEST_SNAPSHOT: u32 = number(fields::REQUEST_SNAPSHOT);
+    pub(super) const DEPRECATED_PRIORITY: u32 = number(fields::DEPRECATED_PRIORITY);
+    pub(super) const COMMIT_TERM: u32 = number(fields::COMMIT_TERM);
+    pub(super) const PRIORITY: u32 = number(fields::PRIORITY);
 }
 
 // --- Writing ---
 
-/// A message as it is written.
-pub(crate) struct Flat<'a> {
-    kind: Kind,
-    to: NodeId,
-    from: NodeId,
-    term: Term,
-    numbers: Numbers,
-    context: Mark<'a>,
-    entries: Run<'a>,
-    snapshot: Option<&'a Snapshot>,
-}
-
-/// A short text that is echoed.
-enum Mark<'a> {
-    Number([u8; 8]),
-    Bytes(&'a [u8]),
-}
-
-impl Mark<'_> {
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Number(bytes) => bytes,
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-}
-
-impl<'a> From<&'a Token> for Mark<'a> {
-    fn from(token: &'a Token) -> Self {
-        match token {
-            Token::None => Self::Bytes(&[]),
-            Token::Number(number) => Self::Number(number.to_be_bytes()),
-            Token::Bytes(bytes) => Self::Bytes(bytes),
-        }
-    }
-}
-
-/// What stands in the field `entries`.
-enum Run<'a> {
-    Log(&'a Entries),
-    Proposals(&'a [Proposal]),
-    /// An entry that carries a token as its data.
-    Token(Mark<'a>),
-}
-
-impl Fields for Run<'_> {
-    fn put(&self, sink: &mut impl Sink) {
-        match self {
-            Self::Log(entries) => {
-                for entry in *entries {
-                    sink.message(7, entry);
-                }
-            }
-            Self::Proposals(proposals) => {
-                for proposal in *proposals {
-                    sink.message(7, proposal);
-                }
-            }
-            Self::Token(token) => sink.message(7, token),
-        }
-    }
-}
-
-/// An entry of which only the data is set.
-impl Fields for Mark<'_> {
-    fn put(&self, sink: &mut impl Sink) {
-        sink.bytes(4, self.as_bytes());
-    }
-}
-
-impl Flat<'_> {
-    /// Everything but the entries.
-    pub(crate) fn put_head(&self, sink: &mut impl Sink) {
-        let Numbers {
-            log_term,
-            index,
-            commit,
-            commit_term,
-            reject,
-            reject_hint,
-            request_snapshot,
-            priority,
-        } = self.numbers;
-        sink.uint(1, self.kind as u64);
-        sink.uint(2, self.to.get());
-        sink.uint(3, self.from.get());
-        sink.uint(4, self.term.0);
-        sink.uint(5, log_term.0);
-        sink.uint(6, index.0);
-        sink.uint(8, commit.0);
-        sink.uint(10, u64::from(reject));
-        sink.uint(11, reject_hint.0);
-        sink.bytes(12, self.context.as_bytes());
-        sink.uint(13, request_snapshot.0);
-        // Read by nodes that do not know field 16 yet, and cannot be negative.
-        sink.uint(14, u64::try_from(priority).unwrap_or_default());
-        sink.uint(15, commit_term.0);
-        sink.uint(16, priority as u64);
-        if let Some(snapshot) = self.snapshot {
-            sink.message(9, snapshot);
-        }
-    }
-}
-
 /// Entries and the data of a snapshot come last, so that they can be sent from where they lie.
-impl Fields for Flat<'_> {
+impl Fields for Message {
     fn put(&self, sink: &mut impl Sink) {
-        self.put_head(sink);
-        self.entries.put(sink);
+        put_head(self, sink);
+        put_entries(&self.body, sink);
     }
 }
 
-impl<'a> From<&'a Message> for Flat<'a> {
-    fn from(message: &'a Message) -> Self {
-        let mut flat = Self {
-            kind: Kind::TimeoutNow,
-            to: message.to,
-            from: message.from,
-            term: message.term,
-            numbers: Numbers::default(),
-            context: Mark::Bytes(&[]),
-            entries: Run::Proposals(&[]),
-            snapshot: None,
-        };
-        flat.fill(&message.body);
-        flat
+/// Everything but the entries.
+pub(crate) fn put_head(message: &Message, sink: &mut impl Sink) {
+    let Message {
+        to,
+        from,
+        term,
+        ref body,
+    } = *message;
+    let envelope = |kind: Kind, from: NodeId, sink: &mut _| {
+        put_envelope(sink, kind, to, from, term);
+    };
+    match body {
+        Body::RequestVote(request) => {
+            envelope(Kind::RequestVote, from, sink);
+            put_request(request, sink);
+        }
+        Body::PreVote(request) => {
+            envelope(Kind::RequestPreVote, from, sink);
+            put_request(request, sink);
+        }
+        Body::RequestVoteResponse(vote) => {
+            envelope(Kind::RequestVoteResponse, from, sink);
+            put_vote(*vote, sink);
+        }
+        Body::PreVoteResponse(vote) => {
+            envelope(Kind::RequestPreVoteResponse, from, sink);
+            put_vote(*vote, sink);
+        }
+        Body::AppendEntries(append) => {
+            envelope(Kind::Append, from, sink);
+            sink.uint(fields::LOG_TERM, append.prev_log.term.0);
+            sink.uint(fields::INDEX, append.prev_log.index.0);
+            sink.uint(fields::COMMIT, append.leader_commit.0);
+        }
+        Body::AppendEntriesResponse(response) => {
+            envelope(Kind::AppendResponse, from, sink);
+            put_append_response(*response, sink);
+        }
+        Body::Heartbeat(heartbeat) => {
+            envelope(Kind::Heartbeat, from, sink);
+            sink.uint(fields::COMMIT, heartbeat.leader_commit.0);
+            put_token(fields::CONTEXT, &heartbeat.token, sink);
+        }
+        Body::HeartbeatResponse(response) => {
+            envelope(Kind::HeartbeatResponse, from, sink);
+            sink.uint(fields::COMMIT, response.commit_index.0);
+            put_token(fields::CONTEXT, &response.token, sink);
+        }
+        Body::InstallSnapshot(snapshot) => {
+            envelope(Kind::Snapshot, from, sink);
+            sink.message(fields::SNAPSHOT, &**snapshot);
+        }
+        Body::TimeoutNow => envelope(Kind::TimeoutNow, from, sink),
+        Body::Propose(_) => envelope(Kind::Propose, from, sink),
+        Body::ReadIndex(_) => envelope(Kind::ReadIndex, from, sink),
+        Body::ReadIndexResponse(response) => {
+            envelope(Kind::ReadIndexResponse, from, sink);
+            sink.uint(fields::INDEX, response.read_index.0);
+        }
+        Body::TransferLeader { transferee } => envelope(Kind::TransferLeader, *transferee, sink),
     }
 }
 
-impl<'a> Flat<'a> {
-    fn fill(&mut self, body: &'a Body) {
-        match body {
-            Body::RequestVote(request) => self.fill_request(Kind::RequestVote, request),
-            Body::PreVote(request) => self.fill_request(Kind::RequestPreVote, request),
-            Body::RequestVoteResponse(vote) => self.fill_vote(Kind::RequestVoteResponse, vote),
-            Body::PreVoteResponse(vote) => self.fill_vote(Kind::RequestPreVoteResponse, vote),
-            Body::AppendEntries(append) => {
-                self.kind = Kind::Append;
-                self.numbers.log_term = append.prev_log.term;
-                self.numbers.index = append.prev_log.index;
-                self.numbers.commit = append.leader_commit;
-                self.entries = Run::Log(&append.entries);
-            }
-            Body::AppendEntriesResponse(response) => {
-                self.kind = Kind::AppendResponse;
-                self.numbers = append_response(*response);
-            }
-            Body::Heartbeat(heartbeat) => {
-                self.kind = Kind::Heartbeat;
-                self.numbers.commit = heartbeat.leader_commit;
-                self.context = Mark::from(&heartbeat.token);
-            }
-            Body::HeartbeatResponse(response) => {
-                self.kind = Kind::HeartbeatResponse;
-                self.numbers.commit = response.commit_index;
-                self.context = Mark::from(&response.token);
-            }
-            Body::InstallSnapshot(snapshot) => {
-                self.kind = Kind::Snapshot;
-                self.snapshot = Some(snapshot);
-            }
-            Body::TimeoutNow => self.kind = Kind::TimeoutNow,
-            Body::Propose(proposals) => {
-                self.kind = Kind::Propose;
-                self.entries = Run::Proposals(proposals);
-            }
-            Body::ReadIndex(token) => {
-                self.kind = Kind::ReadIndex;
-                self.entries = Run::Token(Mark::from(token));
-            }
-            Body::ReadIndexResponse(response) => {
-                self.kind = Kind::ReadIndexResponse;
-                self.numbers.index = response.read_index;
-                self.entries = Run::Token(Mark::from(&response.token));
-            }
-            Body::TransferLeader { transferee } => {
-                self.kind = Kind::TransferLeader;
-                self.from = *transferee;
+/// The entries of an AppendEntries.
+pub(crate) fn put_log_entries(entries: &Entries, sink: &mut impl Sink) {
+    for entry in entries {
+        sink.message(fields::ENTRIES, entry);
+    }
+}
+
+/// The entries, and what is dressed up as one.
+fn put_entries(body: &Body, sink: &mut impl Sink) {
+    match body {
+        Body::AppendEntries(append) => put_log_entries(&append.entries, sink),
+        Body::Propose(proposals) => {
+            for proposal in proposals {
+                sink.message(fields::ENTRIES, proposal);
             }
         }
-    }
-
-    fn fill_request(&mut self, kind: Kind, request: &RequestVote) {
-        self.kind = kind;
-        self.numbers.log_term = request.last_log.term;
-        self.numbers.index = request.last_log.index;
-        self.numbers.commit = request.commit.index;
-        self.numbers.commit_term = request.commit.term;
-        self.numbers.priority = request.priority;
-        if request.leadership_transfer {
-            self.context = Mark::Bytes(CAMPAIGN_TRANSFER);
+        Body::ReadIndex(token) | Body::ReadIndexResponse(ReadIndexResponse { token, .. }) => {
+            sink.message(fields::ENTRIES, &EntryOfToken(token));
         }
+        Body::RequestVote(_)
+        | Body::RequestVoteResponse(_)
+        | Body::PreVote(_)
+        | Body::PreVoteResponse(_)
+        | Body::AppendEntriesResponse(_)
+        | Body::Heartbeat(_)
+        | Body::HeartbeatResponse(_)
+        | Body::InstallSnapshot(_)
+        | Body::TimeoutNow
+        | Body::TransferLeader { .. } => {}
     }
+}
 
-    fn fill_vote(&mut self, kind: Kind, vote: &VoteResponse) {
-        self.kind = kind;
-        if let VoteResponse::Refused { commit } = vote {
-            self.numbers.reject = true;
-            self.numbers.commit = commit.index;
-            self.numbers.commit_term = commit.term;
+#[inline(always)]
+fn put_envelope(sink: &mut impl Sink, kind: Kind, to: NodeId, from: NodeId, term: Term) {
+    sink.uint(fields::MSG_TYPE, kind as u64);
+    sink.uint(fields::TO, to.get());
+    sink.uint(fields::FROM, from.get());
+    sink.uint(fields::TERM, term.0);
+}
+
+fn put_request(request: &RequestVote, sink: &mut impl Sink) {
+    sink.uint(fields::LOG_TERM, request.last_log.term.0);
+    sink.uint(fields::INDEX, request.last_log.index.0);
+    sink.uint(fields::COMMIT, request.commit.index.0);
+    if request.leadership_transfer {
+        sink.bytes(fields::CONTEXT, CAMPAIGN_TRANSFER);
+    }
+    // For nodes that do not know the newer field yet. It cannot be negative.
+    let not_negative = u64::try_from(request.priority).unwrap_or_default();
+    sink.uint(fields::DEPRECATED_PRIORITY, not_negative);
+    sink.uint(fields::COMMIT_TERM, request.commit.term.0);
+    sink.uint(fields::PRIORITY, request.priority as u64);
+}
+
+fn put_vote(vote: VoteResponse, sink: &mut impl Sink) {
+    match vote {
+        VoteResponse::Granted => {}
+        VoteResponse::Refused { commit } => {
+            sink.uint(fields::COMMIT, commit.index.0);
+            sink.uint(fields::REJECT, 1);
+            sink.uint(fields::COMMIT_TERM, commit.term.0);
         }
     }
 }
 
-fn append_response(response: AppendEntriesResponse) -> Numbers {
+fn put_append_response(response: AppendEntriesResponse, sink: &mut impl Sink) {
     match response {
         AppendEntriesResponse::Accepted {
             match_index,
             commit_index,
-        } => Numbers {
-            index: match_index,
-            commit: commit_index,
-            ..Numbers::default()
-        },
+        } => {
+            sink.uint(fields::INDEX, match_index.0);
+            sink.uint(fields::COMMIT, commit_index.0);
+        }
         AppendEntriesResponse::Rejected {
             prev_index,
             hint,
             commit_index,
-        } => Numbers {
-            reject: true,
-            index: prev_index,
-            reject_hint: hint.index,
-            log_term: hint.term,
-            commit: commit_index,
-            ..Numbers::default()
-        },
+        } => {
+            sink.uint(fields::LOG_TERM, hint.term.0);
+            sink.uint(fields::INDEX, prev_index.0);
+            sink.uint(fields::COMMIT, commit_index.0);
+            sink.uint(fields::REJECT, 1);
+            sink.uint(fields::REJECT_HINT, hint.index.0);
+        }
         AppendEntriesResponse::SnapshotRequested {
             last_log,
             commit_index,
             request_index,
-        } => Numbers {
-            reject: true,
-            index: commit_index,
-            reject_hint: last_log.index,
-            log_term: last_log.term,
-            request_snapshot: request_index,
-            ..Numbers::default()
-        },
-        AppendEntriesResponse::TermOutdated => Numbers::default(),
+        } => {
+            sink.uint(fields::LOG_TERM, last_log.term.0);
+            sink.uint(fields::INDEX, commit_index.0);
+            sink.uint(fields::REJECT, 1);
+            sink.uint(fields::REJECT_HINT, last_log.index.0);
+            sink.uint(fields::REQUEST_SNAPSHOT, request_index.0);
+        }
+        AppendEntriesResponse::TermOutdated => {}
+    }
+}
+
+fn put_token(number: u32, token: &Token, sink: &mut impl Sink) {
+    match token {
+        Token::None => {}
+        Token::Number(mark) => sink.bytes(number, &mark.to_be_bytes()),
+        Token::Bytes(mark) => sink.bytes(number, mark),
+    }
+}
+
+/// An entry that carries a token as its data, and nothing else.
+struct EntryOfToken<'a>(&'a Token);
+
+impl Fields for EntryOfToken<'_> {
+    fn put(&self, sink: &mut impl Sink) {
+        put_token(entry::DATA, self.0, sink);
     }
 }
 
@@ -331,130 +304,177 @@ fn append_response(response: AppendEntriesResponse) -> Numbers {
 /// A message as it was read: what its kind does with the fields comes later, because the kind may
 /// come last.
 #[derive(Default)]
-struct Read {
+struct Raw {
     kind: u64,
     kind_at: usize,
     to: Option<NodeId>,
     from: Option<NodeId>,
     term: Term,
-    numbers: Numbers,
+    log_term: Term,
+    index: LogIndex,
+    commit: LogIndex,
+    commit_term: Term,
+    reject: bool,
+    reject_hint: LogIndex,
+    request_snapshot: LogIndex,
     deprecated_priority: u64,
-    context: Bytes,
-    entries: Vec<Entry>,
-    entries_at: usize,
+    priority: i64,
+    context: Part,
+    entries: Run,
     snapshot: Option<Box<Snapshot>>,
 }
 
-pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
-    let mut read = Read::default();
-    read.fields(reader)?;
-    let end = reader.offset();
-    let missing = |field| DecodeError::new(field, end, Reason::NoNode);
+/// Entries as they come. The last one waits: it may own the bytes, where others have to share them.
+#[derive(Default)]
+struct Run {
+    /// Where the first one begins.
+    at: usize,
+    before: Vec<Entry>,
+    last: Option<entry::Raw>,
+}
+
+impl Run {
+    #[inline(always)]
+    fn read_next(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        match self.last {
+            None => self.at = reader.offset(),
+            Some(entry) => self.before.push(entry.share(reader.whole())?),
+        }
+        self.last = Some(entry::read(reader.message(&entry::ENTRY)?)?);
+        Ok(())
+    }
+
+    fn refused(&self, reason: Reason) -> DecodeError {
+        DecodeError::new("Message.entries", self.at, reason)
+    }
+}
+
+pub(crate) static MESSAGE: Schema = Schema {
+    message: "Message",
+    fields: &[
+        "Message.msg_type",
+        "Message.to",
+        "Message.from",
+        "Message.term",
+        "Message.log_term",
+        "Message.index",
+        "Message.entries",
+        "Message.commit",
+        "Message.snapshot",
+        "Message.reject",
+        "Message.reject_hint",
+        "Message.context",
+        "Message.request_snapshot",
+        "Message.deprecated_priority",
+        "Message.commit_term",
+        "Message.priority",
+    ],
+};
+
+/// A message, from all of `bytes`.
+pub(crate) fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
+    let mut raw = Raw::default();
+    raw.read(Reader::new(&bytes, &MESSAGE))?;
+    let missing = |field| DecodeError::new(field, bytes.len(), Reason::NoNode);
+    let to = raw.to.ok_or_else(|| missing("Message.to"))?;
+    let from = raw.from.ok_or_else(|| missing("Message.from"))?;
     Ok(Message {
-        to: read.to.ok_or(missing("Message.to"))?,
-        from: read.from.ok_or(missing("Message.from"))?,
-        term: read.term,
-        body: read.body(missing("Message.from"))?,
+        to,
+        from,
+        term: raw.term,
+        body: raw.body(bytes, from)?,
     })
 }
 
-impl Read {
-    fn fields(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(tag) = reader.next("Message")? {
-            let numbers = &mut self.numbers;
-            match tag.number {
-                1 => {
-                    self.kind = reader.uint(tag, "Message.msg_type")?;
-                    self.kind_at = tag.offset;
+impl Raw {
+    #[inline(always)]
+    fn read(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+        while let Some(head) = reader.next()? {
+            match head {
+                heads::MSG_TYPE => {
+                    self.kind = reader.uint()?;
+                    self.kind_at = reader.offset();
                 }
-                2 => {
-                    let to = reader.uint(tag, "Message.to")?;
-                    self.to = Some(node_id(to, "Message.to", tag.offset)?);
-                }
-                3 => {
-                    let from = reader.uint(tag, "Message.from")?;
-                    self.from = Some(node_id(from, "Message.from", tag.offset)?);
-                }
-                4 => self.term = reader.term(tag, "Message.term")?,
-                5 => numbers.log_term = reader.term(tag, "Message.log_term")?,
-                6 => numbers.index = reader.index(tag, "Message.index")?,
-                7 => {
-                    if self.entries.is_empty() {
-                        self.entries_at = tag.offset;
-                    }
-                    let entry = reader.message(tag, "Message.entries", entry::read)?;
-                    self.entries.push(entry);
-                }
-                8 => numbers.commit = reader.index(tag, "Message.commit")?,
-                9 => {
+                heads::TO => self.to = Some(reader.node_id()?),
+                heads::FROM => self.from = Some(reader.node_id()?),
+                heads::TERM => self.term = reader.term()?,
+                heads::LOG_TERM => self.log_term = reader.term()?,
+                heads::INDEX => self.index = reader.index()?,
+                heads::ENTRIES => self.entries.read_next(&mut reader)?,
+                heads::COMMIT => self.commit = reader.index()?,
+                heads::SNAPSHOT => {
                     let snapshot = self.snapshot.get_or_insert_with(empty_snapshot);
-                    reader.message(tag, "Message.snapshot", |reader| {
-                        state::read_snapshot(reader, snapshot)
-                    })?;
+                    state::read_snapshot(reader.message(&state::SNAPSHOT)?, snapshot)?;
                 }
-                10 => numbers.reject = reader.bool(tag, "Message.reject")?,
-                11 => numbers.reject_hint = reader.index(tag, "Message.reject_hint")?,
-                12 => self.context = reader.bytes(tag, "Message.context")?,
-                13 => numbers.request_snapshot = reader.index(tag, "Message.request_snapshot")?,
-                14 => self.deprecated_priority = reader.uint(tag, "Message.deprecated_priority")?,
-                15 => numbers.commit_term = reader.term(tag, "Message.commit_term")?,
-                16 => numbers.priority = reader.uint(tag, "Message.priority")? as i64,
-                _ => reader.skip(tag, "Message")?,
+                heads::REJECT => self.reject = reader.bool()?,
+                heads::REJECT_HINT => self.reject_hint = reader.index()?,
+                heads::CONTEXT => self.context = reader.part()?,
+                heads::REQUEST_SNAPSHOT => self.request_snapshot = reader.index()?,
+                heads::DEPRECATED_PRIORITY => self.deprecated_priority = reader.uint()?,
+                heads::COMMIT_TERM => self.commit_term = reader.term()?,
+                heads::PRIORITY => self.priority = reader.uint()? as i64,
+                _ => reader.skip()?,
             }
         }
         Ok(())
     }
 
-    /// What the message says. `no_sender` is what to answer if a sender is needed and missing.
-    fn body(self, no_sender: DecodeError) -> Result<Body, DecodeError> {
-        Ok(match Kind::numbered(self.kind, self.kind_at)? {
-            Kind::RequestVote => Body::RequestVote(self.request_vote()),
-            Kind::RequestPreVote => Body::PreVote(self.request_vote()),
+    /// What the message says.
+    #[inline(always)]
+    fn body(self, bytes: Bytes, from: NodeId) -> Result<Body, DecodeError> {
+        let Some(kind) = Kind::numbered(self.kind) else {
+            let reason = match self.kind {
+                // MsgHup, MsgBeat, MsgUnreachable, MsgSnapStatus, MsgCheckQuorum.
+                0 | 1 | 10..=12 => Reason::LocalKind(self.kind),
+                other => Reason::UnknownVariant(other),
+            };
+            return Err(DecodeError::new("Message.msg_type", self.kind_at, reason));
+        };
+        Ok(match kind {
+            Kind::RequestVote => Body::RequestVote(self.request_vote(&bytes)),
+            Kind::RequestPreVote => Body::PreVote(self.request_vote(&bytes)),
             Kind::RequestVoteResponse => Body::RequestVoteResponse(self.vote()),
             Kind::RequestPreVoteResponse => Body::PreVoteResponse(self.vote()),
-            Kind::Append => Body::AppendEntries(self.append()?),
+            Kind::Append => Body::AppendEntries(self.append(bytes)?),
             Kind::AppendResponse => Body::AppendEntriesResponse(self.append_response()),
             Kind::Heartbeat => Body::Heartbeat(Heartbeat {
-                leader_commit: self.numbers.commit,
-                token: token(self.context),
+                leader_commit: self.commit,
+                token: token(self.context, bytes),
             }),
             Kind::HeartbeatResponse => Body::HeartbeatResponse(HeartbeatResponse {
-                commit_index: self.numbers.commit,
-                token: token(self.context),
+                commit_index: self.commit,
+                token: token(self.context, bytes),
             }),
             Kind::Snapshot => Body::InstallSnapshot(self.snapshot.unwrap_or_else(empty_snapshot)),
             Kind::TimeoutNow => Body::TimeoutNow,
-            Kind::Propose => Body::Propose(self.proposals()?),
-            Kind::ReadIndex => Body::ReadIndex(self.token_of_entry()?),
+            Kind::Propose => Body::Propose(self.proposals(bytes)?),
+            Kind::ReadIndex => Body::ReadIndex(self.token_of_entry(bytes)?),
             Kind::ReadIndexResponse => Body::ReadIndexResponse(ReadIndexResponse {
-                read_index: self.numbers.index,
-                token: self.token_of_entry()?,
+                read_index: self.index,
+                token: self.token_of_entry(bytes)?,
             }),
-            Kind::TransferLeader => Body::TransferLeader {
-                transferee: self.from.ok_or(no_sender)?,
-            },
+            Kind::TransferLeader => Body::TransferLeader { transferee: from },
         })
     }
 
-    fn request_vote(&self) -> RequestVote {
-        let Numbers { priority, .. } = self.numbers;
+    fn request_vote(&self, bytes: &Bytes) -> RequestVote {
         RequestVote {
             last_log: LogId {
-                term: self.numbers.log_term,
-                index: self.numbers.index,
+                term: self.log_term,
+                index: self.index,
             },
             commit: self.commit(),
-            priority: if priority == 0 {
+            priority: if self.priority == 0 {
                 i64::try_from(self.deprecated_priority).unwrap_or(i64::MAX)
             } else {
-                priority
+                self.priority
             },
-            leadership_transfer: self.context == CAMPAIGN_TRANSFER,
+            leadership_transfer: self.context.of(bytes) == CAMPAIGN_TRANSFER,
         }
     }
 
     fn vote(&self) -> VoteResponse {
-        if self.numbers.reject {
+        if self.reject {
             VoteResponse::Refused {
                 commit: self.commit(),
             }
@@ -465,94 +485,85 @@ impl Read {
 
     fn commit(&self) -> LogId {
         LogId {
-            term: self.numbers.commit_term,
-            index: self.numbers.commit,
+            term: self.commit_term,
+            index: self.commit,
         }
     }
 
-    fn append(self) -> Result<AppendEntries, DecodeError> {
+    #[inline(always)]
+    fn append(self, bytes: Bytes) -> Result<AppendEntries, DecodeError> {
         let prev_log = LogId {
-            term: self.numbers.log_term,
-            index: self.numbers.index,
+            term: self.log_term,
+            index: self.index,
         };
-        let entries = Entries::from(self.entries);
+        let Run {
+            at,
+            before: mut entries,
+            last,
+        } = self.entries;
+        let entries = match last {
+            None => Entries::empty(),
+            Some(only) if entries.is_empty() => Entries::from([only.take(bytes)?]),
+            Some(last) => {
+                entries.push(last.take(bytes)?);
+                Entries::from(entries)
+            }
+        };
         if !entries.follow(prev_log) {
-            return Err(DecodeError::new(
-                "Message.entries",
-                self.entries_at,
-                Reason::OutOfOrder,
-            ));
+            return Err(DecodeError::new("Message.entries", at, Reason::OutOfOrder));
         }
         Ok(AppendEntries {
             prev_log,
-            leader_commit: self.numbers.commit,
+            leader_commit: self.commit,
             entries,
         })
     }
 
     fn append_response(&self) -> AppendEntriesResponse {
-        let Numbers {
-            log_term,
-            index,
-            commit,
-            reject,
-            reject_hint,
-            request_snapshot,
-            ..
-        } = self.numbers;
         let hint = LogId {
-            term: log_term,
-            index: reject_hint,
+            term: self.log_term,
+            index: self.reject_hint,
         };
-        if !reject {
+        if !self.reject {
             AppendEntriesResponse::Accepted {
-                match_index: index,
-                commit_index: commit,
+                match_index: self.index,
+                commit_index: self.commit,
             }
-        } else if request_snapshot == LogIndex::ZERO {
+        } else if self.request_snapshot == LogIndex::ZERO {
             AppendEntriesResponse::Rejected {
-                prev_index: index,
+                prev_index: self.index,
                 hint,
-                commit_index: commit,
+                commit_index: self.commit,
             }
         } else {
             AppendEntriesResponse::SnapshotRequested {
                 last_log: hint,
-                commit_index: index,
-                request_index: request_snapshot,
+                commit_index: self.index,
+                request_index: self.request_snapshot,
             }
         }
     }
 
-    fn proposals(self) -> Result<Vec<Proposal>, DecodeError> {
-        if self.entries.is_empty() {
-            return Err(self.wrong_entry_count());
-        }
-        Ok(self
-            .entries
-            .into_iter()
-            .map(|entry| Proposal {
-                payload: entry.payload,
-                context: entry.context,
-            })
-            .collect())
+    fn proposals(self, bytes: Bytes) -> Result<Vec<Proposal>, DecodeError> {
+        let Some(last) = self.entries.last else {
+            return Err(self.entries.refused(Reason::WrongEntryCount));
+        };
+        let mut entries = self.entries.before;
+        entries.push(last.take(bytes)?);
+        let proposals = entries.into_iter().map(|entry| Proposal {
+            payload: entry.payload,
+            context: entry.context,
+        });
+        Ok(proposals.collect())
     }
 
     /// A read carries its token as the data of its only entry.
-    fn token_of_entry(&self) -> Result<Token, DecodeError> {
-        match &*self.entries {
-            [
-                Entry {
-                    payload: almadia::Payload::Data(data),
-                    ..
-                },
-            ] => Ok(token(data.clone())),
-            _ => Err(self.wrong_entry_count()),
+    fn token_of_entry(&self, bytes: Bytes) -> Result<Token, DecodeError> {
+        let only = self.entries.last.filter(|_| self.entries.before.is_empty());
+        match only.and_then(|only| only.plain_data()) {
+            Some(data) => Ok(token(data, bytes)),
+            None => Err(self.entries.refused(Reason::WrongEntryCount)),
         }
-    }
-
-    fn wrong_entry_count(&self) -> DecodeError {
-        DecodeError::new("Message.entries", self.entries_at, Reason::WrongEntryCount)
     }
 }
 
@@ -562,10 +573,10 @@ fn empty_snapshot() -> Box<Snapshot> {
 
 /// Eight bytes are a number, as this crate writes them; whose they are does not matter, because
 /// they are only ever written back.
-fn token(bytes: Bytes) -> Token {
-    match <[u8; 8]>::try_from(&*bytes) {
-        Ok(number) => Token::Number(u64::from_be_bytes(number)),
-        Err(_) if bytes.is_empty() => Token::None,
-        Err(_) => Token::Bytes(bytes),
+fn token(mark: Part, bytes: Bytes) -> Token {
+    match *mark.of(&bytes) {
+        [] => Token::None,
+        [a, b, c, d, e, f, g, h] => Token::Number(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        _ => Token::Bytes(mark.take(bytes)),
     }
 }

@@ -6,7 +6,7 @@ use almadia::{ConfState, HardState, LogId, NodeId, Snapshot};
 use bytes::Bytes;
 
 use crate::error::DecodeError;
-use crate::wire::{Fields, Reader, Sink};
+use crate::wire::{Fields, Reader, Schema, Sink, delimited, number};
 
 impl Fields for HardState {
     fn put(&self, sink: &mut impl Sink) {
@@ -16,14 +16,22 @@ impl Fields for HardState {
     }
 }
 
-pub(crate) fn read_hard_state(reader: &mut Reader<'_>) -> Result<HardState, DecodeError> {
+pub(crate) static HARD_STATE: Schema = Schema {
+    message: "HardState",
+    fields: &["HardState.term", "HardState.vote", "HardState.commit"],
+};
+
+pub(crate) fn read_hard_state(mut reader: Reader<'_>) -> Result<HardState, DecodeError> {
+    const TERM: u32 = number(1);
+    const VOTE: u32 = number(2);
+    const COMMIT: u32 = number(3);
     let mut state = HardState::default();
-    while let Some(tag) = reader.next("HardState")? {
-        match tag.number {
-            1 => state.current_term = reader.term(tag, "HardState.term")?,
-            2 => state.voted_for = NodeId::new(reader.uint(tag, "HardState.vote")?),
-            3 => state.commit_index = reader.index(tag, "HardState.commit")?,
-            _ => reader.skip(tag, "HardState")?,
+    while let Some(head) = reader.next()? {
+        match head {
+            TERM => state.current_term = reader.term()?,
+            VOTE => state.voted_for = NodeId::new(reader.uint()?),
+            COMMIT => state.commit_index = reader.index()?,
+            _ => reader.skip()?,
         }
     }
     Ok(state)
@@ -39,19 +47,43 @@ impl Fields for ConfState {
     }
 }
 
+pub(crate) static CONF_STATE: Schema = Schema {
+    message: "ConfState",
+    fields: &[
+        "ConfState.voters",
+        "ConfState.learners",
+        "ConfState.voters_outgoing",
+        "ConfState.learners_next",
+        "ConfState.auto_leave",
+    ],
+};
+
+/// Adds what is read to `state`: lists may come one by one or packed, or both.
 pub(crate) fn read_conf_state(
-    reader: &mut Reader<'_>,
+    mut reader: Reader<'_>,
     state: &mut ConfState,
 ) -> Result<(), DecodeError> {
-    while let Some(tag) = reader.next("ConfState")? {
-        match tag.number {
-            1 => reader.node_ids(tag, "ConfState.voters", &mut state.voters)?,
-            2 => reader.node_ids(tag, "ConfState.learners", &mut state.learners)?,
-            3 => reader.node_ids(tag, "ConfState.voters_outgoing", &mut state.voters_outgoing)?,
-            4 => reader.node_ids(tag, "ConfState.learners_next", &mut state.learners_next)?,
-            5 => state.auto_leave = reader.bool(tag, "ConfState.auto_leave")?,
-            _ => reader.skip(tag, "ConfState")?,
-        }
+    const VOTERS: [u32; 2] = [number(1), delimited(1)];
+    const LEARNERS: [u32; 2] = [number(2), delimited(2)];
+    const VOTERS_OUTGOING: [u32; 2] = [number(3), delimited(3)];
+    const LEARNERS_NEXT: [u32; 2] = [number(4), delimited(4)];
+    const AUTO_LEAVE: u32 = number(5);
+    while let Some(head) = reader.next()? {
+        let ids = match head {
+            head if VOTERS.contains(&head) => &mut state.voters,
+            head if LEARNERS.contains(&head) => &mut state.learners,
+            head if VOTERS_OUTGOING.contains(&head) => &mut state.voters_outgoing,
+            head if LEARNERS_NEXT.contains(&head) => &mut state.learners_next,
+            AUTO_LEAVE => {
+                state.auto_leave = reader.bool()?;
+                continue;
+            }
+            _ => {
+                reader.skip()?;
+                continue;
+            }
+        };
+        reader.node_ids(ids)?;
     }
     Ok(())
 }
@@ -70,7 +102,7 @@ impl Fields for Metadata<'_> {
 impl Fields for Snapshot {
     fn put(&self, sink: &mut impl Sink) {
         sink.message(2, &Metadata(self));
-        sink.bytes(1, &self.data);
+        sink.payload(1, &self.data);
     }
 }
 
@@ -83,36 +115,51 @@ pub(crate) fn empty_snapshot() -> Snapshot {
     }
 }
 
+pub(crate) static SNAPSHOT: Schema = Schema {
+    message: "Snapshot",
+    fields: &["Snapshot.data", "Snapshot.metadata"],
+};
+
+/// Adds what is read to `snapshot`.
 pub(crate) fn read_snapshot(
-    reader: &mut Reader<'_>,
+    mut reader: Reader<'_>,
     snapshot: &mut Snapshot,
 ) -> Result<(), DecodeError> {
-    while let Some(tag) = reader.next("Snapshot")? {
-        match tag.number {
-            1 => snapshot.data = reader.bytes(tag, "Snapshot.data")?,
-            2 => reader.message(tag, "Snapshot.metadata", |reader| {
-                read_metadata(reader, snapshot)
-            })?,
-            _ => reader.skip(tag, "Snapshot")?,
+    const DATA: u32 = delimited(1);
+    const METADATA: u32 = delimited(2);
+    while let Some(head) = reader.next()? {
+        match head {
+            DATA => snapshot.data = reader.bytes()?,
+            METADATA => {
+                read_metadata(reader.message(&SNAPSHOT_METADATA)?, snapshot)?;
+            }
+            _ => reader.skip()?,
         }
     }
     Ok(())
 }
 
-fn read_metadata(reader: &mut Reader<'_>, snapshot: &mut Snapshot) -> Result<(), DecodeError> {
-    let Snapshot {
-        last_included,
-        conf_state,
-        data: _,
-    } = snapshot;
-    while let Some(tag) = reader.next("SnapshotMetadata")? {
-        match tag.number {
-            1 => reader.message(tag, "SnapshotMetadata.conf_state", |reader| {
-                read_conf_state(reader, conf_state)
-            })?,
-            2 => last_included.index = reader.index(tag, "SnapshotMetadata.index")?,
-            3 => last_included.term = reader.term(tag, "SnapshotMetadata.term")?,
-            _ => reader.skip(tag, "SnapshotMetadata")?,
+static SNAPSHOT_METADATA: Schema = Schema {
+    message: "SnapshotMetadata",
+    fields: &[
+        "SnapshotMetadata.conf_state",
+        "SnapshotMetadata.index",
+        "SnapshotMetadata.term",
+    ],
+};
+
+fn read_metadata(mut reader: Reader<'_>, snapshot: &mut Snapshot) -> Result<(), DecodeError> {
+    const CONF_STATE_OF: u32 = delimited(1);
+    const INDEX: u32 = number(2);
+    const TERM: u32 = number(3);
+    while let Some(head) = reader.next()? {
+        match head {
+            CONF_STATE_OF => {
+                read_conf_state(reader.message(&CONF_STATE)?, &mut snapshot.conf_state)?
+            }
+            INDEX => snapshot.last_included.index = reader.index()?,
+            TERM => snapshot.last_included.term = reader.term()?,
+            _ => reader.skip()?,
         }
     }
     Ok(())

@@ -4,8 +4,7 @@
 //! has which field stands in the modules that carry the names of the schema.
 
 use almadia::{LogIndex, NodeId, Term};
-use bytes::{BufMut, Bytes};
-use protobuf::CodedInputStream;
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::error::{DecodeError, Reason};
 
@@ -24,25 +23,30 @@ pub(crate) trait Fields {
 
 /// What fields are put into: either counted, or written.
 pub(crate) trait Sink {
-    fn varint(&mut self, value: u64);
+    /// The head of a field and a number: its value, or how many bytes follow.
+    fn head(&mut self, head: u32, number: u64);
+
+    /// A number alone.
+    fn varint(&mut self, number: u64);
 
     fn raw(&mut self, bytes: &[u8]);
 
-    /// Begins a field of so many bytes, which follow.
-    fn begin(&mut self, number: u32, len: usize) {
-        self.varint(u64::from(number << 3 | LENGTH_DELIMITED));
-        self.varint(len as u64);
-    }
-
     /// A number; zero is left out.
+    #[inline(always)]
     fn uint(&mut self, number: u32, value: u64) {
         if value != 0 {
-            self.varint(u64::from(number << 3 | VARINT));
-            self.varint(value);
+            self.head(number << 3 | VARINT, value);
         }
     }
 
+    /// Begins a field of so many bytes, which follow.
+    #[inline(always)]
+    fn begin(&mut self, number: u32, len: usize) {
+        self.head(number << 3 | LENGTH_DELIMITED, len as u64);
+    }
+
     /// Bytes; none are left out.
+    #[inline(always)]
     fn bytes(&mut self, number: u32, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.begin(number, bytes.len());
@@ -50,7 +54,14 @@ pub(crate) trait Sink {
         }
     }
 
+    /// Bytes that somebody else may hold on to; none are left out.
+    #[inline(always)]
+    fn payload(&mut self, number: u32, payload: &Bytes) {
+        self.bytes(number, payload);
+    }
+
     /// A message, even if nothing in it is set.
+    #[inline(always)]
     fn message(&mut self, number: u32, message: &impl Fields)
     where
         Self: Sized,
@@ -78,199 +89,431 @@ const END_GROUP: u32 = 4;
 const FIXED_32: u32 = 5;
 
 /// Counts.
-struct Length(usize);
+#[derive(Default)]
+pub(crate) struct Length(pub(crate) usize);
 
 impl Sink for Length {
-    fn varint(&mut self, value: u64) {
-        self.0 += varint_len(value);
+    #[inline(always)]
+    fn head(&mut self, head: u32, number: u64) {
+        self.0 += varint_len(u64::from(head)) + varint_len(number);
     }
 
+    #[inline(always)]
+    fn varint(&mut self, number: u64) {
+        self.0 += varint_len(number);
+    }
+
+    #[inline(always)]
     fn raw(&mut self, bytes: &[u8]) {
         self.0 += bytes.len();
     }
 }
 
-/// Writes.
-pub(crate) struct Writer<'a, B>(pub(crate) &'a mut B);
+/// Writes. Small pieces are gathered first, because most buffers ask for room at every call.
+pub(crate) struct Writer<'a, B> {
+    buf: &'a mut B,
+    gathered: [u8; GATHERED_BYTES],
+    len: usize,
+}
 
-impl<B: BufMut> Sink for Writer<'_, B> {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.put_u8(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.put_u8(value as u8);
+/// A number takes ten bytes at most, the head of a field two of this schema.
+const MAX_VARINT_LEN: usize = 10;
+const MAX_HEAD_LEN: usize = 2 + MAX_VARINT_LEN;
+const GATHERED_BYTES: usize = 256;
+
+impl<'a, B: BufMut> Writer<'a, B> {
+    /// Writes all fields of a message.
+    pub(crate) fn write(fields: &impl Fields, buf: &'a mut B) {
+        let mut writer = Self::new(buf);
+        fields.put(&mut writer);
+        writer.flush();
     }
 
-    fn raw(&mut self, bytes: &[u8]) {
-        self.0.put_slice(bytes);
+    /// Whoever makes it has to flush it.
+    pub(crate) const fn new(buf: &'a mut B) -> Self {
+        Self {
+            buf,
+            gathered: [0; GATHERED_BYTES],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.buf.put_slice(&self.gathered[..self.len]);
+        self.len = 0;
+    }
+
+    /// Everything that was written.
+    pub(crate) fn flushed(&mut self) -> &B {
+        self.flush();
+        self.buf
+    }
+
+    /// Room for so many bytes of the gathered ones.
+    #[inline(always)]
+    fn room<const LEN: usize>(&mut self) -> &mut [u8; LEN] {
+        if self.len > GATHERED_BYTES - LEN {
+            self.flush();
+        }
+        let room = self.gathered[self.len..].first_chunk_mut();
+        room.expect("there is room after a flush")
     }
 }
 
+impl<B: BufMut> Sink for Writer<'_, B> {
+    #[inline(always)]
+    fn head(&mut self, head: u32, number: u64) {
+        let room = self.room::<MAX_HEAD_LEN>();
+        let begin = put_varint(room, 0, u64::from(head));
+        let end = put_varint(room, begin, number);
+        self.len += end;
+    }
+
+    #[inline(always)]
+    fn varint(&mut self, number: u64) {
+        let len = put_varint(self.room::<MAX_VARINT_LEN>(), 0, number);
+        self.len += len;
+    }
+
+    #[inline(always)]
+    fn raw(&mut self, bytes: &[u8]) {
+        match self.gathered.get_mut(self.len..self.len + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => {
+                self.flush();
+                self.buf.put_slice(bytes);
+            }
+        }
+    }
+}
+
+/// Puts seven bits into each byte from `at`, and tells where they end.
+#[inline(always)]
+fn put_varint<const LEN: usize>(room: &mut [u8; LEN], mut at: usize, mut number: u64) -> usize {
+    while number >= 0x80 {
+        room[at] = number as u8 | 0x80;
+        number >>= 7;
+        at += 1;
+    }
+    room[at] = number as u8;
+    at + 1
+}
+
 /// Seven bits a byte, and one byte for zero.
+#[inline(always)]
 pub(crate) const fn varint_len(value: u64) -> usize {
     // (bits + 6) / 7, for at least one bit, without a division by seven.
     let bits = 64 - (value | 1).leading_zeros();
     (bits as usize * 9 + 64) / 64
 }
 
-/// A field as it begins: which it is, in which form, and where.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tag {
-    pub(crate) number: u32,
-    form: u32,
-    /// Where the field begins, counted from the first of the bytes that are decoded.
-    pub(crate) offset: usize,
+/// What a message of the schema and its fields are called, for errors.
+pub(crate) struct Schema {
+    pub(crate) message: &'static str,
+    /// The fields by their numbers, from 1.
+    pub(crate) fields: &'static [&'static str],
+}
+
+/// The head of a field that is a number.
+pub(crate) const fn number(field: u32) -> u32 {
+    field << 3 | VARINT
+}
+
+/// The head of a field that is bytes, a message, or many numbers.
+pub(crate) const fn delimited(field: u32) -> u32 {
+    field << 3 | LENGTH_DELIMITED
+}
+
+/// Groups may be nested this deeply. No schema uses them; whoever sends them wants to see us fail.
+const MAX_DEPTH: usize = 16;
+
+/// A part of what is decoded, which costs nothing to remember.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Part {
+    start: usize,
+    end: usize,
+}
+
+impl Part {
+    #[inline(always)]
+    pub(crate) fn of(self, bytes: &Bytes) -> &[u8] {
+        &bytes[self.start..self.end]
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Shares the memory, and counts one owner more.
+    #[inline(always)]
+    pub(crate) fn share(self, bytes: &Bytes) -> Bytes {
+        bytes.slice(self.start..self.end)
+    }
+
+    /// Becomes the owner, so that nobody has to count.
+    #[inline(always)]
+    pub(crate) fn take(self, mut bytes: Bytes) -> Bytes {
+        if self.is_empty() {
+            return Bytes::new();
+        }
+        bytes.truncate(self.end);
+        bytes.advance(self.start);
+        bytes
+    }
 }
 
 /// Reads the fields of one message after the other.
+///
+/// Whatever is called for the rare cases gets values and no reference to the reader, so that its
+/// place stays in registers.
+#[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    stream: CodedInputStream<'a>,
-    /// Where the stream begins, counted from the first of the bytes that are decoded.
-    base: usize,
+    bytes: &'a Bytes,
+    /// What is left of the message that is being read.
+    rest: &'a [u8],
+    /// Where this message ends in `bytes`.
+    end: usize,
+    /// What was left when the field began that is being read.
+    begun: usize,
+    head: u32,
+    schema: &'static Schema,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a Bytes, base: usize) -> Result<Self, DecodeError> {
-        let mut stream = CodedInputStream::from_tokio_bytes(bytes);
-        // With a limit of its own the stream refuses a length that reaches behind the end.
-        let limited = stream.push_limit(bytes.len() as u64);
-        let reader = Self { stream, base };
-        match limited {
-            Ok(_) => Ok(reader),
-            Err(_) => Err(reader.malformed("message")),
+    /// Reads all of `bytes`.
+    pub(crate) fn new(bytes: &'a Bytes, schema: &'static Schema) -> Self {
+        let all = Part {
+            start: 0,
+            end: bytes.len(),
+        };
+        Self::of_part(bytes, all, schema)
+    }
+
+    /// Reads a part of `bytes`.
+    pub(crate) fn of_part(bytes: &'a Bytes, part: Part, schema: &'static Schema) -> Self {
+        let rest = part.of(bytes);
+        Self {
+            bytes,
+            rest,
+            end: part.end,
+            begun: rest.len(),
+            head: 0,
+            schema,
         }
     }
 
-    /// Where the next byte stands, counted from the first of the bytes that are decoded.
-    pub(crate) fn offset(&self) -> usize {
-        self.base + self.stream.pos() as usize
+    /// The head of the next field, or `None` at the end of the message.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Result<Option<u32>, DecodeError> {
+        self.begun = self.rest.len();
+        self.head = match *self.rest {
+            [] => return Ok(None),
+            // All heads of the schema but one: one byte, for a field number of one to fifteen.
+            [head @ 0x08..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                u32::from(head)
+            }
+            _ => {
+                let (head, rest) = self.long_head()?;
+                self.rest = rest;
+                head
+            }
+        };
+        Ok(Some(self.head))
     }
 
-    /// The next field of `message`, or `None` at its end.
-    pub(crate) fn next(&mut self, message: &'static str) -> Result<Option<Tag>, DecodeError> {
-        let offset = self.offset();
-        match self.stream.read_raw_tag_or_eof() {
-            Ok(None) => Ok(None),
-            Ok(Some(tag)) if tag >> 3 != 0 => Ok(Some(Tag {
-                number: tag >> 3,
-                form: tag & 7,
-                offset,
-            })),
-            Ok(Some(_)) | Err(_) => Err(DecodeError::new(message, offset, Reason::Malformed)),
+    #[cold]
+    fn long_head(mut self) -> Result<(u32, &'a [u8]), DecodeError> {
+        let head = self.varint().and_then(|head| u32::try_from(head).ok());
+        match head {
+            Some(head) if head >> 3 != 0 => Ok((head, self.rest)),
+            Some(_) | None => Err(Self { head: 0, ..self }.error(Reason::Malformed)),
         }
     }
 
     /// Passes over a field that the schema does not know.
-    pub(crate) fn skip(&mut self, tag: Tag, message: &'static str) -> Result<(), DecodeError> {
-        let form = match tag.form {
-            VARINT => protobuf::rt::WireType::Varint,
-            FIXED_64 => protobuf::rt::WireType::Fixed64,
-            LENGTH_DELIMITED => protobuf::rt::WireType::LengthDelimited,
-            START_GROUP => protobuf::rt::WireType::StartGroup,
-            END_GROUP => protobuf::rt::WireType::EndGroup,
-            FIXED_32 => protobuf::rt::WireType::Fixed32,
-            _ => return Err(DecodeError::new(message, tag.offset, Reason::Malformed)),
-        };
-        self.stream
-            .skip_field(form)
-            .map_err(|_| DecodeError::new(message, tag.offset, Reason::Malformed))
+    #[inline(always)]
+    pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
+        *self = self.skipped()?;
+        Ok(())
     }
 
-    pub(crate) fn uint(&mut self, tag: Tag, field: &'static str) -> Result<u64, DecodeError> {
-        tag.expect(VARINT, field)?;
-        self.stream
-            .read_raw_varint64()
-            .map_err(|_| self.malformed(field))
+    #[cold]
+    fn skipped(self) -> Result<Self, DecodeError> {
+        if self.head >> 3 <= self.schema.fields.len() as u32 {
+            return Err(self.error(Reason::WrongForm));
+        }
+        let mut after = self;
+        let skipped = after.skip_within(self.head, MAX_DEPTH);
+        skipped.ok_or_else(|| self.error(Reason::Malformed))?;
+        Ok(after)
     }
 
-    pub(crate) fn bool(&mut self, tag: Tag, field: &'static str) -> Result<bool, DecodeError> {
-        Ok(self.uint(tag, field)? != 0)
+    fn skip_within(&mut self, head: u32, depth: usize) -> Option<()> {
+        match head & 7 {
+            VARINT => self.varint().map(|_| ()),
+            FIXED_64 => self.take(8).map(|_| ()),
+            FIXED_32 => self.take(4).map(|_| ()),
+            LENGTH_DELIMITED => self.delimited().map(|_| ()),
+            START_GROUP if depth > 0 => loop {
+                let inner = self.next().ok().flatten()?;
+                if inner & 7 == END_GROUP {
+                    break (inner >> 3 == head >> 3).then_some(());
+                }
+                self.skip_within(inner, depth - 1)?;
+            },
+            // The end of a group that has not begun, one too deep, or a form that does not exist.
+            _ => None,
+        }
     }
 
-    pub(crate) fn term(&mut self, tag: Tag, field: &'static str) -> Result<Term, DecodeError> {
-        let term = Term(self.uint(tag, field)?);
+    #[inline(always)]
+    pub(crate) fn uint(&mut self) -> Result<u64, DecodeError> {
+        self.varint().ok_or_else(|| self.error(Reason::Malformed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn bool(&mut self) -> Result<bool, DecodeError> {
+        Ok(self.uint()? != 0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn term(&mut self) -> Result<Term, DecodeError> {
+        let term = Term(self.uint()?);
         if term > Term::MAX {
-            return Err(DecodeError::new(field, tag.offset, Reason::TooLarge));
+            return Err(self.error(Reason::TooLarge));
         }
         Ok(term)
     }
 
-    pub(crate) fn index(&mut self, tag: Tag, field: &'static str) -> Result<LogIndex, DecodeError> {
-        let index = LogIndex(self.uint(tag, field)?);
+    #[inline(always)]
+    pub(crate) fn index(&mut self) -> Result<LogIndex, DecodeError> {
+        let index = LogIndex(self.uint()?);
         if index > LogIndex::MAX {
-            return Err(DecodeError::new(field, tag.offset, Reason::TooLarge));
+            return Err(self.error(Reason::TooLarge));
         }
         Ok(index)
     }
 
+    #[inline(always)]
+    pub(crate) fn node_id(&mut self) -> Result<NodeId, DecodeError> {
+        let id = self.uint()?;
+        NodeId::new(id).ok_or_else(|| self.error(Reason::NoNode))
+    }
+
     /// Bytes, which share the memory of what is decoded.
-    pub(crate) fn bytes(&mut self, tag: Tag, field: &'static str) -> Result<Bytes, DecodeError> {
-        tag.expect(LENGTH_DELIMITED, field)?;
-        self.stream
-            .read_tokio_bytes()
-            .map_err(|_| self.malformed(field))
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        Ok(self.part()?.share(self.bytes))
     }
 
-    /// A message: `read` is to read its fields until there are no more.
-    pub(crate) fn message<T>(
-        &mut self,
-        tag: Tag,
-        field: &'static str,
-        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
-        tag.expect(LENGTH_DELIMITED, field)?;
-        let limited = self
-            .stream
-            .read_raw_varint32()
-            .and_then(|len| self.stream.push_limit(u64::from(len)));
-        let Ok(outer) = limited else {
-            return Err(self.malformed(field));
+    /// Everything that is decoded.
+    pub(crate) const fn whole(&self) -> &'a Bytes {
+        self.bytes
+    }
+
+    /// Where bytes stand.
+    #[inline(always)]
+    pub(crate) fn part(&mut self) -> Result<Part, DecodeError> {
+        let Some(slice) = self.delimited() else {
+            return Err(self.error(Reason::Malformed));
         };
-        let message = read(self)?;
-        self.stream.pop_limit(outer);
-        Ok(message)
-    }
-
-    /// Node ids, either one by one or all under one head.
-    pub(crate) fn node_ids(
-        &mut self,
-        tag: Tag,
-        field: &'static str,
-        ids: &mut Vec<NodeId>,
-    ) -> Result<(), DecodeError> {
-        if tag.form == VARINT {
-            let id = self.uint(tag, field)?;
-            ids.push(node_id(id, field, tag.offset)?);
-            return Ok(());
-        }
-        self.message(tag, field, |reader| {
-            while reader.stream.bytes_until_limit() > 0 {
-                let offset = reader.offset();
-                let id = reader.stream.read_raw_varint64();
-                let id = id.map_err(|_| reader.malformed(field))?;
-                ids.push(node_id(id, field, offset)?);
-            }
-            Ok(())
+        let end = self.end - self.rest.len();
+        Ok(Part {
+            start: end - slice.len(),
+            end,
         })
     }
 
-    fn malformed(&self, field: &'static str) -> DecodeError {
-        DecodeError::new(field, self.offset(), Reason::Malformed)
+    /// A reader of the message that stands here.
+    #[inline(always)]
+    pub(crate) fn message(&mut self, schema: &'static Schema) -> Result<Self, DecodeError> {
+        let Some(rest) = self.delimited() else {
+            return Err(self.error(Reason::Malformed));
+        };
+        Ok(Self {
+            bytes: self.bytes,
+            rest,
+            end: self.end - self.rest.len(),
+            begun: rest.len(),
+            head: self.head,
+            schema,
+        })
     }
-}
 
-impl Tag {
-    fn expect(self, form: u32, field: &'static str) -> Result<(), DecodeError> {
-        if self.form == form {
-            Ok(())
-        } else {
-            Err(DecodeError::new(field, self.offset, Reason::WrongForm))
+    /// Node ids, either one or all under one head.
+    pub(crate) fn node_ids(&mut self, ids: &mut Vec<NodeId>) -> Result<(), DecodeError> {
+        if self.head & 7 == VARINT {
+            ids.push(self.node_id()?);
+            return Ok(());
+        }
+        let mut packed = self.message(self.schema)?;
+        while !packed.rest.is_empty() {
+            packed.begun = packed.rest.len();
+            ids.push(packed.node_id()?);
+        }
+        Ok(())
+    }
+
+    /// Where the current field begins.
+    #[inline(always)]
+    pub(crate) fn offset(&self) -> usize {
+        self.end - self.begun
+    }
+
+    /// Something is wrong with the current field.
+    #[cold]
+    pub(crate) fn error(self, reason: Reason) -> DecodeError {
+        let index = (self.head >> 3).wrapping_sub(1) as usize;
+        let field = self.schema.fields.get(index);
+        let field = field.copied().unwrap_or(self.schema.message);
+        DecodeError::new(field, self.offset(), reason)
+    }
+
+    /// A number of seven bits a byte; `None` if it has no end, or more than 64 bits.
+    #[inline(always)]
+    fn varint(&mut self) -> Option<u64> {
+        match *self.rest {
+            [first, ref rest @ ..] if first < 0x80 => {
+                self.rest = rest;
+                Some(u64::from(first))
+            }
+            _ => {
+                let (number, rest) = long_varint(self.rest)?;
+                self.rest = rest;
+                Some(number)
+            }
         }
     }
+
+    /// As many bytes as the number before them says.
+    #[inline(always)]
+    fn delimited(&mut self) -> Option<&'a [u8]> {
+        let len = self.varint()?;
+        self.take(usize::try_from(len).ok()?)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
 }
 
-/// The node of this number, which stands at `offset`.
-pub(crate) fn node_id(id: u64, field: &'static str, offset: usize) -> Result<NodeId, DecodeError> {
-    NodeId::new(id).ok_or(DecodeError::new(field, offset, Reason::NoNode))
+/// A number, and what follows it.
+#[inline(always)]
+fn long_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0;
+    for (at, &byte) in bytes.iter().take(MAX_VARINT_LEN).enumerate() {
+        number |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            // The tenth byte has room for one bit.
+            let fits = at < MAX_VARINT_LEN - 1 || byte <= 1;
+            return fits.then_some((number, &bytes[at + 1..]));
+        }
+    }
+    None
 }

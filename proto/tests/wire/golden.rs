@@ -212,9 +212,12 @@ fn votes() {
 /// What raft-rs before 0.7 wrote for a priority, which a newer node still reads.
 #[test]
 fn a_deprecated_priority_counts_where_there_is_no_other() {
-    let priority = |text: &str| match Message::decode(hex(text)).expect("a vote").body {
-        Body::RequestVote(request) => request.priority,
-        other => panic!("{other:?}"),
+    let priority = |text: &str| {
+        let Body::RequestVote(request) = Message::decode(hex(text)).expect("it is read").body
+        else {
+            panic!("a vote is asked for");
+        };
+        request.priority
     };
     assert_eq!(priority("080510021801200570 07"), 7);
     assert_eq!(priority("080510021801200570 07800105"), 5);

@@ -2,3 +2,6 @@
 
 mod common;
 mod golden;
+mod properties;
+mod strangers;
+mod values;
