@@ -57,7 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn known() -> impl Iterator<Item = Profile> {
-    Profile::named().into_iter().chain(Profile::planted())
+    let all = Profile::named().into_iter().chain(Profile::planted());
+    #[cfg(feature = "raft-rs")]
+    let all = all.chain(Profile::mixed()).chain(Profile::calibration());
+    all
 }
 
 fn list(out: &mut dyn Write) -> io::Result<ExitCode> {

@@ -10,6 +10,7 @@ use almadia::{Body, Bytes, LogId, MembershipChange, Message, NodeId, Payload, Pr
 use super::Cluster;
 use crate::embedder::{Embedder, Machine};
 use crate::host::Groups;
+use crate::node::Node;
 use crate::trace::What;
 use crate::violation::ViolationKind;
 
@@ -24,9 +25,9 @@ impl<E: Embedder> Cluster<E> {
         self.tell_read(at, &context, by_lease);
         let taken = self.call(at, |node| {
             if by_lease {
-                node.lease_read(context).is_ok()
+                node.lease_read(context)
             } else {
-                node.read_index(context).is_ok()
+                node.read_index(context)
             }
         });
         if taken != Some(true) {
@@ -48,7 +49,7 @@ impl<E: Embedder> Cluster<E> {
         self.checker.before_write(number);
         let taken = self.call(at, |node| {
             let committed = node.commit_index();
-            node.propose(context, data).ok().map(|id| (id, committed))
+            node.propose(context, data).map(|id| (id, committed))
         });
         let Some((id, committed)) = taken.flatten() else {
             self.checker.write_refused(number);
@@ -92,7 +93,7 @@ impl<E: Embedder> Cluster<E> {
     pub(crate) fn change_at(&mut self, at: usize, change: MembershipChange) {
         let taken = self.call(at, |node| {
             let before = node.last_log();
-            let taken = node.propose_conf_change("", change).is_ok();
+            let taken = node.propose_conf_change(&change).is_some();
             (before, taken, node.last_log())
         });
         let Some((before, taken, after)) = taken else {
@@ -138,14 +139,13 @@ impl<E: Embedder> Cluster<E> {
             return;
         };
         let term = node.current_term();
-        let untold = (**node).clone().ready().ok().flatten();
+        let untold = node.untold_transfers();
         // What the clone has told did not happen.
         self.hosts[at].tap.forget();
-        let untold = untold.map_or(0, |ready| ready.transfer_outcomes.len());
         self.tell(at, || What::Note {
             text: format!("is asked that node {transferee} lead"),
         });
-        let taken = self.call(at, |node| node.transfer_leader(transferee).is_ok());
+        let taken = self.call(at, |node| node.transfer_leader(transferee));
         if taken == Some(true) {
             self.checker.on_transfer(at, transferee, term, untold);
         }
@@ -153,7 +153,7 @@ impl<E: Embedder> Cluster<E> {
 
     /// Lets a follower ask for a snapshot.
     pub(crate) fn request_snapshot_at(&mut self, at: usize) {
-        let taken = self.call(at, |node| node.request_snapshot().is_ok());
+        let taken = self.call(at, Node::request_snapshot);
         self.stats.snapshot_requests += u64::from(taken == Some(true));
     }
 }

@@ -14,6 +14,7 @@ use almadia::{
 use super::{Effect, Input, Life, Machine, Place, Process, log_of};
 use crate::disk::Write;
 use crate::model::preset::{DiskKind, Preset};
+use crate::node::Batch;
 use crate::scenario::panic_text;
 use crate::state_machine::StateMachine;
 use crate::violation::ViolationKind;
@@ -273,21 +274,22 @@ impl Run<'_> {
         }
     }
 
-    fn handle(&mut self, mut ready: Ready) -> Checked {
-        if ready.snapshot.is_some() {
+    fn handle(&mut self, ready: Ready) -> Checked {
+        let mut batch = Batch::from(ready);
+        if batch.snapshot.is_some() {
             return self.expect("ready", Err("a snapshot, though no log is ever compacted"));
         }
-        for entry in ready.entries.iter().flatten() {
+        for entry in batch.entries.iter().flatten() {
             self.append(entry)?;
         }
-        for state in &ready.read_states {
+        for state in &batch.read_states {
             self.end_read(&state.context, state.outcome.ok());
         }
-        self.sent.append(&mut ready.messages);
-        let committed = std::mem::take(&mut ready.committed_entries);
+        self.sent.append(&mut batch.messages);
+        let committed = std::mem::take(&mut batch.committed_entries);
         self.process()?.to_apply.extend(committed);
-        let must_sync = ready.must_sync;
-        let mut write = Write::take_from(&mut ready);
+        let must_sync = batch.must_sync;
+        let mut write = Write::take_from(&mut batch);
         let process = self.process()?;
         if must_sync {
             process.writes.push_back(write);
