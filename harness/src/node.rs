@@ -8,8 +8,8 @@ use std::num::NonZeroU64;
 
 use almadia::{
     Bytes, ConfState, Entries, HardState, LogId, LogIndex, Membership, MembershipChange, Message,
-    NodeId, Purpose, ReadState, Ready, RoleKind, Snapshot, SnapshotStatus, StepError, StorageError,
-    Term, TransferOutcome, Window,
+    MessageKind, NodeId, Purpose, ReadState, Ready, RoleKind, Snapshot, SnapshotStatus, StepError,
+    StorageError, Term, TransferOutcome, Window,
 };
 
 use crate::disk::Write;
@@ -92,14 +92,20 @@ pub(crate) struct Refusal {
     pub(crate) error: String,
     /// Whether a node of a correct cluster may refuse for this reason.
     pub(crate) is_expected: bool,
+    /// Whether a question has come back to the node that has asked it.
+    pub(crate) is_relayed: bool,
     /// Whether the node has stopped.
     pub(crate) has_halted: bool,
     /// What the sender should hear.
     pub(crate) reply: Option<Message>,
 }
 
-impl From<StepError> for Refusal {
-    fn from(error: StepError) -> Self {
+impl Refusal {
+    fn of(kind: MessageKind, error: StepError) -> Self {
+        let is_question = matches!(
+            kind,
+            MessageKind::Propose | MessageKind::ReadIndex | MessageKind::TransferLeader
+        );
         let is_expected = matches!(
             error,
             StepError::NotAMember { .. }
@@ -115,6 +121,7 @@ impl From<StepError> for Refusal {
                 error.to_string()
             },
             is_expected,
+            is_relayed: is_question && error == StepError::FromThisNode,
             has_halted,
             reply: error.into_reply(),
         }
@@ -175,7 +182,12 @@ impl<S: Store> Node<S> {
     }
 
     pub(crate) fn step(&mut self, message: Message) -> Result<(), Refusal> {
-        on!(self, node => Ok(node.step(message)?), node => node.step(&message))
+        let kind = message.body.kind();
+        on!(
+            self,
+            node => node.step(message).map_err(|error| Refusal::of(kind, error)),
+            node => node.step(&message)
+        )
     }
 
     pub(crate) fn propose(

@@ -47,7 +47,8 @@ pub(crate) struct RaftRs<S: Store> {
     /// From what its election timeouts are drawn.
     seed: u64,
     timeouts: std::ops::Range<u32>,
-    priority: i64,
+    /// Up to where a snapshot reaches that was handed out and is not restored yet.
+    restoring: Option<LogIndex>,
 }
 
 fn configuration(start: &Start<'_>) -> raft::Config {
@@ -71,7 +72,7 @@ fn configuration(start: &Start<'_>) -> raft::Config {
         },
         skip_bcast_commit: settings.skip_commit_broadcast,
         batch_append: false,
-        priority: 0,
+        priority: settings.priority,
         // It refuses to start with less.
         max_uncommitted_size: settings
             .max_uncommitted_bytes
@@ -94,7 +95,7 @@ impl<S: Store> RaftRs<S> {
             membership: Membership::default(),
             seed: Digest::of(&(settings.seed, start.id, start.incarnation)),
             timeouts: settings.election_timeout_ticks..settings.longest_timeout(),
-            priority: settings.priority,
+            restoring: None,
         };
         node.called();
         Ok(node)
@@ -115,17 +116,14 @@ impl<S: Store> RaftRs<S> {
             self.membership = Membership::try_from(&conf_state)
                 .unwrap_or_else(|error| panic!("raft-rs has come to {conf_state:?}: {error}"));
         }
-        match self.embedding {
-            Embedding::Careful => self.take_care(),
-            Embedding::Trusting => self.node.set_priority(self.priority),
+        if self.is_careful() {
+            self.take_care();
         }
     }
 
     /// Goes around what breaks it.
     fn take_care(&mut self) {
         let raft = &mut self.node.raft;
-        // A node in term 0 that refuses a pre-vote for its priority panics (raft-rs #511).
-        raft.set_priority(if raft.term > 0 { self.priority } else { 0 });
         // A leader that is no member any more goes on as a leader, and panics when the next entry
         // is acknowledged; one without a vote goes on.
         if raft.state == StateRole::Leader && !self.membership.is_voter(self.id) {
@@ -141,11 +139,46 @@ impl<S: Store> RaftRs<S> {
     // --- Inputs ---
 
     pub(crate) fn tick(&mut self) {
-        self.node.tick();
-        self.called();
+        if self.may_campaign() {
+            self.node.tick();
+            self.called();
+        }
+    }
+
+    /// A node that stands for election reads all that it has not applied, and panics where a
+    /// snapshot is in the place of that.
+    fn may_campaign(&self) -> bool {
+        self.restoring.is_none() || !self.is_careful()
+    }
+
+    /// Whether it panics on a message that a correct node has sent.
+    fn breaks(&self, message: &Message) -> bool {
+        match &message.body {
+            Body::TimeoutNow => !self.may_campaign(),
+            // Whoever is in term 0 cannot refuse a pre-vote, not even for its priority
+            // (raft-rs #511).
+            Body::PreVote(request) => {
+                self.node.raft.term == 0 && request.priority < self.node.raft.priority
+            }
+            Body::RequestVote(_)
+            | Body::RequestVoteResponse(_)
+            | Body::PreVoteResponse(_)
+            | Body::AppendEntries(_)
+            | Body::AppendEntriesResponse(_)
+            | Body::Heartbeat(_)
+            | Body::HeartbeatResponse(_)
+            | Body::InstallSnapshot(_)
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::ReadIndexResponse(_)
+            | Body::TransferLeader { .. } => false,
+        }
     }
 
     pub(crate) fn step(&mut self, message: &Message) -> Result<(), Refusal> {
+        if self.is_careful() && self.breaks(message) {
+            return Ok(());
+        }
         let result = self.node.step(to_raft_rs(message));
         self.called();
         result.map_err(|error| Refusal {
@@ -154,6 +187,7 @@ impl<S: Store> RaftRs<S> {
                 raft::Error::StepPeerNotFound | raft::Error::ProposalDropped
             ),
             error: error.to_string(),
+            is_relayed: false,
             has_halted: false,
             reply: None,
         })
@@ -209,7 +243,8 @@ impl<S: Store> RaftRs<S> {
     /// A careful embedder does not ask a node that has no vote: a learner stands for election all
     /// the same, and a node without members panics.
     pub(crate) fn campaign(&mut self) -> bool {
-        if self.is_careful() && !self.node.raft.promotable() {
+        let may_campaign = self.may_campaign() && self.node.raft.promotable();
+        if self.is_careful() && !may_campaign {
             return false;
         }
         let result = self.node.campaign();
@@ -239,7 +274,12 @@ impl<S: Store> RaftRs<S> {
         self.called();
     }
 
+    /// A careful embedder waits until all of the node's log is committed: what it acknowledges no
+    /// more while it waits may be what the snapshot has to cover.
     pub(crate) fn request_snapshot(&mut self) -> bool {
+        if self.is_careful() && self.commit_index() < self.last_log().index {
+            return false;
+        }
         let result = self.node.request_snapshot();
         self.called();
         result.is_ok()
@@ -272,8 +312,7 @@ impl<S: Store> RaftRs<S> {
     }
 
     pub(crate) fn set_priority(&mut self, priority: i64) {
-        self.priority = priority;
-        self.called();
+        self.node.set_priority(priority);
     }
 
     pub(crate) fn set_skip_commit_broadcast(&mut self, skip: bool) {
@@ -315,23 +354,24 @@ impl<S: Store> RaftRs<S> {
         let restored = snapshot.as_ref().map(|it| it.last_included.index);
         let applies_to = committed.last_id().map(|last| last.index).or(restored);
         let runs = |run: Entries| if run.is_empty() { vec![] } else { vec![run] };
-        let messages = ready.take_messages();
+        let now = ready.take_messages();
         let messages_after_persist = ready.take_persisted_messages();
         let reads = ready.take_read_states();
         let batch = Batch {
             number: ready.number(),
-            messages: self.messages(&messages),
+            messages: messages(&now),
             snapshot,
             entries: runs(entries),
             hard_state,
             must_sync: ready.must_sync(),
-            messages_after_persist: self.messages(&messages_after_persist),
+            messages_after_persist: messages(&messages_after_persist),
             committed_entries: runs(committed),
             read_states: reads.into_iter().map(read_state).collect(),
             applies_to,
             transfer_outcomes: Vec::new(),
             ready: None,
         };
+        self.restoring = restored.or(self.restoring);
         self.keep(&batch)?;
         self.node.advance_append_async(ready);
         self.called();
@@ -353,37 +393,13 @@ impl<S: Store> RaftRs<S> {
         Ok(())
     }
 
-    fn messages(&self, messages: &[eraftpb::Message]) -> Vec<Message> {
-        let messages = messages.iter().map(from_raft_rs::<Message>);
-        let sent = messages.map(|message| match message.body {
-            // Its sender's place on the wire is taken by the one who is to lead.
-            Body::TransferLeader { .. } => Message {
-                from: self.id,
-                ..message
-            },
-            Body::RequestVote(_)
-            | Body::RequestVoteResponse(_)
-            | Body::PreVote(_)
-            | Body::PreVoteResponse(_)
-            | Body::AppendEntries(_)
-            | Body::AppendEntriesResponse(_)
-            | Body::Heartbeat(_)
-            | Body::HeartbeatResponse(_)
-            | Body::InstallSnapshot(_)
-            | Body::TimeoutNow
-            | Body::Propose(_)
-            | Body::ReadIndex(_)
-            | Body::ReadIndexResponse(_) => message,
-        });
-        sent.collect()
-    }
-
     pub(crate) fn persisted(&mut self, number: u64) {
         self.node.on_persist_ready(number);
         self.called();
     }
 
     pub(crate) fn applied(&mut self, index: LogIndex) {
+        self.restoring = self.restoring.filter(|&restored| restored > index);
         self.node.advance_apply_to(index.0);
         self.called();
     }
@@ -451,11 +467,12 @@ impl<S: Store> RaftRs<S> {
 }
 
 /// An almadia message as it arrives.
-pub(crate) fn carried(message: Message) -> Message {
-    let from = message.from;
-    let carried: Message = wire::carried(&message);
-    // The wire has no place for whoever passes on that somebody is to lead.
-    Message { from, ..carried }
+pub(crate) fn carried(message: &Message) -> Message {
+    wire::carried(message)
+}
+
+fn messages(messages: &[eraftpb::Message]) -> Vec<Message> {
+    messages.iter().map(from_raft_rs).collect()
 }
 
 fn read_state(state: raft::ReadState) -> ReadState {

@@ -17,7 +17,7 @@ use crate::dice::Dice;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::Settings;
 use crate::node::Kind;
-use crate::profile::{Membership, Profile};
+use crate::profile::{Membership, Mix, Profile};
 use crate::scenario::{MachineSetup, Scenario, caught};
 use crate::stats::Stats;
 use crate::unreliable::Answers;
@@ -62,7 +62,9 @@ fn opening(seed: u64, profile: &Profile, settings: Settings, dice: &mut Dice) ->
     let machines = profile.voters + profile.learners + profile.others;
     let machines = (0..machines).map(|_| {
         // Leases need the same clocks everywhere; nothing else needs the same settings.
-        let is_own = !settings.lease_reads && dice.chance(300);
+        // But raft-rs outranks a candidate for ever, which must not be the only one.
+        let is_ranked = profile.mix != Mix::default() && profile.priority > 0;
+        let is_own = !settings.lease_reads && !is_ranked && dice.chance(300);
         let settings = if is_own {
             varied(profile.settings, dice)
         } else {

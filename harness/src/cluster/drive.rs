@@ -119,7 +119,9 @@ impl<E: Embedder> Cluster<E> {
     }
 
     fn on_refusal(&mut self, at: usize, message: &str, refusal: Refusal) {
-        if !refusal.is_expected && self.checker.checks.refusals {
+        // A follower of raft-rs passes on what was passed on to it, maybe to where it comes from.
+        let is_expected = refusal.is_expected || (refusal.is_relayed && self.talks_in_bytes());
+        if !is_expected && self.checker.checks.refusals {
             self.check(Err(ViolationKind::MessageRefused {
                 node: self.hosts[at].id,
                 message: message.into(),
@@ -262,19 +264,27 @@ impl<E: Embedder> Cluster<E> {
         }
     }
 
+    /// Whether nodes of two kinds may talk to each other.
+    const fn talks_in_bytes(&self) -> bool {
+        #[cfg(feature = "raft-rs")]
+        return self.talks_in_bytes;
+        #[cfg(not(feature = "raft-rs"))]
+        false
+    }
+
     /// What arrives of a message: where nodes of two kinds talk, all of them do so in bytes.
     fn carried(&self, message: Message) -> Message {
         #[cfg(feature = "raft-rs")]
         if self.talks_in_bytes {
-            return crate::raft_rs::carried(message);
+            return crate::raft_rs::carried(&message);
         }
         message
     }
 
     fn send(&mut self, at: usize, message: Message) {
-        let message = self.carried(message);
         let checked = self.checker.on_send(&self.hosts[at], at, &message);
         self.check(checked);
+        let message = self.carried(message);
         self.tell_sent(&message);
         self.network.send(message);
     }

@@ -34,9 +34,9 @@ impl Profile {
                 .with_raft_rs(),
             Self::faulty("mixed-reads", 3).reading().with_raft_rs(),
             Self::faulty("mixed-priorities", 4)
-                .prioritized()
                 .transferring()
-                .with_raft_rs(),
+                .with_raft_rs()
+                .prioritized(),
             Self::faulty("upgrade", 3).upgrading(),
             Self::faulty("upgrade-five", 5).upgrading(),
         ]
@@ -116,9 +116,13 @@ impl Profile {
         Self {
             // It panics if its storage cannot be read.
             read_error: 0,
+            priority: 0,
             calls: Calls {
                 // It forgets the groups of members that come, and of all with a snapshot.
                 group_commit: 0,
+                // It holds against each candidate that it outranks for ever, and its own timeout
+                // may be the longer one.
+                set_priority: 0,
                 // Its leases have no margin, and are not given up in a transfer.
                 lease_read: 0,
                 ..self.calls

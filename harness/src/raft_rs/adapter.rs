@@ -5,7 +5,10 @@
 
 use std::cell::RefCell;
 
-use almadia::{EntriesRequest, HardState, LogIndex, NodeId, Purpose, Storage as _, StorageError};
+use almadia::{
+    EntriesRequest, HardState, LogIndex, Membership, NodeId, Purpose, Snapshot, Storage as _,
+    StorageError,
+};
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, StorageError as TheirError};
 
@@ -44,6 +47,11 @@ fn error(error: StorageError) -> raft::Error {
         StorageError::Unavailable => raft::Error::Store(TheirError::Unavailable),
         error => other(error),
     }
+}
+
+fn is_for(snapshot: &Snapshot, to: NodeId) -> bool {
+    let members = Membership::try_from(&snapshot.conf_state);
+    members.is_ok_and(|members| members.contains(to))
 }
 
 impl<S: Store> raft::Storage for Adapter<S> {
@@ -103,6 +111,8 @@ impl<S: Store> raft::Storage for Adapter<S> {
         let late = || raft::Error::Store(TheirError::SnapshotTemporarilyUnavailable);
         let to = NodeId::new(to).ok_or_else(late)?;
         match self.store.snapshot(LogIndex(request_index), to) {
+            // One made before the peer was added is of no use to it.
+            Ok(snapshot) if !is_for(&snapshot, to) => Err(late()),
             Ok(snapshot) => Ok(to_raft_rs(&snapshot)),
             Err(StorageError::TemporarilyUnavailable) => Err(late()),
             Err(failure) => Err(error(failure)),
