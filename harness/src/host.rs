@@ -203,6 +203,19 @@ impl Settings {
         self.max_election_timeout_ticks.unwrap_or(double)
     }
 
+    /// The same clock and elections, with the limits of others.
+    pub(crate) fn with_limits_of(self, others: &Self) -> Self {
+        Self {
+            heartbeat_interval_ticks: self.heartbeat_interval_ticks,
+            election_timeout_ticks: self.election_timeout_ticks,
+            max_election_timeout_ticks: self.max_election_timeout_ticks,
+            pre_vote: self.pre_vote,
+            check_quorum: self.check_quorum,
+            priority: self.priority,
+            ..*others
+        }
+    }
+
     fn builder(&self, id: NodeId) -> ConfigBuilder {
         Config::builder(id)
             .seed(self.seed)

@@ -403,6 +403,12 @@ impl<S: Store> Node<S> {
         halted.is_some_and(|halted| matches!(halted.error, StorageError::Other(_)))
     }
 
+    /// How far its log may be compacted, as far as that is for it to say: raft-rs reads again what
+    /// it does not know to be applied, before it stands for election.
+    pub(crate) fn compacts_to(&self) -> LogIndex {
+        on!(self, _node => LogIndex::MAX, node => node.last_applied())
+    }
+
     pub(crate) fn storage(&self) -> &Unreliable<S> {
         on!(self, node => node.storage())
     }

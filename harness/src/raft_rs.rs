@@ -211,7 +211,7 @@ impl<S: Store> RaftRs<S> {
     /// A careful embedder looks for itself whether the change can be made: raft-rs takes what it
     /// cannot apply, and puts an empty entry in the place of what it refuses.
     pub(crate) fn propose_conf_change(&mut self, change: &MembershipChange) -> Option<LogId> {
-        if !self.leads() || (self.is_careful() && !self.can_make(change)) {
+        if !self.leads() || (self.is_careful() && self.membership.changed(change).is_err()) {
             return None;
         }
         let entry = change_to_raft_rs(change);
@@ -221,13 +221,6 @@ impl<S: Store> RaftRs<S> {
         let result = self.node.raft.step(message);
         self.called();
         result.ok().map(|()| self.last_log())
-    }
-
-    /// Whether the change leads to a membership, and to one in which nobody is alone: a single
-    /// voter of raft-rs leads before its own vote is durable.
-    fn can_make(&self, change: &MembershipChange) -> bool {
-        let next = self.membership.changed(change);
-        next.is_ok_and(|next| next.incoming().len() > 1)
     }
 
     pub(crate) fn apply_conf_change(

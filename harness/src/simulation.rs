@@ -62,13 +62,13 @@ fn opening(seed: u64, profile: &Profile, settings: Settings, dice: &mut Dice) ->
     let machines = profile.voters + profile.learners + profile.others;
     let machines = (0..machines).map(|_| {
         // Leases need the same clocks everywhere; nothing else needs the same settings.
-        // But raft-rs outranks a candidate for ever, which must not be the only one.
-        let is_ranked = profile.mix != Mix::default() && profile.priority > 0;
-        let is_own = !settings.lease_reads && !is_ranked && dice.chance(300);
-        let settings = if is_own {
-            varied(profile.settings, dice)
-        } else {
-            settings
+        let is_own = !settings.lease_reads && dice.chance(300);
+        let settings = match is_own {
+            false => settings,
+            true if profile.mix == Mix::default() => varied(profile.settings, dice),
+            // raft-rs waits anew after each vote that it has refused: where its timeout is always
+            // the longer one, it never stands, though it may be the only one who can win.
+            true => settings.with_limits_of(&varied(profile.settings, dice)),
         };
         MachineSetup::random(settings, profile, dice)
     });

@@ -9,8 +9,8 @@ use almadia::{Body, Bytes, LogId, MembershipChange, Message, NodeId, Payload, Pr
 
 use super::Cluster;
 use crate::embedder::{Embedder, Machine};
-use crate::host::Groups;
-use crate::node::Node;
+use crate::host::{Groups, Host};
+use crate::node::{Embedding, Kind, Node};
 use crate::trace::What;
 use crate::violation::ViolationKind;
 
@@ -91,6 +91,9 @@ impl<E: Embedder> Cluster<E> {
 
     /// Asks for a membership change. One that is refused must leave no trace in the log.
     pub(crate) fn change_at(&mut self, at: usize, change: MembershipChange) {
+        if !self.bears(at, &change) {
+            return;
+        }
         let taken = self.call(at, |node| {
             let before = node.last_log();
             let taken = node.propose_conf_change(&change).is_some();
@@ -103,6 +106,16 @@ impl<E: Embedder> Cluster<E> {
             let node = self.hosts[at].id;
             self.check(Err(ViolationKind::RefusedButTaken { node, entry: after }));
         }
+    }
+
+    /// Whether the cluster may make this change. A single voter of raft-rs leads before its own vote
+    /// is durable, so nobody makes one who knows that.
+    fn bears(&self, at: usize, change: &MembershipChange) -> bool {
+        let is_known = |host: &Host<E>| matches!(host.kind, Kind::RaftRs(Embedding::Careful));
+        let node = self.hosts[at].node.as_ref();
+        let next = node.and_then(|node| node.membership().changed(change).ok());
+        let is_alone = next.is_some_and(|next| next.incoming().len() == 1);
+        !is_alone || !self.hosts.iter().any(is_known)
     }
 
     /// Puts group commit into force on one node, or out of it.

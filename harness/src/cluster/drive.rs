@@ -472,6 +472,7 @@ impl<E: Embedder> Cluster<E> {
             .any(|write| write.snapshot.is_some());
         let node = host.node.as_mut().filter(|_| !is_installing)?;
         let through = host.disk.save_snapshot(&host.machine)?;
+        let through = through.min(node.compacts_to());
         let storage = node.store_mut();
         let mut result = storage.save_snapshot(host.machine.snapshot());
         let is_compacted = host.disk.compact(through);
