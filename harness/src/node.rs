@@ -208,11 +208,19 @@ impl<S: Store> Node<S> {
         )
     }
 
+    /// The entry at `index` changes the membership, which is `before` where it is applied.
     pub(crate) fn apply_conf_change(
         &mut self,
         change: &MembershipChange,
+        index: LogIndex,
+        before: &ConfState,
     ) -> Result<ConfState, String> {
-        on!(self, node => text(node.apply_conf_change(change)))
+        let _ = (index, before);
+        on!(
+            self,
+            node => text(node.apply_conf_change(change)),
+            node => node.apply_conf_change(change, index, before)
+        )
     }
 
     pub(crate) fn campaign(&mut self) -> bool {

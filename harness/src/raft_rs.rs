@@ -223,14 +223,27 @@ impl<S: Store> RaftRs<S> {
         result.ok().map(|()| self.last_log())
     }
 
+    /// A careful embedder does not tell the node what is behind a snapshot that it has accepted: it
+    /// has the snapshot's membership already, though the state machine does not.
     pub(crate) fn apply_conf_change(
         &mut self,
         change: &MembershipChange,
-    ) -> Result<ConfState, raft::Error> {
+        index: LogIndex,
+        before: &ConfState,
+    ) -> Result<ConfState, String> {
+        if self.is_careful() && index.0 < self.node.raft.raft_log.first_index() {
+            let before = Membership::try_from(before);
+            let after = before.and_then(|before| before.changed(change));
+            return after
+                .map(|after| after.to_conf_state())
+                .map_err(|error| error.to_string());
+        }
         let change = change_of(&change_to_raft_rs(change));
         let result = self.node.apply_conf_change(&change);
         self.called();
-        result.map(|state| conf_state_from_raft_rs(&state))
+        result
+            .map(|state| conf_state_from_raft_rs(&state))
+            .map_err(|error| error.to_string())
     }
 
     /// A careful embedder does not ask a node that has no vote: a learner stands for election all

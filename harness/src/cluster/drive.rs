@@ -414,10 +414,12 @@ impl<E: Embedder> Cluster<E> {
         let conf_state = match &entry.payload {
             Payload::Data(_) => None,
             Payload::Change(change) => {
-                let Some(node) = self.hosts[at].node.as_mut() else {
+                let host = &mut self.hosts[at];
+                let Some(node) = host.node.as_mut() else {
                     return;
                 };
-                let result = node.apply_conf_change(change);
+                let before = host.machine.conf_state();
+                let result = node.apply_conf_change(change, entry.index(), before);
                 self.observe(at);
                 self.stats.changes += 1;
                 let refusal = result.as_ref().map(drop).map_err(String::clone);
