@@ -25,7 +25,8 @@ pub struct Config {
     /// without a quorum. Default 10.
     pub(crate) election_timeout_ticks: u32,
     /// Election timeouts are drawn at random from `election_timeout_ticks` to below this, to make
-    /// split votes rare (Raft 5.2). Default 20.
+    /// split votes rare (Raft 5.2). One tick more than that leaves nothing to draw from: nodes that
+    /// lose their leader at once then split their votes again and again. Default 20.
     pub(crate) max_election_timeout_ticks: u32,
     /// Whether to ask for pre-votes before campaigning (Thesis 9.6). Default true.
     pub(crate) pre_vote: bool,

@@ -181,8 +181,10 @@ impl fmt::Display for LogId {
 
 /// What a node must find again after a restart, beside its log (Figure 2, persistent state).
 ///
-/// Only the term and the vote decide safety. The commit index spares a restarted node from learning
-/// it anew, and may be lost.
+/// The term and the vote decide safety at any time. The commit index spares a restarted node from
+/// learning it anew, and the last of it may be lost; but not what was handed out before a write
+/// that is durable. A node whose log holds the end of a membership change, and which does not know that
+/// its beginning is committed, could campaign among those who have no votes any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// The latest term the node has seen (*currentTerm*).

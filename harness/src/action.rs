@@ -91,7 +91,8 @@ pub enum MachineAction {
     AllowUnpersisted(bool),
     /// From now on, mail to this node takes long.
     SlowMail,
-    /// The machine stops, and starts with this on what is on its disk.
+    /// The machine stops in good order, all its writes durable, and starts with this on what is on
+    /// its disk. One that is down stays as it is.
     Replace(Kind),
 }
 

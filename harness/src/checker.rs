@@ -11,11 +11,12 @@ mod clients;
 mod history;
 mod log_view;
 mod promises;
+mod quorum;
 mod reads;
 mod transfers;
 mod windows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, NodeId, RoleKind, Storage, Term};
 
@@ -24,12 +25,13 @@ pub use self::history::Impossible;
 pub(crate) use self::history::{REGISTERS, register_of};
 use self::log_view::LogView;
 pub(crate) use self::promises::is_covered;
+use self::quorum::is_quorum;
 use self::reads::{ReadCounts, Reads};
 use self::transfers::{TransferCounts, Transfers};
 use self::windows::Windows;
 use crate::digest::Digest;
 use crate::embedder::Embedder;
-use crate::host::{Groups, Host};
+use crate::host::Host;
 use crate::node::{Batch, Node};
 use crate::stats::Stats;
 use crate::violation::ViolationKind;
@@ -535,25 +537,6 @@ impl Checker {
     pub(crate) fn is_committed(&self, id: LogId) -> bool {
         self.committed.contains(&id)
     }
-}
-
-/// Whether the voters that hold an entry are enough of this half to commit it. With group commit in
-/// force they are of two groups, where there are two; where that is not known, they are all.
-fn is_quorum(half: &[NodeId], groups: &Groups, holds: impl Fn(NodeId) -> bool) -> bool {
-    let holders: Vec<NodeId> = half.iter().copied().filter(|&voter| holds(voter)).collect();
-    let is_majority = half.is_empty() || holders.len() * 2 > half.len();
-    if !groups.in_force {
-        return is_majority;
-    }
-    let groups_of = |voters: &[NodeId]| -> BTreeSet<u64> {
-        voters.iter().filter_map(|&it| groups.of(it)).collect()
-    };
-    let all_are_known = half.iter().all(|&voter| groups.of(voter).is_some());
-    let is_spread = match groups_of(half).len() {
-        2.. => groups_of(&holders).len() >= 2,
-        0 | 1 => all_are_known || holders.len() == half.len(),
-    };
-    is_majority && is_spread
 }
 
 /// The last entry of a storage, as far as it can be read.

@@ -1,6 +1,8 @@
 //! The test-kit of almadia: whole clusters in one process, broken on purpose, and watched.
 //!
 //! * [`Cluster`] runs nodes by hand, for scenario tests.
+//!   Its nodes run on a clonable [`Store`], because a clone is what a crash leaves: a store on files
+//!   of its own is no case for it, but for [`storage`].
 //! * [`run`] makes a random run from a seed and a [`Profile`], and tells the first broken promise.
 //! * [`Trace`] is the record of a run, and [`timeline`](timeline()) makes a page of it that shows
 //!   it in a browser. [`Cluster::record`] records a cluster of this crate, a [`TraceRecorder`] any

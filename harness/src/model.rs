@@ -16,8 +16,13 @@
 //!
 //! In every situation the five properties of Raft's Figure 3 hold, and an election counts as a
 //! second one if a node leads its own term again after a crash. What is committed is durable on a
-//! quorum. Reads are linearizable. Term, commit index and applied index only grow. No node panics,
-//! halts, refuses to start, or refuses the message of another.
+//! quorum, what a message promises is on its sender's disk when it leaves, and what a leader counts
+//! as acknowledged is its own log, on the peer's disk. Nobody votes twice. Reads are linearizable.
+//! Term, commit index, applied index and what is known of a peer only grow. A leader commits all
+//! that it can. No node panics, halts, refuses to start, or refuses the message of another.
+//!
+//! What a receiver is to ignore for ever is left out of a situation, but only where the receiver as
+//! it is does ignore it: a node that breaks the rule is seen to break it.
 //!
 //! # How
 //!
@@ -43,7 +48,7 @@ use std::fmt;
 use self::cluster::{Action, Cluster, Situation};
 pub use self::preset::{Bounds, DiskKind, Opening, Preset};
 pub use self::presets::presets;
-use self::search::{Row, Visited};
+use self::search::{Reached, Row, Visited};
 use crate::violation::ViolationKind;
 
 /// What was explored, and what was found.
@@ -114,59 +119,50 @@ struct Explorer<'a> {
 impl Explorer<'_> {
     /// Explores from here. Returns the depth and what was found.
     fn run(&mut self, first: &Situation, mut steps: Vec<String>) -> (u64, Option<Finding>) {
+        let mut bytes = Vec::new();
+        first.write(&mut bytes);
+        self.visited.visit(Visited::fingerprint(&bytes), 0, 0);
         let mut level = Row::default();
+        level.push(&bytes);
         let mut next = Row::default();
-        let mut words = Vec::new();
-        let mut batch = Row::default();
-        let mut prints: Vec<(u64, usize, usize)> = Vec::new();
-        first.write(&mut words);
-        self.visited.visit(&words, 0, 0);
-        level.push(&words);
-        let mut depth = 0;
-        let mut number = 0;
+        let mut reached = Reached::default();
         let mut actions = Vec::new();
         let mut before = first.clone();
         let mut after = first.clone();
-        loop {
-            let mut left = level.len();
-            for bytes in level.iter() {
-                left -= 1;
-                before.read(bytes);
+        let mut depth = 0;
+        let mut number = 0;
+        while !level.is_empty() {
+            for situation in level.iter() {
+                before.read(situation);
                 self.cluster.actions(&before, &mut actions);
                 for (position, &action) in actions.iter().enumerate() {
                     self.actions += 1;
                     match self.cluster.act(&before, action, &mut after) {
-                        Ok(false) => continue,
-                        Ok(true) => {}
+                        Ok(false) => {}
+                        Ok(true) => {
+                            bytes.clear();
+                            after.write(&mut bytes);
+                            reached.push(&bytes, (number, position));
+                        }
                         Err(kind) => {
+                            reached.visit(&mut self.visited, &mut next);
                             self.retrace(first, number, &mut steps);
                             steps.push(self.cluster.text(action));
                             return (depth + 1, Some(Finding { kind, steps }));
                         }
                     }
-                    words.clear();
-                    after.write(&mut words);
-                    batch.push(&words);
-                    prints.push((Visited::fp(&words), number, position));
-                }
-                if prints.len() > 1000 || left == 0 {
-                    for (&(fp, number, position), bytes) in prints.iter().zip(batch.iter()) {
-                        if self.visited.visit_fp(fp, number, position) {
-                            next.push(bytes);
-                        }
-                    }
-                    batch.clear();
-                    prints.clear();
                 }
                 number += 1;
+                if reached.is_many() {
+                    reached.visit(&mut self.visited, &mut next);
+                }
             }
-            if next.is_empty() {
-                return (depth, None);
-            }
-            depth += 1;
+            reached.visit(&mut self.visited, &mut next);
+            depth += u64::from(!next.is_empty());
             std::mem::swap(&mut level, &mut next);
             next.clear();
         }
+        (depth, None)
     }
 
     /// Tells the way to the situation of this number.

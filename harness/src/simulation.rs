@@ -254,6 +254,9 @@ impl<'a, E: Embedder> Simulation<'a, E> {
     /// other node by node, and back.
     fn replace(&mut self) {
         let at = usize::try_from(self.replaced).unwrap_or(0) % self.cluster.hosts.len();
+        if self.cluster.hosts[at].node.is_none() {
+            return;
+        }
         self.replaced += 1;
         let kind = match self.cluster.hosts[at].kind {
             Kind::Almadia => Kind::RaftRs(self.profile.mix.embedding),

@@ -86,8 +86,9 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} elections, {} commits ({} in groups), {} commands passed on, {} snapshots installed, {} changes, {} compactions, \
-             {} crashes, {} nodes halted, {} reads answered ({} by a lease), {} dropped, {} transfers, {} failed, \
+            "{} steps, {} elections, {} commits ({} in groups), {} commands passed on, \
+             {} snapshots installed, {} changes, {} compactions, {} crashes, {} nodes halted, \
+             {} reads answered ({} by a lease), {} dropped, {} transfers, {} failed, \
              {} snapshots asked for, {} starts ahead of the log, {} messages delivered, {} lost, \
              recovery in {} ticks at most",
             self.steps,

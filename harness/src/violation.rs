@@ -280,6 +280,25 @@ pub enum ViolationKind {
         /// The error's text.
         error: String,
     },
+    /// An acknowledgement speaks for entries that are not the leader's, or the leader believes more
+    /// of a peer than is true.
+    #[error("node {node} counts as holding {leaders}, but its disk holds {held} there")]
+    MatchUntrue {
+        /// The follower.
+        node: NodeId,
+        /// The leader's entry at the acknowledged index; its term is zero if there is none.
+        leaders: LogId,
+        /// What the follower's disk holds there; its term is zero if it is nothing.
+        held: LogId,
+    },
+    /// A leader has all that it needs to do something, and does not do it.
+    #[error("leader {leader} could {what}, and does not")]
+    Omitted {
+        /// The leader.
+        leader: NodeId,
+        /// What it could do.
+        what: String,
+    },
     /// Something panicked: mostly an assertion of the core, but it may be the embedder's own store
     /// or state machine.
     #[error("a panic in the core or in its embedder: {0}")]
@@ -331,6 +350,8 @@ impl ViolationKind {
             | Self::WithoutEnd { node, .. }
             | Self::TransferUntrue { node, .. }
             | Self::TicksDiffer { node, .. }
+            | Self::MatchUntrue { node, .. }
+            | Self::Omitted { leader: node, .. }
             | Self::MembershipDiffers { node, .. }
             | Self::Deposed { leader: node, .. }
             | Self::CallFailed { node, .. }

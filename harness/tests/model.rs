@@ -16,16 +16,6 @@ fn preset(name: &str) -> Preset {
 
 /// Within narrower bounds there are just so many situations, none of which breaks a promise. A
 /// number that changes tells of a change in what a node does, or in what is explored.
-#[track_caller]
-fn assert_states(name: &str, bounds: Bounds, states: u64) {
-    let found = explore(&Preset {
-        bounds,
-        ..preset(name)
-    });
-    assert_eq!(found.finding, None, "{name}");
-    assert_eq!(found.states, states, "{name}");
-}
-
 #[test]
 fn small_explorations_run_to_their_ends() {
     let until = |max_term, campaigns| Bounds {
@@ -33,34 +23,53 @@ fn small_explorations_run_to_their_ends() {
         campaigns,
         ..Bounds::default()
     };
-    let crashing = Bounds {
-        crashes: 1,
-        ..until(2, 1)
+    let with = |change: fn(&mut Bounds), mut bounds: Bounds| {
+        change(&mut bounds);
+        bounds
     };
-    assert_states("elections", crashing, 1027);
-    let proposing = Bounds {
-        proposals: 2,
-        ..until(1, 0)
-    };
-    assert_states("replication", proposing, 11336);
-    assert_states("figure-8", until(3, 1), 549);
-    assert_states("overwrites", until(2, 1), 759);
-    let changing = Bounds {
-        changes: 1,
-        ..until(1, 0)
-    };
-    assert_states("membership", changing, 514);
-    let reading = Bounds {
-        reads: 1,
-        ..until(2, 1)
-    };
-    assert_states("reads", reading, 61173);
-    let waiting = Bounds {
-        ticks: 3,
-        in_flight: 2,
-        ..until(2, 0)
-    };
-    assert_states("leases", waiting, 336);
+    let crashing = with(|it| it.crashes = 1, until(2, 1));
+    let changing = with(|it| it.changes = 1, until(1, 0));
+    let ticking = with(|it| (it.ticks, it.in_flight) = (3, 2), until(2, 0));
+    let writing = with(|it| (it.proposals, it.crashes) = (1, 1), until(1, 0));
+    let losing = with(|it| (it.crashes, it.in_flight) = (1, 2), until(3, 1));
+    let explorations = [
+        ("elections", crashing, 1075),
+        ("pre-votes", until(1, 1), 53),
+        (
+            "replication",
+            with(|it| it.proposals = 2, until(1, 0)),
+            11414,
+        ),
+        ("slow-followers", writing, 215),
+        ("heartbeats", with(|it| it.pings = 1, until(3, 1)), 26773),
+        ("unpersisted", writing, 91),
+        ("figure-8", until(3, 1), 549),
+        ("overwrites", until(2, 1), 759),
+        ("lost-overwrites", losing, 12535),
+        ("membership", changing, 514),
+        ("membership-later", changing, 435),
+        ("reads", with(|it| it.reads = 1, until(2, 1)), 60757),
+        ("two-reads", with(|it| it.reads = 2, until(1, 0)), 823),
+        (
+            "reads-restarts",
+            with(|it| (it.reads, it.crashes) = (1, 1), until(1, 0)),
+            82,
+        ),
+        ("leases", ticking, 336),
+        ("leases-restarts", with(|it| it.crashes = 1, ticking), 3876),
+    ];
+    let explored = explorations.map(|(name, bounds, _)| {
+        let preset = preset(name);
+        let found = explore(&Preset { bounds, ..preset });
+        assert_eq!(found.finding, None, "{name}");
+        (name, found.states)
+    });
+    assert_eq!(
+        explored,
+        explorations.map(|(name, _, states)| (name, states))
+    );
+    let all = presets().into_iter().map(|preset| preset.name);
+    assert!(all.eq(explored.map(|(name, _)| name)), "none is left out");
 }
 
 /// A leader that is told not to look proposes what cannot be applied. That is found, and the way to

@@ -90,6 +90,16 @@ pub(crate) fn read(mut reader: Reader<'_>) -> Result<Raw, DecodeError> {
     const SYNC_LOG: u32 = number(5);
     const CONTEXT: u32 = delimited(6);
     let mut raw = Raw::default();
+    // All that most entries have, in the order of both of raft-rs's codecs.
+    if reader.begins_with(TERM) {
+        raw.id.term = reader.term()?;
+    }
+    if reader.begins_with(INDEX) {
+        raw.id.index = reader.index()?;
+    }
+    if reader.begins_with(DATA) {
+        raw.data = reader.part()?;
+    }
     while let Some(head) = reader.next()? {
         match head {
             ENTRY_TYPE => {

@@ -23,14 +23,28 @@
 //!
 //! Decoding yields domain types or a [`DecodeError`] that names the field and its offset. It never
 //! panics; it copies no payload: data, contexts and snapshots share the memory of the received
-//! [`Bytes`](bytes::Bytes); and it reserves no memory on the strength of a length that the bytes
+//! [`Bytes`]; and it reserves no memory on the strength of a length that the bytes
 //! only claim. Unknown fields are skipped, fields may come in any order, repeated numbers packed or
 //! one by one.
 //!
 //! What is decoded is well-formed, and not yet believed: whether it makes sense to this node is for
 //! [`RawNode::step`](almadia::RawNode::step) to say.
+//!
+//! # What is the same on the wire
+//!
+//! What is encoded is decoded as it was, with three exceptions, none of which changes what a receiver
+//! does:
+//!
+//! * [`AppendEntriesResponse::TermOutdated`](almadia::AppendEntriesResponse::TermOutdated) speaks
+//!   through the term in the envelope alone, and is decoded as an acknowledgement of nothing.
+//! * A [`Body::TransferLeader`](almadia::Body::TransferLeader) names only the node that is to lead, which
+//!   is decoded as the sender.
+//! * A [`Token::Bytes`](almadia::Token::Bytes) of eight bytes is decoded as a number, and of none as
+//!   [`Token::None`](almadia::Token::None). Receivers only echo it.
 
 mod change;
+#[cfg(any(feature = "prost-0_14", feature = "protobuf"))]
+mod embedded;
 mod entry;
 mod error;
 mod message;
@@ -41,6 +55,10 @@ mod wire;
 use almadia::{ConfState, Entry, HardState, MembershipChange, Message, Snapshot};
 use bytes::{BufMut, Bytes};
 
+#[cfg(feature = "prost-0_14")]
+pub use crate::embedded::prost_0_14;
+#[cfg(feature = "protobuf")]
+pub use crate::embedded::protobuf_3;
 pub use crate::error::{DecodeError, Reason};
 pub use crate::pieces::{Encoder, Pieces};
 use crate::wire::{Fields, Reader, Writer};

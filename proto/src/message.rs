@@ -2,11 +2,6 @@
 //!
 //! Owns the table of which kind uses which field, once for writing and once for reading. Knows
 //! nothing of how a field is written.
-//!
-//! Two meanings share their bytes, so one of them is read as the other; neither changes what the
-//! receiver does. [`AppendEntriesResponse::TermOutdated`] speaks through the term in the envelope
-//! alone and is read as an acknowledgement of nothing. Whoever forwards a wish for a transfer is not
-//! named: the sender is the node that is to lead.
 
 use almadia::{
     AppendEntries, AppendEntriesResponse, Body, Entries, Entry, Heartbeat, HeartbeatResponse,
@@ -23,48 +18,27 @@ use crate::wire::{Fields, Part, Reader, Schema, Sink};
 /// The `context` of a vote that the leader itself has asked for.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 
-/// `MessageType`.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Kind {
-    Propose = 2,
-    Append = 3,
-    AppendResponse = 4,
-    RequestVote = 5,
-    RequestVoteResponse = 6,
-    Snapshot = 7,
-    Heartbeat = 8,
-    HeartbeatResponse = 9,
-    TransferLeader = 13,
-    TimeoutNow = 14,
-    ReadIndex = 15,
-    ReadIndexResponse = 16,
-    RequestPreVote = 17,
-    RequestPreVoteResponse = 18,
+/// `MessageType`, but for what nodes say to themselves: MsgHup, MsgBeat, MsgUnreachable,
+/// MsgSnapStatus, MsgCheckQuorum.
+mod kinds {
+    pub(super) const PROPOSE: u64 = 2;
+    pub(super) const APPEND: u64 = 3;
+    pub(super) const APPEND_RESPONSE: u64 = 4;
+    pub(super) const REQUEST_VOTE: u64 = 5;
+    pub(super) const REQUEST_VOTE_RESPONSE: u64 = 6;
+    pub(super) const SNAPSHOT: u64 = 7;
+    pub(super) const HEARTBEAT: u64 = 8;
+    pub(super) const HEARTBEAT_RESPONSE: u64 = 9;
+    pub(super) const TRANSFER_LEADER: u64 = 13;
+    pub(super) const TIMEOUT_NOW: u64 = 14;
+    pub(super) const READ_INDEX: u64 = 15;
+    pub(super) const READ_INDEX_RESPONSE: u64 = 16;
+    pub(super) const REQUEST_PRE_VOTE: u64 = 17;
+    pub(super) const REQUEST_PRE_VOTE_RESPONSE: u64 = 18;
+    pub(super) const LAST: u64 = REQUEST_PRE_VOTE_RESPONSE;
 }
 
-impl Kind {
-    /// The kind of this number, if there is one that crosses the wire.
-    const fn numbered(number: u64) -> Option<Self> {
-        Some(match number {
-            2 => Self::Propose,
-            3 => Self::Append,
-            4 => Self::AppendResponse,
-            5 => Self::RequestVote,
-            6 => Self::RequestVoteResponse,
-            7 => Self::Snapshot,
-            8 => Self::Heartbeat,
-            9 => Self::HeartbeatResponse,
-            13 => Self::TransferLeader,
-            14 => Self::TimeoutNow,
-            15 => Self::ReadIndex,
-            16 => Self::ReadIndexResponse,
-            17 => Self::RequestPreVote,
-            18 => Self::RequestPreVoteResponse,
-            _ => return None,
-        })
-    }
-}
+// --- Writing ---
 
 /// The numbers of the fields.
 mod fields {
@@ -115,7 +89,7 @@ mod heads {
 impl Fields for Message {
     fn put(&self, sink: &mut impl Sink) {
         put_head(self, sink);
-        put_entries(&self.body, sink);
+        put_entries(self, sink);
     }
 }
 
@@ -127,58 +101,58 @@ pub(crate) fn put_head(message: &Message, sink: &mut impl Sink) {
         term,
         ref body,
     } = *message;
-    let envelope = |kind: Kind, from: NodeId, sink: &mut _| {
+    let envelope = |kind: u64, from: NodeId, sink: &mut _| {
         put_envelope(sink, kind, to, from, term);
     };
     match body {
         Body::RequestVote(request) => {
-            envelope(Kind::RequestVote, from, sink);
+            envelope(kinds::REQUEST_VOTE, from, sink);
             put_request(request, sink);
         }
         Body::PreVote(request) => {
-            envelope(Kind::RequestPreVote, from, sink);
+            envelope(kinds::REQUEST_PRE_VOTE, from, sink);
             put_request(request, sink);
         }
         Body::RequestVoteResponse(vote) => {
-            envelope(Kind::RequestVoteResponse, from, sink);
+            envelope(kinds::REQUEST_VOTE_RESPONSE, from, sink);
             put_vote(*vote, sink);
         }
         Body::PreVoteResponse(vote) => {
-            envelope(Kind::RequestPreVoteResponse, from, sink);
+            envelope(kinds::REQUEST_PRE_VOTE_RESPONSE, from, sink);
             put_vote(*vote, sink);
         }
         Body::AppendEntries(append) => {
-            envelope(Kind::Append, from, sink);
+            envelope(kinds::APPEND, from, sink);
             sink.uint(fields::LOG_TERM, append.prev_log.term.0);
             sink.uint(fields::INDEX, append.prev_log.index.0);
             sink.uint(fields::COMMIT, append.leader_commit.0);
         }
         Body::AppendEntriesResponse(response) => {
-            envelope(Kind::AppendResponse, from, sink);
+            envelope(kinds::APPEND_RESPONSE, from, sink);
             put_append_response(*response, sink);
         }
         Body::Heartbeat(heartbeat) => {
-            envelope(Kind::Heartbeat, from, sink);
+            envelope(kinds::HEARTBEAT, from, sink);
             sink.uint(fields::COMMIT, heartbeat.leader_commit.0);
             put_token(fields::CONTEXT, &heartbeat.token, sink);
         }
         Body::HeartbeatResponse(response) => {
-            envelope(Kind::HeartbeatResponse, from, sink);
+            envelope(kinds::HEARTBEAT_RESPONSE, from, sink);
             sink.uint(fields::COMMIT, response.commit_index.0);
             put_token(fields::CONTEXT, &response.token, sink);
         }
         Body::InstallSnapshot(snapshot) => {
-            envelope(Kind::Snapshot, from, sink);
+            envelope(kinds::SNAPSHOT, from, sink);
             sink.message(fields::SNAPSHOT, &**snapshot);
         }
-        Body::TimeoutNow => envelope(Kind::TimeoutNow, from, sink),
-        Body::Propose(_) => envelope(Kind::Propose, from, sink),
-        Body::ReadIndex(_) => envelope(Kind::ReadIndex, from, sink),
+        Body::TimeoutNow => envelope(kinds::TIMEOUT_NOW, from, sink),
+        Body::Propose(_) => envelope(kinds::PROPOSE, from, sink),
+        Body::ReadIndex(_) => envelope(kinds::READ_INDEX, from, sink),
         Body::ReadIndexResponse(response) => {
-            envelope(Kind::ReadIndexResponse, from, sink);
+            envelope(kinds::READ_INDEX_RESPONSE, from, sink);
             sink.uint(fields::INDEX, response.read_index.0);
         }
-        Body::TransferLeader { transferee } => envelope(Kind::TransferLeader, *transferee, sink),
+        Body::TransferLeader { transferee } => envelope(kinds::TRANSFER_LEADER, *transferee, sink),
     }
 }
 
@@ -190,16 +164,21 @@ pub(crate) fn put_log_entries(entries: &Entries, sink: &mut impl Sink) {
 }
 
 /// The entries, and what is dressed up as one.
-fn put_entries(body: &Body, sink: &mut impl Sink) {
-    match body {
+fn put_entries(message: &Message, sink: &mut impl Sink) {
+    match &message.body {
         Body::AppendEntries(append) => put_log_entries(&append.entries, sink),
         Body::Propose(proposals) => {
             for proposal in proposals {
                 sink.message(fields::ENTRIES, proposal);
             }
         }
-        Body::ReadIndex(token) | Body::ReadIndexResponse(ReadIndexResponse { token, .. }) => {
-            sink.message(fields::ENTRIES, &EntryOfToken(token));
+        Body::ReadIndex(token) => {
+            let asks = message.from;
+            sink.message(fields::ENTRIES, &EntryOfToken { asks, token });
+        }
+        Body::ReadIndexResponse(ReadIndexResponse { token, .. }) => {
+            let asks = message.to;
+            sink.message(fields::ENTRIES, &EntryOfToken { asks, token });
         }
         Body::RequestVote(_)
         | Body::RequestVoteResponse(_)
@@ -215,8 +194,8 @@ fn put_entries(body: &Body, sink: &mut impl Sink) {
 }
 
 #[inline(always)]
-fn put_envelope(sink: &mut impl Sink, kind: Kind, to: NodeId, from: NodeId, term: Term) {
-    sink.uint(fields::MSG_TYPE, kind as u64);
+fn put_envelope(sink: &mut impl Sink, kind: u64, to: NodeId, from: NodeId, term: Term) {
+    sink.uint(fields::MSG_TYPE, kind);
     sink.uint(fields::TO, to.get());
     sink.uint(fields::FROM, from.get());
     sink.uint(fields::TERM, term.0);
@@ -291,11 +270,23 @@ fn put_token(number: u32, token: &Token, sink: &mut impl Sink) {
 }
 
 /// An entry that carries a token as its data, and nothing else.
-struct EntryOfToken<'a>(&'a Token);
+///
+/// A number stands behind the id of the node that asks. A leader of raft-rs tells reads apart by
+/// these bytes alone, whoever asks: it would drop a read that has the number of another node's, and
+/// take an answer to the heartbeat for one read for that to the other.
+struct EntryOfToken<'a> {
+    asks: NodeId,
+    token: &'a Token,
+}
 
 impl Fields for EntryOfToken<'_> {
     fn put(&self, sink: &mut impl Sink) {
-        put_token(entry::DATA, self.0, sink);
+        match self.token {
+            Token::Number(mark) => {
+                sink.bytes(entry::DATA, &own_token(self.asks, *mark).to_be_bytes());
+            }
+            Token::None | Token::Bytes(_) => put_token(entry::DATA, self.token, sink),
+        }
     }
 }
 
@@ -382,13 +373,27 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
         to,
         from,
         term: raw.term,
-        body: raw.body(bytes, from)?,
+        body: raw.body(bytes, to, from)?,
     })
 }
 
 impl Raw {
     #[inline(always)]
     fn read(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+        // What both of raft-rs's codecs begin with, in this order.
+        if reader.begins_with(heads::MSG_TYPE) {
+            self.kind_at = reader.offset();
+            self.kind = reader.uint()?;
+        }
+        if reader.begins_with(heads::TO) {
+            self.to = Some(reader.node_id()?);
+        }
+        if reader.begins_with(heads::FROM) {
+            self.from = Some(reader.node_id()?);
+        }
+        if reader.begins_with(heads::TERM) {
+            self.term = reader.term()?;
+        }
         while let Some(head) = reader.next()? {
             match head {
                 heads::MSG_TYPE => {
@@ -421,39 +426,39 @@ impl Raw {
 
     /// What the message says.
     #[inline(always)]
-    fn body(self, bytes: Bytes, from: NodeId) -> Result<Body, DecodeError> {
-        let Some(kind) = Kind::numbered(self.kind) else {
-            let reason = match self.kind {
-                // MsgHup, MsgBeat, MsgUnreachable, MsgSnapStatus, MsgCheckQuorum.
-                0 | 1 | 10..=12 => Reason::LocalKind(self.kind),
-                other => Reason::UnknownVariant(other),
-            };
-            return Err(DecodeError::new("Message.msg_type", self.kind_at, reason));
-        };
-        Ok(match kind {
-            Kind::RequestVote => Body::RequestVote(self.request_vote(&bytes)),
-            Kind::RequestPreVote => Body::PreVote(self.request_vote(&bytes)),
-            Kind::RequestVoteResponse => Body::RequestVoteResponse(self.vote()),
-            Kind::RequestPreVoteResponse => Body::PreVoteResponse(self.vote()),
-            Kind::Append => Body::AppendEntries(self.append(bytes)?),
-            Kind::AppendResponse => Body::AppendEntriesResponse(self.append_response()),
-            Kind::Heartbeat => Body::Heartbeat(Heartbeat {
+    fn body(self, bytes: Bytes, to: NodeId, from: NodeId) -> Result<Body, DecodeError> {
+        Ok(match self.kind {
+            kinds::REQUEST_VOTE => Body::RequestVote(self.request_vote(&bytes)),
+            kinds::REQUEST_PRE_VOTE => Body::PreVote(self.request_vote(&bytes)),
+            kinds::REQUEST_VOTE_RESPONSE => Body::RequestVoteResponse(self.vote()),
+            kinds::REQUEST_PRE_VOTE_RESPONSE => Body::PreVoteResponse(self.vote()),
+            kinds::APPEND => Body::AppendEntries(self.append(bytes)?),
+            kinds::APPEND_RESPONSE => Body::AppendEntriesResponse(self.append_response()),
+            kinds::HEARTBEAT => Body::Heartbeat(Heartbeat {
                 leader_commit: self.commit,
                 token: token(self.context, bytes),
             }),
-            Kind::HeartbeatResponse => Body::HeartbeatResponse(HeartbeatResponse {
+            kinds::HEARTBEAT_RESPONSE => Body::HeartbeatResponse(HeartbeatResponse {
                 commit_index: self.commit,
                 token: token(self.context, bytes),
             }),
-            Kind::Snapshot => Body::InstallSnapshot(self.snapshot.unwrap_or_else(empty_snapshot)),
-            Kind::TimeoutNow => Body::TimeoutNow,
-            Kind::Propose => Body::Propose(self.proposals(bytes)?),
-            Kind::ReadIndex => Body::ReadIndex(self.token_of_entry(bytes)?),
-            Kind::ReadIndexResponse => Body::ReadIndexResponse(ReadIndexResponse {
+            kinds::SNAPSHOT => Body::InstallSnapshot(self.snapshot.unwrap_or_else(empty_snapshot)),
+            kinds::TIMEOUT_NOW => Body::TimeoutNow,
+            kinds::PROPOSE => Body::Propose(self.proposals(bytes)?),
+            kinds::READ_INDEX => Body::ReadIndex(self.token_of_entry(from, bytes)?),
+            kinds::READ_INDEX_RESPONSE => Body::ReadIndexResponse(ReadIndexResponse {
                 read_index: self.index,
-                token: self.token_of_entry(bytes)?,
+                token: self.token_of_entry(to, bytes)?,
             }),
-            Kind::TransferLeader => Body::TransferLeader { transferee: from },
+            kinds::TRANSFER_LEADER => Body::TransferLeader { transferee: from },
+            other => {
+                let reason = if other > kinds::LAST {
+                    Reason::UnknownVariant(other)
+                } else {
+                    Reason::LocalKind(other)
+                };
+                return Err(DecodeError::new("Message.msg_type", self.kind_at, reason));
+            }
         })
     }
 
@@ -558,10 +563,10 @@ impl Raw {
     }
 
     /// A read carries its token as the data of its only entry.
-    fn token_of_entry(&self, bytes: Bytes) -> Result<Token, DecodeError> {
+    fn token_of_entry(&self, asks: NodeId, bytes: Bytes) -> Result<Token, DecodeError> {
         let only = self.entries.last.filter(|_| self.entries.before.is_empty());
         match only.and_then(|only| only.plain_data()) {
-            Some(data) => Ok(token(data, bytes)),
+            Some(data) => Ok(token_of_read(asks, data, bytes)),
             None => Err(self.entries.refused(Reason::WrongEntryCount)),
         }
     }
@@ -569,6 +574,23 @@ impl Raw {
 
 fn empty_snapshot() -> Box<Snapshot> {
     Box::new(state::empty_snapshot())
+}
+
+fn own_token(asks: NodeId, mark: u64) -> u128 {
+    u128::from(asks.get()) << u64::BITS | u128::from(mark)
+}
+
+/// The token of a read that this node asks for: see [`EntryOfToken`].
+fn token_of_read(asks: NodeId, mark: Part, bytes: Bytes) -> Token {
+    let data = mark.of(&bytes);
+    if data.is_empty() {
+        return Token::None;
+    }
+    let own = data.strip_prefix(&asks.get().to_be_bytes());
+    match own.map(<[u8; 8]>::try_from) {
+        Some(Ok(number)) => Token::Number(u64::from_be_bytes(number)),
+        Some(Err(_)) | None => Token::Bytes(mark.take(bytes)),
+    }
 }
 
 /// Eight bytes are a number, as this crate writes them; whose they are does not matter, because

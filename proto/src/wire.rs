@@ -305,6 +305,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether the next field has this head, of one byte, which is read then. For fields that are
+    /// expected here; wherever else they come they are found all the same.
+    #[inline(always)]
+    pub(crate) fn begins_with(&mut self, head: u32) -> bool {
+        match *self.rest {
+            [first, ref rest @ ..] if u32::from(first) == head => {
+                self.begun = self.rest.len();
+                self.head = head;
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The head of the next field, or `None` at the end of the message.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<u32>, DecodeError> {
@@ -481,8 +496,8 @@ impl<'a> Reader<'a> {
                 Some(u64::from(first))
             }
             _ => {
-                let (number, rest) = long_varint(self.rest)?;
-                self.rest = rest;
+                let (number, len) = long_varint(self.rest);
+                self.rest = self.rest.get(len..)?;
                 Some(number)
             }
         }
@@ -503,17 +518,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number, and what follows it.
-#[inline(always)]
-fn long_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// A number, and how many bytes it takes: more than there are if it has no end, or more than 64 bits.
+/// (Two words, which are returned in registers.)
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> (u64, usize) {
     let mut number = 0;
     for (at, &byte) in bytes.iter().take(MAX_VARINT_LEN).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * at);
         if byte < 0x80 {
             // The tenth byte has room for one bit.
             let fits = at < MAX_VARINT_LEN - 1 || byte <= 1;
-            return fits.then_some((number, &bytes[at + 1..]));
+            return (number, if fits { at + 1 } else { usize::MAX });
         }
     }
-    None
+    (0, usize::MAX)
 }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask mutants [--jobs N] [--only TEXT]
-       cargo xtask bugs [--only TEXT]
+       cargo xtask bugs [--only TEXT] [--by TOOL]
 
 mutants
 
@@ -34,6 +34,7 @@ which tool of the test-kit finds each, after how many seeds or states. The last 
 `F of N bugs found`.
 
   --only TEXT   only bugs whose id contains TEXT
+  --by TOOL     only by runs, model or tests
 ";
 
 fn main() -> ExitCode {
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     }
-    let (mut jobs, mut only) = (2, String::new());
+    let (mut jobs, mut only, mut by) = (2, String::new(), String::new());
     while let Some(argument) = arguments.next() {
         let value = arguments.next();
         match (argument.as_str(), value) {
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
                 jobs = value.parse().unwrap_or(jobs);
             }
             ("--only", Some(value)) => only = value,
+            ("--by", Some(value)) if hunt::TOOLS.contains(&value.as_str()) => by = value,
             (_, _) => {
                 eprint!("{USAGE}");
                 return ExitCode::FAILURE;
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let result = if command == "bugs" {
-        hunt::run(&root, &only)
+        hunt::run(&root, &only, &by)
     } else {
         mutants::run(&root, jobs, &only)
     };

@@ -216,6 +216,18 @@ mod tests {
         })
     }
 
+    /// What was refused cannot have been written.
+    #[test]
+    fn nobody_reads_what_was_refused() {
+        let value = REGISTERS as u64;
+        let mut history = History::default();
+        history.write_begins(value);
+        history.write_refused(value);
+        let began = history.moment();
+        let read = history.read(0, began, value);
+        assert_eq!(read, Err(Impossible::FromNowhere { value }));
+    }
+
     fn judged(operations: &[Operation]) -> bool {
         let mut history = History::default();
         let mut began = vec![0; operations.len()];

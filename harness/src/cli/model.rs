@@ -2,6 +2,7 @@
 //!
 //! Owns the arguments and the report. The exploration is the library's.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -26,15 +27,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 "error: there is no preset {name}; there are {}",
                 names.join(", ")
             );
-            return ExitCode::from(2);
+            return ExitCode::from(super::NOTHING_DONE);
         }
     }
+    super::reporting(|out| explore(&presets, out))
+}
+
+fn explore(presets: &[model::Preset], out: &mut dyn Write) -> io::Result<ExitCode> {
     let mut states = 0;
     let mut violations = 0;
     for preset in presets {
         let start = Instant::now();
-        let found = model::explore(&preset);
-        println!(
+        let found = model::explore(preset);
+        writeln!(
+            out,
             "{}: {} states, {} actions, {} machines, depth {}, {:.1} s ({})",
             preset.name,
             found.states,
@@ -43,17 +49,18 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             found.depth,
             start.elapsed().as_secs_f64(),
             preset.bounds,
-        );
+        )?;
+        out.flush()?;
         states += found.states;
         if let Some(finding) = found.finding {
             violations += 1;
-            println!("{finding}");
+            writeln!(out, "{finding}")?;
         }
     }
-    println!("states {states}, violations {violations}");
-    if violations == 0 {
+    writeln!(out, "states {states}, violations {violations}")?;
+    Ok(if violations == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    })
 }

@@ -98,8 +98,8 @@ impl<E: Embedder> Cluster<E> {
         result.and_then(|()| self.come_back())
     }
 
-    /// Who is not of these members and may not know it. Where nobody asks for pre-votes nor stands by
-    /// a leader, such a node deposes one after the other (Thesis 4.2.3), and has to be shut down.
+    /// Who is not of these members and may not know it. Where nobody asks for pre-votes nor stands
+    /// by a leader, such a node deposes one after the other (Thesis 4.2.3): it has to be shut down.
     fn disturbing(&self, members: &[NodeId]) -> Vec<NodeId> {
         let mut hosts = self.hosts.iter();
         if hosts.all(|host| host.settings.pre_vote || host.settings.check_quorum) {

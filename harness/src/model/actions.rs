@@ -27,6 +27,10 @@ impl Cluster<'_> {
     /// Everything that may happen, in a fixed order. The node may refuse some of it.
     pub(super) fn actions(&self, situation: &Situation, actions: &mut Vec<Action>) {
         actions.clear();
+        if self.is_crowded(situation) {
+            self.losses(situation, actions);
+            return;
+        }
         for at in 0..situation.machines.len() {
             if self.may_be_touched(situation, at) {
                 self.actions_at(situation, at, actions);
@@ -47,6 +51,27 @@ impl Cluster<'_> {
                 let spends = Some(Resource::Duplicates);
                 actions.push(Action { at, input, spends });
             }
+        }
+    }
+
+    /// Whether more is on its way than the network holds.
+    fn is_crowded(&self, situation: &Situation) -> bool {
+        let most = self.preset.bounds.in_flight as usize;
+        most > 0 && situation.flight.len() > most
+    }
+
+    /// Any message may be the one that gets lost.
+    fn losses(&self, situation: &Situation, actions: &mut Vec<Action>) {
+        let mut last = None;
+        for &letter in &situation.flight {
+            if last != Some(letter) {
+                actions.push(Action {
+                    at: self.letters[letter as usize].to,
+                    input: Input::Lose(letter),
+                    spends: None,
+                });
+            }
+            last = Some(letter);
         }
     }
 
@@ -107,7 +132,8 @@ impl Cluster<'_> {
                 add(Input::Campaign, spends);
             }
         }
-        if let Some(spends) = spends(Resource::Reads) {
+        let reads = spends(Resource::Reads).filter(|_| is_among(&preset.reading, machine.id));
+        if let Some(spends) = reads {
             add(Input::Read(number(Resource::Reads)), spends);
         }
         if machine.has_to_apply() {

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use super::canonical::{self, Key};
 use super::history::{self, History};
 use super::letter::Letter;
-use super::machine::{self, Effect, Input, Machine, Outcome};
+use super::machine::{self, Claim, Effect, Input, Machine, Outcome};
 use super::preset::Preset;
 use crate::violation::ViolationKind;
 
@@ -114,11 +114,14 @@ pub(super) struct Action {
 struct Transition {
     to: u32,
     sent: Box<[u32]>,
+    claims: Box<[Claim]>,
     effects: Box<[Effect]>,
     /// Whether the log or the commit index is another.
     changes_log: bool,
     /// Whether what is durable is another.
     changes_disk: bool,
+    /// Whether a leader believes something else of its peers.
+    changes_matches: bool,
     /// Whether the role, the term or what is durable of it is another.
     changes_role: bool,
 }
@@ -227,11 +230,13 @@ impl<'a> Cluster<'a> {
         let Outcome {
             machine: after,
             sent,
+            claims,
             effects,
         } = outcome;
         let before = &self.machines[from as usize];
         let changes_log = before.log != after.log || before.commit_index() != after.commit_index();
         let changes_disk = before.disk() != after.disk();
+        let changes_matches = before.matches() != after.matches();
         let changes_role = before.standing() != after.standing();
         let sent = sent.into_iter();
         let transition = Transition {
@@ -239,9 +244,11 @@ impl<'a> Cluster<'a> {
                 .filter_map(|message| self.letter_number(message))
                 .collect(),
             to: self.machine_number(after),
+            claims: claims.into(),
             effects: effects.into(),
             changes_log,
             changes_disk,
+            changes_matches,
             changes_role,
         };
         self.transitions.push(transition);
@@ -264,49 +271,60 @@ impl<'a> Cluster<'a> {
             return Ok(false);
         };
         let transition = &self.transitions[number as usize];
+        let changes_role = transition.changes_role;
         after.clone_from(before);
         after.machines[at] = transition.to;
-        after.touched |= 1 << at;
+        if !matches!(input, Input::Lose(_)) {
+            after.touched |= 1 << at;
+        }
         if let Some(resource) = spends {
             after.spent[resource as usize] += 1;
         }
         if input == Input::Tick {
             after.ticks[at] += 1;
         }
-        if let (Input::Receive(letter), None) = (input, spends) {
+        if let (Input::Receive(letter) | Input::Lose(letter), None) = (input, spends) {
             if let Ok(position) = after.flight.binary_search(&letter) {
                 after.flight.remove(position);
             }
         }
-        self.send(transition, after);
-        if transition.changes_role {
+        self.send(number, after);
+        if changes_role {
             self.lose_idle(at, after);
         }
         self.check(at, number, after)?;
         Ok(true)
     }
 
-    /// Puts what was sent on its way, as far as there is room, and leaves out what nobody will do
-    /// anything about.
-    fn send(&self, transition: &Transition, after: &mut Situation) {
-        let room = match self.preset.bounds.in_flight {
-            0 => usize::MAX,
-            bound => usize::from(bound),
-        };
-        for &letter in &transition.sent {
-            if after.flight.len() < room && !self.is_idle(letter, after) {
+    /// Puts what was sent on its way, and leaves out what nobody will do anything about.
+    fn send(&mut self, transition: u32, after: &mut Situation) {
+        for position in 0..self.transitions[transition as usize].sent.len() {
+            let letter = self.transitions[transition as usize].sent[position];
+            if !self.is_idle(letter, after) {
                 let (Ok(position) | Err(position)) = after.flight.binary_search(&letter);
                 after.flight.insert(position, letter);
             }
         }
     }
 
-    fn is_idle(&self, letter: u32, situation: &Situation) -> bool {
-        let letter = &self.letters[letter as usize];
-        letter.is_idle(&self.machines[situation.machines[letter.to] as usize])
+    /// Whether a message makes no difference any more: by the rule, and because the receiver as it
+    /// is does nothing about it. The rule alone would hide a node that does not keep to it.
+    fn is_idle(&mut self, letter: u32, situation: &Situation) -> bool {
+        let Letter { to, .. } = self.letters[letter as usize];
+        let receiver = situation.machines[to];
+        let machine = &self.machines[receiver as usize];
+        if machine.node().is_none() || !self.letters[letter as usize].is_idle(machine) {
+            return false;
+        }
+        // What breaks a promise when it arrives is to arrive, and to be found then.
+        let Ok(Some(number)) = self.transition(receiver, Input::Receive(letter)) else {
+            return false;
+        };
+        let transition = &self.transitions[number as usize];
+        transition.to == receiver && transition.sent.is_empty() && transition.effects.is_empty()
     }
 
-    fn lose_idle(&self, at: usize, after: &mut Situation) {
+    fn lose_idle(&mut self, at: usize, after: &mut Situation) {
         let mut flight = std::mem::take(&mut after.flight);
         flight.retain(|&letter| {
             self.letters[letter as usize].to != at || !self.is_idle(letter, after)
@@ -322,15 +340,22 @@ impl<'a> Cluster<'a> {
         after: &mut Situation,
     ) -> Result<(), ViolationKind> {
         let transition = &self.transitions[transition as usize];
-        let is_silent = transition.effects.is_empty();
-        if is_silent && !transition.changes_log && !transition.changes_disk {
+        let is_silent = transition.effects.is_empty() && transition.claims.is_empty();
+        let is_same = !transition.changes_log && !transition.changes_disk;
+        if is_silent && is_same && !transition.changes_matches {
             return Ok(());
         }
         let numbers = after.machines.iter();
         let machines: Vec<&Machine> = numbers.map(|&it| &self.machines[it as usize]).collect();
         let machine = machines[at];
+        for claim in &transition.claims {
+            history::check_claim(machine.id, claim, &machines)?;
+        }
+        if transition.changes_matches {
+            history::check_matches(machine, &machines)?;
+        }
         let mut changed = None;
-        if !is_silent {
+        if !transition.effects.is_empty() {
             let mut history = self.histories[after.history as usize].clone();
             history.take(&transition.effects, machine, &machines)?;
             changed = Some(history);

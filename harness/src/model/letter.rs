@@ -39,8 +39,9 @@ impl Letter {
         }
     }
 
-    /// Whether the receiver does nothing about it, now and for ever. A node that has its term on its
-    /// disk stands for election in later terms only.
+    /// Whether the receiver is to do nothing about it, now and for ever. A node that has its term
+    /// on its disk stands for election in later terms only. Whether the node keeps to that is for
+    /// others to look at.
     pub(super) fn is_idle(&self, receiver: &Machine) -> bool {
         if self.waits_for == Waiting::Always {
             return false;

@@ -5,12 +5,13 @@
 //! the input alone, so it has to be found out but once.
 
 mod run;
+mod watch;
 
 use std::collections::VecDeque;
 
 use almadia::{
-    Entries, Entry, LogId, LogIndex, MemStorage, Membership, Message, NodeId, RawNode, RoleKind,
-    Storage, Term,
+    Entries, Entry, HardState, LogId, LogIndex, MemStorage, Membership, Message, NodeId, RawNode,
+    RoleKind, Storage, Term,
 };
 
 pub(super) use self::run::{Outcome, run};
@@ -23,6 +24,8 @@ use crate::state_machine::StateMachine;
 pub(super) enum Input {
     /// The message of this number arrives.
     Receive(u32),
+    /// The message of this number gets lost on its way here.
+    Lose(u32),
     /// An election timeout passes.
     Campaign,
     /// A heartbeat timeout passes.
@@ -57,8 +60,8 @@ pub(super) enum Input {
 pub(super) enum Effect {
     /// The node begins to lead this term.
     Leads(Term),
-    /// The node has committed as a leader of this term, by a quorum of this membership.
-    Commits(Term, Membership),
+    /// The node has committed up to here as a leader of this term, by a quorum of this membership.
+    Commits(Term, LogIndex, Membership),
     /// The read of this number is asked for.
     Asks(u8),
     /// The read of this number may be answered at this index.
@@ -69,6 +72,15 @@ pub(super) enum Effect {
     Drops(u8),
     /// Whoever asked this machine will get no answer.
     Forgets,
+    /// The node refuses a leader's message, because this entry contradicts a committed one.
+    Contradicts {
+        /// The leader's term.
+        term: Term,
+        /// The leader's entry.
+        entry: LogId,
+        /// The refusal in words.
+        error: String,
+    },
 }
 
 /// An entry of a log, known by its content.
@@ -85,6 +97,15 @@ impl Place {
             digest: Digest::of(entry),
         }
     }
+}
+
+/// What a follower tells its leader: that its own disk holds the leader's log up to this entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) to: NodeId,
+    pub(super) term: Term,
+    /// What the follower's disk holds at the index that it acknowledges.
+    pub(super) held: LogId,
 }
 
 /// A machine, up or down.
@@ -115,6 +136,9 @@ pub(super) struct Process {
     writes: VecDeque<Write>,
     /// How many of these the disk has carried out.
     written: usize,
+    /// A commit index that was written behind all of these without a sync. The next sync makes it
+    /// durable, for writes reach the disk in their order.
+    unsynced: Option<HardState>,
     /// Committed entries that the state machine has not applied.
     to_apply: VecDeque<Entries>,
 }
@@ -174,6 +198,18 @@ impl Machine {
     pub(super) fn has_unsynced(&self) -> bool {
         let commit = self.disk().hard_state().commit_index;
         self.state_machine.applied_index() > LogIndex::ZERO || self.commit_index() > commit
+    }
+
+    /// What a leader believes of its peers: *matchIndex*, where it is not zero.
+    pub(super) fn matches(&self) -> Vec<(NodeId, LogIndex)> {
+        let Some(node) = self.node().filter(|_| self.leads()) else {
+            return Vec::new();
+        };
+        let members = node.membership().members().into_iter();
+        let matches = members.filter_map(|id| Some((id, node.progress(id)?.match_index())));
+        matches
+            .filter(|&(_, index)| index > LogIndex::ZERO)
+            .collect()
     }
 
     pub(super) fn leads(&self) -> bool {

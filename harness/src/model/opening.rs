@@ -177,6 +177,10 @@ impl Cluster<'_> {
                 };
                 format!("receives {letter}{how}")
             }
+            Input::Lose(letter) => {
+                let letter = super::machine::describe(&self.letters[letter as usize].message);
+                format!("never receives {letter}")
+            }
             Input::Campaign => "campaigns".into(),
             Input::Ping => "sends heartbeats".into(),
             Input::Tick => "ticks".into(),

@@ -45,7 +45,7 @@ pub struct Bounds {
     pub pings: u8,
     /// How many ticks pass on each node. No clock is ever more than one tick ahead of another.
     pub ticks: u8,
-    /// The most messages on their way. Messages for which there is no room are lost. Zero is no
+    /// The most messages on their way. When there are more, some get lost, whichever. Zero is no
     /// bound.
     pub in_flight: u8,
 }
@@ -112,9 +112,9 @@ pub struct Preset {
     pub conf_state: ConfState,
     /// The settings of every node, from the defaults.
     pub configure: fn(ConfigBuilder) -> ConfigBuilder,
-    /// Whether the state machine may apply later than entries are handed out for it; else in the
-    /// same moment.
-    pub applies_later: bool,
+    /// Whose state machine may apply entries later than these are handed out for it; the others do
+    /// it in the same moment.
+    pub applies_later: Vec<NodeId>,
     /// Membership changes that may be proposed, in this order.
     pub changes: Vec<MembershipChange>,
     /// How it begins, before anything is explored.
@@ -125,6 +125,8 @@ pub struct Preset {
     pub loses: Vec<MessageKind>,
     /// Who may campaign; nobody means everybody.
     pub campaigning: Vec<NodeId>,
+    /// Who may be asked for reads; nobody means everybody.
+    pub reading: Vec<NodeId>,
     /// Who may crash; nobody means everybody.
     pub crashing: Vec<NodeId>,
     /// Machines that could change places, because nothing tells them apart at the beginning. Of all
@@ -148,12 +150,13 @@ impl Preset {
             machines,
             conf_state,
             configure: |builder| builder,
-            applies_later: false,
+            applies_later: Vec::new(),
             changes: Vec::new(),
             opening: Vec::new(),
             bounds: Bounds::default(),
             loses: Vec::new(),
             campaigning: Vec::new(),
+            reading: Vec::new(),
             crashing: Vec::new(),
             alike: Vec::new(),
         }

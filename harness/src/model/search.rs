@@ -39,25 +39,16 @@ impl Hasher for Itself {
 }
 
 impl Visited {
-    /// Notes a situation, and how it was reached. Returns whether it is new.
-    pub(super) fn visit(&mut self, words: &[u8], parent: usize, action: usize) -> bool {
+    /// What a situation is known by.
+    pub(super) fn fingerprint(situation: &[u8]) -> u64 {
         let mut hasher = rustc_hash::FxHasher::default();
-        words.hash(&mut hasher);
-        let is_new = self.fingerprints.insert(hasher.finish());
-        if is_new {
-            self.parents.push(u32::try_from(parent).unwrap_or(u32::MAX));
-            self.actions.push(u16::try_from(action).unwrap_or(u16::MAX));
-        }
-        is_new
-    }
-
-    pub(super) fn fp(words: &[u8]) -> u64 {
-        let mut hasher = rustc_hash::FxHasher::default();
-        words.hash(&mut hasher);
+        situation.hash(&mut hasher);
         hasher.finish()
     }
-    pub(super) fn visit_fp(&mut self, fp: u64, parent: usize, action: usize) -> bool {
-        let is_new = self.fingerprints.insert(fp);
+
+    /// Notes a situation, and how it was reached. Returns whether it is new.
+    pub(super) fn visit(&mut self, fingerprint: u64, parent: usize, action: usize) -> bool {
+        let is_new = self.fingerprints.insert(fingerprint);
         if is_new {
             self.parents.push(u32::try_from(parent).unwrap_or(u32::MAX));
             self.actions.push(u16::try_from(action).unwrap_or(u16::MAX));
@@ -84,6 +75,42 @@ impl Visited {
     }
 }
 
+/// Situations that were reached and not looked up yet. Looked up one right after the other, they
+/// wait for memory together and not each by itself.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    situations: Row,
+    /// The fingerprint of each, the number of the situation from which it was reached, and the
+    /// position of the action.
+    ways: Vec<(u64, usize, usize)>,
+}
+
+impl Reached {
+    pub(super) fn push(&mut self, situation: &[u8], (parent, action): (usize, usize)) {
+        self.situations.push(situation);
+        self.ways
+            .push((Visited::fingerprint(situation), parent, action));
+    }
+
+    /// Whether it is time to look them up.
+    pub(super) fn is_many(&self) -> bool {
+        self.ways.len() > 1000
+    }
+
+    /// Notes them all, and appends those that are new.
+    pub(super) fn visit(&mut self, visited: &mut Visited, new: &mut Row) {
+        for (&(fingerprint, parent, action), situation) in
+            self.ways.iter().zip(self.situations.iter())
+        {
+            if visited.visit(fingerprint, parent, action) {
+                new.push(situation);
+            }
+        }
+        self.situations.clear();
+        self.ways.clear();
+    }
+}
+
 /// Situations one after the other, as bytes, each behind its length.
 #[derive(Debug, Default)]
 pub(super) struct Row {
@@ -95,12 +122,11 @@ impl Row {
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
     }
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
 
     pub(super) fn push(&mut self, situation: &[u8]) {
-        self.bytes.push(situation.len() as u8);
+        let length = u16::try_from(situation.len());
+        let length = length.expect("a situation takes some dozen bytes");
+        self.bytes.extend(length.to_le_bytes());
         self.bytes.extend_from_slice(situation);
         self.len += 1;
     }
@@ -113,8 +139,8 @@ impl Row {
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
-            let (&length, behind) = rest.split_first()?;
-            let (situation, behind) = behind.split_at(usize::from(length));
+            let (&length, behind) = rest.split_first_chunk()?;
+            let (situation, behind) = behind.split_at(usize::from(u16::from_le_bytes(length)));
             rest = behind;
             Some(situation)
         })

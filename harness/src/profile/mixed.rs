@@ -45,8 +45,37 @@ impl Profile {
     /// raft-rs alone, with embedders who rely on its documentation: what is known to be broken in
     /// it must be found.
     #[must_use]
-    pub fn calibration() -> [Self; 1] {
-        [Self::faulty("calibration", 3).of_raft_rs().trusting()]
+    pub fn calibration() -> [Self; 12] {
+        let alone = Self {
+            learners: 1,
+            ..Self::faulty("calibration-one", 1).crashing()
+        };
+        [
+            alone,
+            Self::faulty("calibration-plain", 3),
+            Self::faulty("calibration-asynchronous", 3).asynchronous(),
+            Self::faulty("calibration-crashes", 3)
+                .asynchronous()
+                .crashing(),
+            Self::faulty("calibration-snapshots", 3)
+                .compacting()
+                .requesting_snapshots(),
+            Self::faulty("calibration-bare", 3).bare(),
+            Self::faulty("calibration-one-step", 3)
+                .changing(Membership::OneStep)
+                .asynchronous(),
+            Self::faulty("calibration-changes", 3).changing(Membership::Joint),
+            Self::faulty("calibration-reads", 3).reading(),
+            Self::faulty("calibration-leases", 3).leasing(),
+            Self::faulty("calibration-transfers", 3)
+                .leasing()
+                .slow()
+                .transferring(),
+            Self::faulty("calibration-priorities", 4)
+                .prioritized()
+                .transferring(),
+        ]
+        .map(Self::trusting)
     }
 
     /// Nothing goes wrong around these voters, but that messages take their time.
@@ -100,12 +129,13 @@ impl Profile {
         }
     }
 
-    /// The same with embedders who rely on raft-rs's documentation.
-    const fn trusting(self) -> Self {
+    /// The same with raft-rs alone, and embedders who rely on its documentation.
+    fn trusting(self) -> Self {
         Self {
             mix: Mix {
+                raft_rs: 1000,
                 embedding: Embedding::Trusting,
-                ..self.mix
+                ..Mix::default()
             },
             ..self
         }

@@ -196,7 +196,7 @@ fn meant(message: &generated::Message) -> generated::Message {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(5000))]
 
     /// What is read of a stranger's message is what its kind means, and nothing is lost of that. What
     /// is refused is refused for a reason that can be seen.

@@ -1,17 +1,20 @@
 //! What an input makes of a machine.
 //!
 //! Owns the calls on the node, the handling of its `Ready`s, and the promises that are kept or
-//! broken within one call: what only grows, what a leader never overwrites, what is applied.
+//! broken in it: what a leader never overwrites, what is applied, what leaves before it is durable.
+//! What one call may do to a node stands in `watch.rs`.
 
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 
 use almadia::{
-    Bytes, Config, Entry, LogIndex, MemStorage, Message, NodeId, Payload, RawNode, Ready, RoleKind,
-    StepError, Term,
+    AppendEntriesResponse, Body, Bytes, Config, Entry, LogId, LogIndex, MemStorage, Message,
+    NodeId, Payload, RawNode, Ready, StepError, Storage,
 };
 
-use super::{Effect, Input, Life, Machine, Place, Process, log_of};
+use super::watch::{Seen, check_diligence, check_matches};
+use super::{Claim, Effect, Input, Life, Machine, Place, Process, log_of};
+use crate::checker::is_covered;
 use crate::disk::Write;
 use crate::model::preset::{DiskKind, Preset};
 use crate::node::Batch;
@@ -26,6 +29,7 @@ type Checked<T = ()> = Result<T, ViolationKind>;
 pub(in crate::model) struct Outcome {
     pub(in crate::model) machine: Machine,
     pub(in crate::model) sent: Vec<Message>,
+    pub(in crate::model) claims: Vec<Claim>,
     pub(in crate::model) effects: Vec<Effect>,
 }
 
@@ -63,12 +67,14 @@ pub(in crate::model) fn run(
             preset,
             machine: machine.clone(),
             sent: Vec::new(),
+            claims: Vec::new(),
             effects: Vec::new(),
         };
         let taken = run.take(input, message)?;
         Ok(taken.then(|| Outcome {
             machine: run.machine,
             sent: run.sent,
+            claims: run.claims,
             effects: run.effects,
         }))
     };
@@ -80,27 +86,8 @@ struct Run<'a> {
     preset: &'a Preset,
     machine: Machine,
     sent: Vec<Message>,
+    claims: Vec<Claim>,
     effects: Vec<Effect>,
-}
-
-/// What a call may only raise.
-#[derive(Clone, Copy)]
-struct Seen {
-    term: Term,
-    commit: LogIndex,
-    applied: LogIndex,
-    leads: bool,
-}
-
-impl Seen {
-    fn of(node: &RawNode<MemStorage>) -> Self {
-        Self {
-            term: node.current_term(),
-            commit: node.commit_index(),
-            applied: node.last_applied(),
-            leads: node.role() == RoleKind::Leader,
-        }
-    }
 }
 
 impl Run<'_> {
@@ -109,6 +96,8 @@ impl Run<'_> {
         let taken = match input {
             // Time passes, and nobody notices.
             Input::Tick if self.machine.node().is_none() => return Ok(true),
+            // Nobody notices that either.
+            Input::Lose(_) => return Ok(true),
             Input::Receive(_) => self.receive(message)?,
             Input::Campaign => self.call(|node| node.campaign().is_ok())?,
             Input::Ping => self.call(|node| {
@@ -190,30 +179,17 @@ impl Run<'_> {
         let before = Seen::of(node);
         let result = call(node);
         let after = Seen::of(node);
+        before.check(&after, id)?;
         // A leader may commit something and step down within one call.
         let led = before.leads && before.term == after.term;
         let commits = (led || after.leads) && after.commit > before.commit;
         let quorum_of = commits.then(|| node.membership().clone());
-        let numbers = [
-            ("current term", before.term.0, after.term.0),
-            ("commit index", before.commit.0, after.commit.0),
-            ("last applied", before.applied.0, after.applied.0),
-        ];
-        for (what, before, after) in numbers {
-            if after < before {
-                return Err(ViolationKind::WentBack {
-                    node: id,
-                    what,
-                    before,
-                    after,
-                });
-            }
-        }
         if after.leads && !led {
             self.effects.push(Effect::Leads(after.term));
         }
         if let Some(membership) = quorum_of {
-            self.effects.push(Effect::Commits(after.term, membership));
+            let commits = Effect::Commits(after.term, after.commit, membership);
+            self.effects.push(commits);
         }
         Ok(result)
     }
@@ -223,7 +199,20 @@ impl Run<'_> {
             return Ok(false);
         };
         let text = super::describe(&message);
-        let Err(error) = self.call(|node| node.step(message))? else {
+        let term = message.term;
+        // A peer that denies what it had acknowledged is believed (Deviation D4). No other message
+        // takes back what is known of a peer.
+        let denies = matches!(
+            message.body,
+            Body::AppendEntriesResponse(AppendEntriesResponse::Rejected { .. })
+        );
+        let id = self.machine.id;
+        let known = self.machine.matches();
+        let outcome = self.call(|node| node.step(message))?;
+        if !denies {
+            check_matches(id, &known, &self.machine)?;
+        }
+        let Err(error) = outcome else {
             return Ok(true);
         };
         // Wishes may come to somebody who cannot fulfil them, and messages to somebody who has not
@@ -236,6 +225,14 @@ impl Run<'_> {
                 | StepError::Transfer(_)
         );
         if is_expected {
+            return Ok(true);
+        }
+        if let StepError::ConflictsWithCommitted { entry, .. } = error {
+            self.effects.push(Effect::Contradicts {
+                term,
+                entry,
+                error: format!("{text}: {error}"),
+            });
             return Ok(true);
         }
         Err(ViolationKind::MessageRefused {
@@ -261,14 +258,14 @@ impl Run<'_> {
     /// Carries out everything that the node wants done now.
     fn settle(&mut self) -> Checked {
         loop {
-            if !self.preset.applies_later {
+            if !self.preset.applies_later.contains(&self.machine.id) {
                 while self.machine.has_to_apply() {
                     self.apply_batch()?;
                 }
             }
             let result = self.call(|node| node.ready().map_err(|error| error.to_string()))?;
             let Some(ready) = self.expect("ready", result)? else {
-                return Ok(());
+                return check_diligence(&self.machine);
             };
             self.handle(ready)?;
         }
@@ -285,24 +282,58 @@ impl Run<'_> {
         for state in &batch.read_states {
             self.end_read(&state.context, state.outcome.ok());
         }
-        self.sent.append(&mut batch.messages);
+        self.send(std::mem::take(&mut batch.messages))?;
         let committed = std::mem::take(&mut batch.committed_entries);
         self.process()?.to_apply.extend(committed);
         let must_sync = batch.must_sync;
         let mut write = Write::take_from(&mut batch);
         let process = self.process()?;
+        process.unsynced = write.hard_state.or(process.unsynced);
         if must_sync {
+            write.hard_state = process.unsynced.take();
             process.writes.push_back(write);
         } else if let Some(last) = process.writes.back_mut() {
             // What waits for everything handed out so far waits for the last write.
             let after = &mut last.messages_after_persist;
             after.append(&mut write.messages_after_persist);
         } else {
-            self.sent.append(&mut write.messages_after_persist);
+            self.send(write.messages_after_persist)?;
         }
         if self.preset.disk(self.machine.id) == DiskKind::Immediate {
             let count = self.process()?.writes.len();
             self.acknowledge(count)?;
+        }
+        Ok(())
+    }
+
+    /// Messages leave. What they promise is on the disk by now.
+    fn send(&mut self, messages: Vec<Message>) -> Checked {
+        let disk = self.machine.disk();
+        for message in messages {
+            if !is_covered(disk, disk.hard_state(), &message) {
+                return Err(ViolationKind::PromisedTooEarly {
+                    from: message.from,
+                    to: message.to,
+                    term: message.term,
+                    what: format!("{:?}", message.body),
+                });
+            }
+            let is_current = disk.hard_state().current_term == message.term;
+            if let Body::AppendEntriesResponse(AppendEntriesResponse::Accepted {
+                match_index: index,
+                ..
+            }) = message.body
+            {
+                if is_current && index > LogIndex::ZERO {
+                    let term = disk.term(index).unwrap_or_default();
+                    self.claims.push(Claim {
+                        to: message.to,
+                        term: message.term,
+                        held: LogId { term, index },
+                    });
+                }
+            }
+            self.sent.push(message);
         }
         Ok(())
     }
@@ -373,8 +404,8 @@ impl Run<'_> {
         let Some(number) = done.back().map(|write| write.number) else {
             return Ok(());
         };
-        for mut write in done {
-            self.sent.append(&mut write.messages_after_persist);
+        for write in done {
+            self.send(write.messages_after_persist)?;
         }
         let result = self.call(|node| node.persisted(number))?;
         self.expect("persisted", result)
@@ -464,6 +495,7 @@ impl Run<'_> {
             node,
             writes: VecDeque::new(),
             written: 0,
+            unsynced: None,
             to_apply: VecDeque::new(),
         }));
         Ok(())

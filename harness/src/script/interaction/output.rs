@@ -43,8 +43,8 @@ pub(super) struct Seen {
 }
 
 impl Output {
-    /// Adds a `Ready`. `leads_in` is the term in which the node leads, if it does; `durable` is what
-    /// it has on its disk.
+    /// Adds a `Ready`. `leads_in` is the term in which the node leads, if it does; `durable` is
+    /// what it has on its disk.
     pub(super) fn add(
         &mut self,
         ready: Ready,
