@@ -340,7 +340,7 @@ impl<E: Embedder> Host<E> {
         });
         let tap = Arc::clone(&self.tap);
         let node = Recorded::with_observer(config, storage, tap, tape.flatten())?;
-        self.node = Some(Node::Almadia(node));
+        self.node = Some(Node::Almadia(Box::new(node)));
         Ok(())
     }
 

@@ -43,7 +43,7 @@ pub enum Embedding {
 /// A node, and what a call on it may be.
 #[derive(Debug)]
 pub(crate) enum Node<S: Store> {
-    Almadia(Recorded<Unreliable<S>>),
+    Almadia(Box<Recorded<Unreliable<S>>>),
     #[cfg(feature = "raft-rs")]
     RaftRs(Box<RaftRs<S>>),
 }
@@ -165,11 +165,11 @@ impl<S: Store> Node<S> {
     ) -> (Result<(), String>, bool) {
         match self {
             Self::Almadia(node) => {
-                let mut twin = (**node).clone();
+                let mut twin = (***node).clone();
                 let twin_result = (0..ticks).try_for_each(|_| twin.tick());
                 forget();
                 let result = node.tick_many(ticks);
-                let is_same = **node == twin && result == twin_result;
+                let is_same = ***node == twin && result == twin_result;
                 (text(result), is_same)
             }
             // It has no such call, and cannot be cloned.
@@ -346,13 +346,13 @@ impl<S: Store> Node<S> {
 
 impl<S: Store> Node<S> {
     /// The node, if it is almadia's.
-    pub(crate) const fn as_almadia(&self) -> Option<&Recorded<Unreliable<S>>> {
-        on!(self, node => Some(node), _node => None)
+    pub(crate) fn as_almadia(&self) -> Option<&Recorded<Unreliable<S>>> {
+        on!(self, node => Some(&**node), _node => None)
     }
 
     /// The same, to keep.
     pub(crate) fn into_almadia(self) -> Option<Recorded<Unreliable<S>>> {
-        on!(self, node => Some(node), _node => None)
+        on!(self, node => Some(*node), _node => None)
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -400,7 +400,7 @@ impl<S: Store> Node<S> {
     /// How many ends of transfers it has still to tell. raft-rs tells none.
     pub(crate) fn untold_transfers(&self) -> usize {
         on!(self, node => {
-            let untold = (**node).clone().ready().ok().flatten();
+            let untold = (***node).clone().ready().ok().flatten();
             untold.map_or(0, |ready| ready.transfer_outcomes.len())
         }, _node => 0)
     }

@@ -36,16 +36,16 @@ impl<S> Adapter<S> {
     }
 }
 
-fn other(error: StorageError) -> raft::Error {
-    raft::Error::Store(TheirError::Other(Box::new(error)))
-}
-
 /// What may not be answered late is an error of the storage.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the errors of a storage may become more, and no other has a name in raft-rs"
+)]
 fn error(error: StorageError) -> raft::Error {
     match error {
         StorageError::Compacted => raft::Error::Store(TheirError::Compacted),
         StorageError::Unavailable => raft::Error::Store(TheirError::Unavailable),
-        error => other(error),
+        error => raft::Error::Store(TheirError::Other(Box::new(error))),
     }
 }
 

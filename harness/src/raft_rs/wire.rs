@@ -17,7 +17,7 @@ pub(super) fn to_raft_rs<T: protobuf_of_raft_rs::Message>(value: &(impl Encode +
 }
 
 /// A value of raft-rs's as almadia reads it.
-pub(super) fn from_raft_rs<T: Decode>(value: &(impl protobuf_of_raft_rs::Message + Debug)) -> T {
+pub(super) fn from_raft_rs<T: Decode>(value: &impl protobuf_of_raft_rs::Message) -> T {
     let bytes = value.write_to_bytes();
     let bytes = bytes.unwrap_or_else(|error| panic!("raft-rs cannot write {value:?}: {error}"));
     let read = T::decode(bytes.into());
