@@ -8,8 +8,8 @@ use std::num::NonZeroU64;
 
 use almadia::{
     Bytes, ConfState, Entries, HardState, LogId, LogIndex, Membership, MembershipChange, Message,
-    MessageKind, NodeId, Purpose, ReadState, Ready, RoleKind, Snapshot, SnapshotStatus, StepError,
-    StorageError, Term, TransferOutcome, Window,
+    MessageKind, NodeId, Proposal, Purpose, ReadState, Ready, RoleKind, Snapshot, SnapshotStatus,
+    StepError, StorageError, Term, TransferOutcome, Window,
 };
 
 use crate::disk::Write;
@@ -198,6 +198,18 @@ impl<S: Store> Node<S> {
         on!(self, node => node.propose(context, data).ok(), node => {
             node.propose(&context.into(), &data.into())
         })
+    }
+
+    /// Whether a follower passes proposals on to its leader by itself. almadia leaves that to the
+    /// embedder.
+    pub(crate) const fn forwards(&self) -> bool {
+        on!(self, _node => false, _node => true)
+    }
+
+    /// Lets it do so.
+    pub(crate) fn forward(&mut self, proposals: &[Proposal]) {
+        let _ = proposals;
+        on!(self, _node => {}, node => node.forward(proposals));
     }
 
     pub(crate) fn propose_conf_change(&mut self, change: &MembershipChange) -> Option<LogId> {

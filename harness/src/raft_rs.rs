@@ -12,7 +12,7 @@ use std::fmt;
 
 use almadia::{
     Body, Bytes, ConfState, Entries, HardState, LogId, LogIndex, Membership, MembershipChange,
-    Message, NodeId, ReadState, RoleKind, Snapshot, SnapshotStatus, Term,
+    Message, NodeId, Payload, Proposal, ReadState, RoleKind, Snapshot, SnapshotStatus, Term,
 };
 use raft::{RawNode, ReadOnlyOption, StateRole, eraftpb};
 
@@ -208,6 +208,17 @@ impl<S: Store> RaftRs<S> {
         result.ok().map(|()| self.last_log())
     }
 
+    /// A follower sends these to its leader, each in a message of its own.
+    pub(crate) fn forward(&mut self, proposals: &[Proposal]) {
+        for Proposal { payload, context } in proposals {
+            if let Payload::Data(data) = payload {
+                // It tells whether it knows a leader, and nothing of what becomes of them.
+                drop(self.node.propose(context.to_vec(), data.to_vec()));
+            }
+        }
+        self.called();
+    }
+
     /// A careful embedder looks for itself whether the change can be made: raft-rs takes what it
     /// cannot apply, and puts an empty entry in the place of what it refuses.
     pub(crate) fn propose_conf_change(&mut self, change: &MembershipChange) -> Option<LogId> {
@@ -310,11 +321,14 @@ impl<S: Store> RaftRs<S> {
         member: NodeId,
         group: Option<std::num::NonZeroU64>,
     ) {
+        let raft = &mut self.node.raft;
         if let Some(group) = group {
-            let raft = &mut self.node.raft;
             raft.assign_commit_groups(&[(member.get(), group.get())]);
-            self.called();
+        } else if let Some(progress) = raft.mut_prs().get_mut(member.get()) {
+            // To none it can only be assigned by hand.
+            progress.commit_group_id = 0;
         }
+        self.called();
     }
 
     pub(crate) fn set_priority(&mut self, priority: i64) {

@@ -71,13 +71,19 @@ impl<E: Embedder> Cluster<E> {
         let Some(to) = leader.filter(|&leader| leader != host.id) else {
             return;
         };
+        let checker = &mut self.checker;
         let proposals = (number..number + count).map(|number| {
-            self.checker.before_write(number);
+            checker.before_write(number);
             let (context, data) = E::Machine::command(number, padding);
             let payload = Payload::Data(data);
             Proposal { payload, context }
         });
-        let body = Body::Propose(proposals.collect());
+        let proposals: Vec<Proposal> = proposals.collect();
+        if node.is_some_and(Node::forwards) {
+            self.call(at, |node| node.forward(&proposals));
+            return;
+        }
+        let body = Body::Propose(proposals);
         let message = Message {
             from: host.id,
             to,
