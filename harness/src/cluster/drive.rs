@@ -265,7 +265,7 @@ impl<E: Embedder> Cluster<E> {
     }
 
     /// Whether nodes of two kinds may talk to each other.
-    const fn talks_in_bytes(&self) -> bool {
+    pub(super) const fn talks_in_bytes(&self) -> bool {
         #[cfg(feature = "raft-rs")]
         return self.talks_in_bytes;
         #[cfg(not(feature = "raft-rs"))]

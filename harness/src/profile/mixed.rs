@@ -10,7 +10,7 @@ impl Profile {
     /// Clusters of both kinds of nodes, which must work like those of one, and clusters that go
     /// from one kind to the other and back.
     #[must_use]
-    pub fn mixed() -> [Self; 14] {
+    pub fn mixed() -> [Self; 15] {
         [
             Self::quiet("raft-rs-quiet", 3).of_raft_rs(),
             Self::quiet("mixed-quiet", 3).with_raft_rs(),
@@ -39,6 +39,9 @@ impl Profile {
                 .prioritized(),
             Self::faulty("upgrade", 3).upgrading(),
             Self::faulty("upgrade-five", 5).upgrading(),
+            Self::faulty("upgrade-changes", 3)
+                .changing(Membership::Joint)
+                .upgrading(),
         ]
     }
 
