@@ -139,12 +139,13 @@ impl Profile {
 
     /// The same with a cluster of raft-rs that becomes one of almadia node by node, and goes back.
     const fn upgrading(self) -> Self {
+        let before = self.of_raft_rs();
         Self {
             mix: Mix {
                 replace: 30,
-                ..self.mix
+                ..before.mix
             },
-            ..self.of_raft_rs()
+            ..before
         }
     }
 
