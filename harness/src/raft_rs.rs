@@ -21,6 +21,7 @@ use self::wire::{
     change_of, change_to_raft_rs, conf_state_from_raft_rs, entries_from_raft_rs, from_raft_rs,
     to_raft_rs,
 };
+use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::embedder::Store;
 use crate::host::Settings;
@@ -106,7 +107,7 @@ impl<S: Store> RaftRs<S> {
         // raft-rs draws its timeouts by a generator of the thread, which no seed repeats. It looks
         // at one only in a tick, so it can be drawn anew until then.
         let spread = u64::from(self.timeouts.end - self.timeouts.start).max(1);
-        let drawn = Digest::of(&(self.seed, self.node.raft.term)) % spread;
+        let drawn = Dice::new(Digest::of(&(self.seed, self.node.raft.term))).below(spread);
         let timeout = u64::from(self.timeouts.start) + drawn;
         let timeout = usize::try_from(timeout).unwrap_or(usize::MAX);
         self.node.raft.set_randomized_election_timeout(timeout);
