@@ -138,8 +138,13 @@ impl Progress {
         self.commit_sent = self.commit_sent.max(commit_index);
     }
 
-    /// The peer has asked for a snapshot. One that is on its way may do.
+    /// The peer has asked for a snapshot. One that is on its way may do. Whatever is paused may try
+    /// again: a peer of raft-rs that waits for a snapshot answers heartbeats with nothing else.
     pub(crate) fn snapshot_requested(&mut self, request_index: LogIndex) {
+        self.fetching = false;
+        if let ProgressState::Probe { awaiting } = &mut self.state {
+            *awaiting = false;
+        }
         let is_coming = matches!(self.state, ProgressState::Snapshot { pending, .. } if pending >= request_index);
         if !is_coming {
             self.requested_snapshot = Some(request_index);

@@ -6,6 +6,7 @@
 
 use almadia::{Bytes, MembershipChange, Purpose, Window};
 
+use crate::node::Kind;
 use crate::unreliable::Answers;
 
 /// A message on its way, named by its link and by how many on that link are older. So the name
@@ -90,6 +91,9 @@ pub enum MachineAction {
     AllowUnpersisted(bool),
     /// From now on, mail to this node takes long.
     SlowMail,
+    /// The machine stops in good order, all its writes durable, and starts with this on what is on
+    /// its disk. One that is down stays as it is.
+    Replace(Kind),
 }
 
 /// What users and operators ask of a node.

@@ -18,7 +18,7 @@ mod windows;
 
 use std::collections::BTreeMap;
 
-use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, NodeId, Ready, RoleKind, Storage, Term};
+use almadia::{Bytes, ConfState, Entry, LogId, LogIndex, NodeId, RoleKind, Storage, Term};
 
 use self::clients::Clients;
 pub use self::history::Impossible;
@@ -32,6 +32,7 @@ use self::windows::Windows;
 use crate::digest::Digest;
 use crate::embedder::Embedder;
 use crate::host::Host;
+use crate::node::{Batch, Node};
 use crate::stats::Stats;
 use crate::violation::ViolationKind;
 
@@ -186,7 +187,7 @@ impl Checker {
         (id, bytes): (LogId, u64),
         committed: LogIndex,
     ) -> Checked {
-        let node = host.node.as_ref();
+        let node = host.node.as_ref().and_then(Node::as_almadia);
         node.map_or(Ok(()), |node| {
             self.windows[at].on_proposal(node, id, bytes, committed)
         })
@@ -216,8 +217,9 @@ impl Checker {
         let Some(node) = &host.node else {
             return Ok(());
         };
-        self.clients.forget(at);
-        self.reads[at] = Reads::default();
+        let is_silent = node.as_almadia().is_none();
+        self.clients.forget(at, is_silent);
+        self.reads[at] = Reads::new(is_silent);
         self.transfers[at] = Transfers::default();
         self.windows[at] = Windows::default();
         self.logs[at] = LogView::read(node.storage());
@@ -386,32 +388,32 @@ impl Checker {
         &mut self,
         host: &Host<E>,
         at: usize,
-        ready: &Ready,
+        batch: &Batch,
     ) -> Checked {
-        if let Some(snapshot) = &ready.snapshot {
+        if let Some(snapshot) = &batch.snapshot {
             self.check_append_only(host, at, snapshot.last_included.index)?;
             self.logs[at].restart_at(snapshot.last_included);
         }
-        for entry in ready.entries.iter().flatten() {
+        for entry in batch.entries.iter().flatten() {
             self.on_entry(host, at, entry)?;
         }
-        self.reads[at].on_ready(host.id, ready, &mut self.read_counts)?;
-        self.clients.on_ready(at, ready);
+        self.reads[at].on_ready(host.id, batch, &mut self.read_counts)?;
+        self.clients.on_ready(at, batch);
         self.clients.serve(at, &host.machine)?;
         let leaders = &self.leaders;
         let led_after = |node, term: Term| {
             let mut later = leaders.range(term.next()..);
             later.any(|(_, &(leader, _))| leader == node)
         };
-        self.transfers[at].on_ready(host.id, ready, led_after, &mut self.transfer_counts)?;
+        self.transfers[at].on_ready(host.id, batch, led_after, &mut self.transfer_counts)?;
         self.check_committed(host, at)
     }
 
     /// A node is about to be observed that has just handed out this `Ready`. A state machine that
     /// was ahead of its log is taken back to a snapshot, which is still to be restored; and that
     /// alone takes it back.
-    pub(crate) fn before_ready(&mut self, at: usize, ready: &Ready) {
-        if let Some(snapshot) = &ready.snapshot {
+    pub(crate) fn before_ready(&mut self, at: usize, batch: &Batch) {
+        if let Some(snapshot) = &batch.snapshot {
             let seen = &mut self.seen[at];
             let restored = snapshot.last_included.index;
             seen.applied = seen.applied.min(restored.previous());

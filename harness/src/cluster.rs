@@ -23,6 +23,7 @@ use crate::disk::EmbedderFault;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::{DiskMode, Host, Settings};
 use crate::network::Network;
+use crate::node::{Kind, Node};
 use crate::recorder::{Options, Recorded};
 use crate::scenario::{MachineSetup, Scenario};
 use crate::state_machine::StateMachine;
@@ -102,6 +103,9 @@ pub struct Cluster<E: Embedder = Simulated> {
     /// Whether a violation panics.
     pub(crate) panics: bool,
     pub(crate) violation: Option<Violation>,
+    /// Whether messages are encoded and decoded on their way.
+    #[cfg(feature = "raft-rs")]
+    talks_in_bytes: bool,
     /// Whoever records what happens, if somebody does.
     recorder: Option<TraceRecorder>,
     seed: u64,
@@ -137,6 +141,7 @@ impl<E: Embedder> Cluster<E> {
     pub fn of(voters: u64, others: u64, seed: u64, settings: Settings) -> Self {
         let machine = MachineSetup {
             settings: Settings { seed, ..settings },
+            kind: Kind::Almadia,
             mode: DiskMode::default(),
             fault: EmbedderFault::None,
         };
@@ -183,6 +188,8 @@ impl<E: Embedder> Cluster<E> {
             is_instant: true,
             panics: true,
             violation: None,
+            #[cfg(feature = "raft-rs")]
+            talks_in_bytes: scenario.is_mixed(),
             recorder: None,
             seed: scenario.seed,
         }
@@ -215,7 +222,7 @@ impl<E: Embedder> Cluster<E> {
     /// The node begins an election, if it may. Returns whether it did.
     pub fn campaign(&mut self, id: u64) -> bool {
         let at = self.position(id);
-        self.call(at, |node| node.campaign().is_ok()) == Some(true)
+        self.call(at, Node::campaign) == Some(true)
     }
 
     /// Proposes a command on this node. Returns its place in the log, or `None` if it was not
@@ -223,14 +230,14 @@ impl<E: Embedder> Cluster<E> {
     pub fn propose(&mut self, id: u64, data: impl Into<Vec<u8>>) -> Option<LogId> {
         let at = self.position(id);
         let data = data.into();
-        self.call(at, |node| node.propose("", data).ok()).flatten()
+        self.call(at, |node| node.propose("", data)).flatten()
     }
 
     /// Proposes a membership change on this node. Returns its place in the log, or `None` if it was
     /// not taken.
     pub fn propose_conf_change(&mut self, id: u64, change: MembershipChange) -> Option<LogId> {
         let at = self.position(id);
-        self.call(at, |node| node.propose_conf_change("", change).ok())
+        self.call(at, |node| node.propose_conf_change(&change))
             .flatten()
     }
 
@@ -252,9 +259,15 @@ impl<E: Embedder> Cluster<E> {
     ///
     /// # Panics
     ///
-    /// If it is down.
+    /// If it is down, or not one of almadia's.
     #[must_use]
     pub fn node(&self, id: u64) -> &Recorded<Unreliable<E::Store>> {
+        let node = self.running(id).as_almadia();
+        node.unwrap_or_else(|| panic!("node {id} is raft-rs's"))
+    }
+
+    /// The node, whatever it is, which has to be up.
+    pub(crate) fn running(&self, id: u64) -> &Node<E::Store> {
         let node = self.hosts[self.position(id)].node.as_ref();
         node.unwrap_or_else(|| panic!("node {id} is down"))
     }
@@ -489,7 +502,7 @@ impl<E: Embedder> Cluster<E> {
         let Some(leader) = self.leader() else {
             return Some("there is no leader".into());
         };
-        let leader = self.node(leader);
+        let leader = self.running(leader);
         if !leader.membership().is_voter(leader.id()) {
             return Some(format!("node {} leads without a vote", leader.id()));
         }

@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 
-use almadia::{ConfState, Entries, HardState, LogId, LogIndex, Message, Ready, Snapshot, Storage};
+use almadia::{ConfState, Entries, HardState, LogId, LogIndex, Message, Snapshot, Storage};
 
 use crate::embedder::{Embedder, Store};
+use crate::node::Batch;
 use crate::state_machine::StateMachine;
 
 /// A fault of the embedder, injected on purpose: each one must be found by the checkers.
@@ -26,7 +27,7 @@ pub enum EmbedderFault {
     LosesEntries,
 }
 
-/// One write: what one [`Ready`] asks to be persisted, and what waits for it.
+/// One write: what one [`Batch`] asks to be persisted, and what waits for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Write {
     pub(crate) number: u64,
@@ -40,15 +41,15 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Takes out of a `Ready` what is to be persisted.
-    pub(crate) fn take_from(ready: &mut Ready) -> Self {
+    /// Takes out of a batch what is to be persisted.
+    pub(crate) fn take_from(batch: &mut Batch) -> Self {
         Self {
-            number: ready.number,
-            snapshot: ready.snapshot.take(),
-            entries: std::mem::take(&mut ready.entries),
-            hard_state: ready.hard_state,
-            must_sync: ready.must_sync,
-            messages_after_persist: std::mem::take(&mut ready.messages_after_persist),
+            number: batch.number,
+            snapshot: batch.snapshot.take(),
+            entries: std::mem::take(&mut batch.entries),
+            hard_state: batch.hard_state,
+            must_sync: batch.must_sync,
+            messages_after_persist: std::mem::take(&mut batch.messages_after_persist),
             is_acknowledged: false,
         }
     }

@@ -8,13 +8,16 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use almadia::{ConfState, ConfigBuilder};
-use almadia::{
-    Config, Entries, LogIndex, NodeId, RawNode, Ready, Snapshot, StartError, StorageError,
-};
+use almadia::{Config, Entries, LogIndex, NodeId, RawNode, Snapshot, StartError};
 
 use crate::cluster::Tap;
 use crate::disk::Disk;
 use crate::embedder::{Embedder, Simulated, Store};
+#[cfg(feature = "raft-rs")]
+use crate::node::Embedding;
+use crate::node::{Batch, Kind, Node};
+#[cfg(feature = "raft-rs")]
+use crate::raft_rs::{RaftRs, Start};
 use crate::recorder::{Options, Recorded, Tape, Witness};
 use crate::scenario::MachineSetup;
 use crate::state_machine::StateMachine;
@@ -49,12 +52,14 @@ pub(crate) struct Host<E: Embedder> {
     /// How often it was started.
     pub(crate) incarnation: u64,
     /// `None` while the machine is down.
-    pub(crate) node: Option<Recorded<Unreliable<E::Store>>>,
+    pub(crate) node: Option<Node<E::Store>>,
+    /// What runs here from the next start on.
+    pub(crate) kind: Kind,
     pub(crate) disk: Disk<E>,
     pub(crate) machine: StateMachine<E::Machine>,
     pub(crate) mode: DiskMode,
     /// The `Ready` that the synchronous embedder is busy with.
-    pub(crate) busy: Option<Ready>,
+    pub(crate) busy: Option<Batch>,
     pub(crate) jobs: VecDeque<ApplyJob>,
     /// The number of the last `Ready` whose writes are durable.
     pub(crate) persisted: u64,
@@ -198,6 +203,19 @@ impl Settings {
         self.max_election_timeout_ticks.unwrap_or(double)
     }
 
+    /// The same clock and elections, with the limits of others.
+    pub(crate) fn with_limits_of(self, others: &Self) -> Self {
+        Self {
+            heartbeat_interval_ticks: self.heartbeat_interval_ticks,
+            election_timeout_ticks: self.election_timeout_ticks,
+            max_election_timeout_ticks: self.max_election_timeout_ticks,
+            pre_vote: self.pre_vote,
+            check_quorum: self.check_quorum,
+            priority: self.priority,
+            ..*others
+        }
+    }
+
     fn builder(&self, id: NodeId) -> ConfigBuilder {
         Config::builder(id)
             .seed(self.seed)
@@ -235,6 +253,7 @@ impl<E: Embedder> Host<E> {
             id,
             incarnation: 0,
             node: None,
+            kind: machine.kind,
             machine: disk.machine.clone(),
             disk,
             mode: machine.mode,
@@ -254,7 +273,22 @@ impl<E: Embedder> Host<E> {
 
     /// Starts the node from what is durable. If the last life has left the state machine ahead of
     /// the log, that must be allowed again.
-    pub(crate) fn start(&mut self) -> Result<(), StartError> {
+    pub(crate) fn start(&mut self) -> Result<(), String> {
+        let result = match self.kind {
+            Kind::Almadia => self.start_almadia().map_err(|error| error.to_string()),
+            #[cfg(feature = "raft-rs")]
+            Kind::RaftRs(embedding) => self.start_raft_rs(embedding),
+            #[cfg(not(feature = "raft-rs"))]
+            Kind::RaftRs(_) => Err("this crate was built without the feature raft-rs".into()),
+        };
+        result?;
+        self.incarnation += 1;
+        self.persisted = 0;
+        self.was_eager = self.settings.max_apply_unpersisted_entries > 0;
+        Ok(())
+    }
+
+    fn start_almadia(&mut self) -> Result<(), StartError> {
         match self.try_start() {
             Err(StartError::AppliedBeyondLog { .. } | StartError::AppliedDiffers { .. })
                 if self.was_eager =>
@@ -266,10 +300,31 @@ impl<E: Embedder> Host<E> {
         }
     }
 
-    fn try_start(&mut self) -> Result<(), StartError> {
+    /// What a node starts from.
+    fn storage(&mut self) -> Unreliable<E::Store> {
         self.machine = self.disk.machine.clone();
         let mut storage = self.disk.durable.clone();
         storage.set_conf_state(self.machine.conf_state().clone());
+        Unreliable::new(storage)
+    }
+
+    #[cfg(feature = "raft-rs")]
+    fn start_raft_rs(&mut self, embedding: Embedding) -> Result<(), String> {
+        let storage = self.storage();
+        let start = Start {
+            id: self.id,
+            settings: &self.settings,
+            embedding,
+            applied: self.machine.applied_index(),
+            incarnation: self.incarnation,
+        };
+        let node = RaftRs::start(&start, storage)?;
+        self.node = Some(Node::RaftRs(Box::new(node)));
+        Ok(())
+    }
+
+    fn try_start(&mut self) -> Result<(), StartError> {
+        let storage = self.storage();
         let config = self
             .settings
             .builder(self.id)
@@ -277,7 +332,6 @@ impl<E: Embedder> Host<E> {
             .incarnation(u32::try_from(self.incarnation).unwrap_or(u32::MAX))
             .build()
             .unwrap_or_else(|error| panic!("the settings of node {}: {error}", self.id));
-        let storage = Unreliable::new(storage);
         // What a start that was refused has left.
         self.reel.take();
         let tape = self.recording.map(|options| {
@@ -286,24 +340,21 @@ impl<E: Embedder> Host<E> {
         });
         let tap = Arc::clone(&self.tap);
         let node = Recorded::with_observer(config, storage, tap, tape.flatten())?;
-        self.node = Some(node);
-        self.incarnation += 1;
-        self.persisted = 0;
-        self.was_eager = self.settings.max_apply_unpersisted_entries > 0;
+        self.node = Some(Node::Almadia(Box::new(node)));
         Ok(())
     }
 
     /// Whether the node has stopped because its storage could not be read.
     pub(crate) fn has_halted(&self) -> bool {
-        let halted = self.node.as_ref().and_then(|node| node.halted());
-        halted.is_some_and(|halted| matches!(halted.error, StorageError::Other(_)))
+        self.node.as_ref().is_some_and(Node::has_halted)
     }
 
     /// Everything in memory is gone.
     pub(crate) fn stop(&mut self) {
         self.disk.is_stalled = false;
-        let node = self.node.take().map(Recorded::into_node);
+        let node = self.node.take().and_then(Node::into_almadia);
         if let Some(node) = node.filter(|_| self.recording.is_some()) {
+            let node = node.into_node();
             let recording = self.reel.take();
             self.lives.push(Life { node, recording });
         }

@@ -2,10 +2,14 @@
 //!
 //! Owns the rates, all in thousandths. Must not know how faults are made; that is `simulation.rs`.
 
+#[cfg(feature = "raft-rs")]
+mod mixed;
+
 use crate::checker::Checks;
 use crate::dice::Dice;
 use crate::disk::EmbedderFault;
 use crate::host::Settings;
+use crate::node::Embedding;
 
 /// Which membership changes a run makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,6 +169,19 @@ pub struct Profile {
     pub fault: EmbedderFault,
     /// Which watchers are on.
     pub checks: Checks,
+    /// How many nodes are raft-rs's.
+    pub mix: Mix,
+}
+
+/// Nodes of raft-rs among those of almadia, in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mix {
+    /// A machine runs raft-rs at the start.
+    pub raft_rs: u64,
+    /// How they are embedded.
+    pub embedding: Embedding,
+    /// In a step, the next machine begins to run what it did not run.
+    pub replace: u64,
 }
 
 impl Profile {
@@ -340,6 +357,7 @@ impl Profile {
             settings: Settings::default(),
             fault: EmbedderFault::None,
             checks: Checks::default(),
+            mix: Mix::default(),
         }
     }
 

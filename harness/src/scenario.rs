@@ -13,7 +13,8 @@ use crate::dice::Dice;
 use crate::disk::EmbedderFault;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::{DiskMode, Life, Settings};
-use crate::profile::Profile;
+use crate::node::Kind;
+use crate::profile::{Mix, Profile};
 use crate::recorder::Options;
 use crate::stats::Stats;
 use crate::trace::Trace;
@@ -22,6 +23,8 @@ use crate::violation::{Violation, ViolationKind};
 /// What one node runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineSetup {
+    /// What runs on it.
+    pub kind: Kind,
     /// The node's limits and switches.
     pub settings: Settings,
     /// How its embedder does its writes.
@@ -42,7 +45,16 @@ impl MachineSetup {
         } else {
             DiskMode::Synchronous
         };
+        let Mix {
+            raft_rs, embedding, ..
+        } = profile.mix;
+        let kind = if dice.chance(raft_rs) {
+            Kind::RaftRs(embedding)
+        } else {
+            Kind::Almadia
+        };
         Self {
+            kind,
             settings,
             mode,
             fault: profile.fault,
@@ -69,6 +81,13 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether any machine runs raft-rs at any time.
+    #[cfg(feature = "raft-rs")]
+    pub(crate) fn is_mixed(&self) -> bool {
+        let mut machines = self.machines.iter();
+        machines.any(|machine| machine.kind != Kind::Almadia)
+    }
+
     /// The cluster before anything has happened, not even a start.
     pub(crate) fn cluster<E: Embedder>(&self, recording: Option<Options>) -> Cluster<E> {
         let mut cluster = Cluster::of_machines(self, recording);

@@ -16,7 +16,8 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::Settings;
-use crate::profile::{Membership, Profile};
+use crate::node::Kind;
+use crate::profile::{Membership, Mix, Profile};
 use crate::scenario::{MachineSetup, Scenario, caught};
 use crate::stats::Stats;
 use crate::unreliable::Answers;
@@ -62,10 +63,12 @@ fn opening(seed: u64, profile: &Profile, settings: Settings, dice: &mut Dice) ->
     let machines = (0..machines).map(|_| {
         // Leases need the same clocks everywhere; nothing else needs the same settings.
         let is_own = !settings.lease_reads && dice.chance(300);
-        let settings = if is_own {
-            varied(profile.settings, dice)
-        } else {
-            settings
+        let settings = match is_own {
+            false => settings,
+            true if profile.mix == Mix::default() => varied(profile.settings, dice),
+            // raft-rs waits anew after each vote that it has refused: where its timeout is always
+            // the longer one, it never stands, though it may be the only one who can win.
+            true => settings.with_limits_of(&varied(profile.settings, dice)),
         };
         MachineSetup::random(settings, profile, dice)
     });
@@ -99,6 +102,8 @@ struct Simulation<'a, E: Embedder> {
     paces: Vec<Pace>,
     time: Time,
     next_command: u64,
+    /// How many machines were replaced.
+    replaced: u64,
     /// The number of the next read, which is its context.
     next_read: u64,
     /// How many contexts there are; reads share them if these are few.
@@ -135,6 +140,7 @@ impl<'a, E: Embedder> Simulation<'a, E> {
             paces,
             time,
             next_command: 0,
+            replaced: 0,
             next_read: 0,
             read_contexts,
         }
@@ -244,8 +250,26 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         position.unwrap_or_else(|| self.any_host())
     }
 
+    /// The next machine begins to run what it did not run: so a cluster goes from one kind to the
+    /// other node by node, and back.
+    fn replace(&mut self) {
+        let at = usize::try_from(self.replaced).unwrap_or(0) % self.cluster.hosts.len();
+        if self.cluster.hosts[at].node.is_none() {
+            return;
+        }
+        self.replaced += 1;
+        let kind = match self.cluster.hosts[at].kind {
+            Kind::Almadia => Kind::RaftRs(self.profile.mix.embedding),
+            Kind::RaftRs(_) => Kind::Almadia,
+        };
+        self.act(MachineAction::Replace(kind).at(self.id(at)));
+    }
+
     fn faults(&mut self) {
         let profile = self.profile;
+        if self.dice.chance(profile.mix.replace) {
+            self.replace();
+        }
         self.rest();
         self.answers();
         if self.dice.chance(profile.crash) {
@@ -511,7 +535,7 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         let leader = self
             .cluster
             .leader()
-            .map(|leader| self.cluster.node(leader).membership());
+            .map(|leader| self.cluster.running(leader).membership());
         leader.is_some_and(|membership| membership.is_joint() && !membership.auto_leave())
     }
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::event::{SnapshotStage, TraceEvent, What};
+pub(crate) use self::recorder::Look;
 pub use self::recorder::TraceRecorder;
 
 /// The record of a run.

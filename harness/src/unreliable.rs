@@ -51,6 +51,12 @@ impl<S> Unreliable<S> {
         self.answers.replace(answers)
     }
 
+    /// How it answers.
+    #[cfg(feature = "raft-rs")]
+    pub(crate) fn answers(&self) -> Answers {
+        self.answers.get()
+    }
+
     /// Whether the storage may be asked at all.
     fn readable(&self) -> Result<&S, StorageError> {
         match self.answers.get() {

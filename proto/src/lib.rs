@@ -40,8 +40,10 @@
 //!   through the term in the envelope alone, and is decoded as an acknowledgement of nothing.
 //! * A [`Body::TransferLeader`](almadia::Body::TransferLeader) names only the node that is to lead, which
 //!   is decoded as the sender.
-//! * A [`Token::Bytes`](almadia::Token::Bytes) of eight bytes is decoded as a number, and of none as
-//!   [`Token::None`](almadia::Token::None). Receivers only echo it.
+//! * A [`Token::Bytes`](almadia::Token::Bytes) that looks like a number is decoded as one, and one of no
+//!   bytes as [`Token::None`](almadia::Token::None). Receivers only echo it. (A number is eight bytes; of a
+//!   read it stands behind the id of the node that asks, because a leader of raft-rs tells reads apart by
+//!   these bytes alone.)
 
 mod change;
 #[cfg(any(feature = "prost-0_14", feature = "protobuf"))]

@@ -87,7 +87,7 @@ mod heads {
 impl Fields for Message {
     fn put(&self, sink: &mut impl Sink) {
         put_head(self, sink);
-        put_entries(&self.body, sink);
+        put_entries(self, sink);
     }
 }
 
@@ -162,16 +162,21 @@ pub(crate) fn put_log_entries(entries: &Entries, sink: &mut impl Sink) {
 }
 
 /// The entries, and what is dressed up as one.
-fn put_entries(body: &Body, sink: &mut impl Sink) {
-    match body {
+fn put_entries(message: &Message, sink: &mut impl Sink) {
+    match &message.body {
         Body::AppendEntries(append) => put_log_entries(&append.entries, sink),
         Body::Propose(proposals) => {
             for proposal in proposals {
                 sink.message(fields::ENTRIES, proposal);
             }
         }
-        Body::ReadIndex(token) | Body::ReadIndexResponse(ReadIndexResponse { token, .. }) => {
-            sink.message(fields::ENTRIES, &EntryOfToken(token));
+        Body::ReadIndex(token) => {
+            let asks = message.from;
+            sink.message(fields::ENTRIES, &EntryOfToken { asks, token });
+        }
+        Body::ReadIndexResponse(ReadIndexResponse { token, .. }) => {
+            let asks = message.to;
+            sink.message(fields::ENTRIES, &EntryOfToken { asks, token });
         }
         Body::RequestVote(_)
         | Body::RequestVoteResponse(_)
@@ -263,11 +268,23 @@ fn put_token(number: u32, token: &Token, sink: &mut impl Sink) {
 }
 
 /// An entry that carries a token as its data, and nothing else.
-struct EntryOfToken<'a>(&'a Token);
+///
+/// A number stands behind the id of the node that asks. A leader of raft-rs tells reads apart by
+/// these bytes alone, whoever asks: it would drop a read that has the number of another node's, and
+/// take an answer to the heartbeat for one read for that to the other.
+struct EntryOfToken<'a> {
+    asks: NodeId,
+    token: &'a Token,
+}
 
 impl Fields for EntryOfToken<'_> {
     fn put(&self, sink: &mut impl Sink) {
-        put_token(entry::DATA, self.0, sink);
+        match self.token {
+            Token::Number(mark) => {
+                sink.bytes(entry::DATA, &own_token(self.asks, *mark).to_be_bytes());
+            }
+            Token::None | Token::Bytes(_) => put_token(entry::DATA, self.token, sink),
+        }
     }
 }
 
@@ -354,7 +371,7 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
         to,
         from,
         term: raw.term,
-        body: raw.body(bytes, from)?,
+        body: raw.body(bytes, to, from)?,
     })
 }
 
@@ -407,7 +424,7 @@ impl Raw {
 
     /// What the message says.
     #[inline(always)]
-    fn body(&mut self, bytes: Bytes, from: NodeId) -> Result<Body, DecodeError> {
+    fn body(&mut self, bytes: Bytes, to: NodeId, from: NodeId) -> Result<Body, DecodeError> {
         Ok(match self.kind {
             kinds::REQUEST_VOTE => Body::RequestVote(self.request_vote(&bytes)),
             kinds::REQUEST_PRE_VOTE => Body::PreVote(self.request_vote(&bytes)),
@@ -428,10 +445,10 @@ impl Raw {
             }
             kinds::TIMEOUT_NOW => Body::TimeoutNow,
             kinds::PROPOSE => Body::Propose(self.proposals(bytes)?),
-            kinds::READ_INDEX => Body::ReadIndex(self.token_of_entry(bytes)?),
+            kinds::READ_INDEX => Body::ReadIndex(self.token_of_entry(from, bytes)?),
             kinds::READ_INDEX_RESPONSE => Body::ReadIndexResponse(ReadIndexResponse {
                 read_index: self.index,
-                token: self.token_of_entry(bytes)?,
+                token: self.token_of_entry(to, bytes)?,
             }),
             kinds::TRANSFER_LEADER => Body::TransferLeader { transferee: from },
             other => {
@@ -542,11 +559,11 @@ impl Raw {
     }
 
     /// A read carries its token as the data of its only entry.
-    fn token_of_entry(&self, bytes: Bytes) -> Result<Token, DecodeError> {
+    fn token_of_entry(&self, asks: NodeId, bytes: Bytes) -> Result<Token, DecodeError> {
         let last = self.entries.last.as_ref();
         let only = last.filter(|_| self.entries.before.is_empty());
         match only.and_then(|only| only.plain_data()) {
-            Some(data) => Ok(token(data, bytes)),
+            Some(data) => Ok(token_of_read(asks, data, bytes)),
             None => Err(self.entries.refused(Reason::WrongEntryCount)),
         }
     }
@@ -554,6 +571,23 @@ impl Raw {
 
 fn empty_snapshot() -> Box<Snapshot> {
     Box::new(state::empty_snapshot())
+}
+
+fn own_token(asks: NodeId, mark: u64) -> u128 {
+    u128::from(asks.get()) << u64::BITS | u128::from(mark)
+}
+
+/// The token of a read that this node asks for: see [`EntryOfToken`].
+fn token_of_read(asks: NodeId, mark: Part, bytes: Bytes) -> Token {
+    let data = mark.of(&bytes);
+    if data.is_empty() {
+        return Token::None;
+    }
+    let own = data.strip_prefix(&asks.get().to_be_bytes());
+    match own.map(<[u8; 8]>::try_from) {
+        Some(Ok(number)) => Token::Number(u64::from_be_bytes(number)),
+        Some(Err(_)) | None => Token::Bytes(mark.take(bytes)),
+    }
 }
 
 /// Eight bytes are a number, as this crate writes them; whose they are does not matter, because

@@ -2,7 +2,7 @@
 
 use almadia::{
     AcknowledgeError, AppendEntriesResponse, Body, ConfState, LogIndex, RequestSnapshotError,
-    RoleKind, Snapshot,
+    RoleKind, Snapshot, SnapshotStatus,
 };
 
 use crate::nodes::*;
@@ -140,6 +140,28 @@ fn a_snapshot_that_another_follows_is_not_applied_before_it_is_persisted() {
     assert_eq!(node.applied(index(20)), not_persisted);
     persist(&mut node, &readies[1]);
     node.applied(index(20)).unwrap();
+}
+
+/// A follower of raft-rs that waits for a snapshot answers heartbeats with nothing but its wish. So
+/// each of these wishes stands for an answer: one that could not be fulfilled, or whose snapshot
+/// was lost, is fulfilled later.
+#[test]
+fn a_wish_for_a_snapshot_is_an_answer_to_a_heartbeat() {
+    let mut node = leader(1, 3, &[1]);
+    let last = node.last_log();
+    tell(&mut node, 3, last.term.0, accepted(last.index.0));
+    let last = (last.term.0, last.index.0);
+    let wish = || requested(last, last.1, last.1);
+    let output = tell(&mut node, 2, last.0, wish());
+    assert!(output.snapshots_to(2).is_empty(), "there is none yet");
+    let storage = node.storage_mut();
+    storage.save_snapshot(snapshot(last, 3)).unwrap();
+    let output = tell(&mut node, 2, last.0, wish());
+    assert_eq!(output.snapshots_to(2).len(), 1);
+    node.report_snapshot(id(2), SnapshotStatus::Failed);
+    assert!(settle(&mut node).snapshots_to(2).is_empty());
+    let output = tell(&mut node, 2, last.0, wish());
+    assert_eq!(output.snapshots_to(2).len(), 1, "the first one was lost");
 }
 
 #[test]

@@ -9,10 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use almadia::{Bytes, LogId, LogIndex, ReadState, Ready};
+use almadia::{Bytes, LogId, LogIndex, ReadState};
 
 use super::history::{History, Impossible, Moment, register_of};
 use crate::embedder::Machine;
+use crate::node::Batch;
 use crate::state_machine::StateMachine;
 
 /// A read that has its index, and waits until that is applied.
@@ -39,6 +40,7 @@ struct AtNode {
     /// Reads without an index, oldest first.
     asked: Vec<Asked>,
     indexed: Vec<Indexed>,
+    is_silent: bool,
 }
 
 /// All clients, and what they have seen.
@@ -56,9 +58,13 @@ impl Clients {
         }
     }
 
-    /// The node stops, and starts without memory of anybody.
-    pub(super) fn forget(&mut self, at: usize) {
-        self.nodes[at] = AtNode::default();
+    /// The node stops, and starts without memory of anybody. If it is silent it may drop a read
+    /// without a word, and who asks again by the same context has given up.
+    pub(super) fn forget(&mut self, at: usize, is_silent: bool) {
+        self.nodes[at] = AtNode {
+            is_silent,
+            ..AtNode::default()
+        };
     }
 
     pub(super) fn write_begins(&mut self, value: u64) {
@@ -85,6 +91,9 @@ impl Clients {
     pub(super) fn read_begins(&mut self, at: usize, context: Bytes) {
         let began = self.history.moment();
         let mut is_alone = true;
+        if self.nodes[at].is_silent {
+            self.nodes[at].asked.retain(|it| it.context != context);
+        }
         for other in &mut self.nodes[at].asked {
             if other.context == context {
                 other.is_alone = false;
@@ -104,8 +113,8 @@ impl Clients {
     }
 
     /// Answers may have come.
-    pub(super) fn on_ready(&mut self, at: usize, ready: &Ready) {
-        for ReadState { context, outcome } in &ready.read_states {
+    pub(super) fn on_ready(&mut self, at: usize, batch: &Batch) {
+        for ReadState { context, outcome } in &batch.read_states {
             let node = &mut self.nodes[at];
             let is_asked = |asked: &Asked| asked.context == context;
             let Some(position) = node.asked.iter().position(is_asked) else {

@@ -7,6 +7,7 @@ use almadia::{AppendEntriesResponse, Body, HardState, Message, Storage, VoteResp
 use super::{Checked, Checker, last_of};
 use crate::embedder::{Embedder, Store};
 use crate::host::Host;
+use crate::node::Node;
 use crate::violation::ViolationKind;
 
 impl Checker {
@@ -17,7 +18,7 @@ impl Checker {
         at: usize,
         message: &Message,
     ) -> Checked {
-        if let Some(node) = &sender.node {
+        if let Some(node) = sender.node.as_ref().and_then(Node::as_almadia) {
             self.windows[at].on_send(node, message)?;
         }
         if let Body::RequestVoteResponse(VoteResponse::Granted) = &message.body {

@@ -9,9 +9,10 @@
 //! easier to satisfy later. So no correct node is ever accused; where contexts are unique, no
 //! stale answer is missed either.
 
-use almadia::{Bytes, LogIndex, NodeId, ReadState, Ready};
+use almadia::{Bytes, LogIndex, NodeId, ReadState};
 
 use super::Checked;
+use crate::node::Batch;
 use crate::violation::ViolationKind;
 
 /// A read that waits for its end.
@@ -28,6 +29,9 @@ struct Question {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
     waiting: Vec<Question>,
+    /// Whether the node may drop a read without a word, and answer one twice. Whoever asks it gives
+    /// up when asking again by the same context, and does not mind an answer to no question.
+    is_silent: bool,
 }
 
 /// How reads have ended, over all nodes.
@@ -40,8 +44,19 @@ pub(super) struct ReadCounts {
 }
 
 impl Reads {
+    /// Those of a node that tells every end, or of one that is silent.
+    pub(super) const fn new(is_silent: bool) -> Self {
+        Self {
+            waiting: Vec::new(),
+            is_silent,
+        }
+    }
+
     /// A read is asked for, when `committed` is the last index that any leader has committed.
     pub(super) fn asked(&mut self, context: Bytes, committed: LogIndex, may_use_lease: bool) {
+        if self.is_silent {
+            self.waiting.retain(|question| question.context != context);
+        }
         self.waiting.push(Question {
             context,
             committed,
@@ -57,10 +72,10 @@ impl Reads {
     pub(super) fn on_ready(
         &mut self,
         node: NodeId,
-        ready: &Ready,
+        batch: &Batch,
         counts: &mut ReadCounts,
     ) -> Checked {
-        for state in &ready.read_states {
+        for state in &batch.read_states {
             self.end(node, state, counts)?;
         }
         for question in &mut self.waiting {
@@ -72,6 +87,9 @@ impl Reads {
     fn end(&mut self, node: NodeId, state: &ReadState, counts: &mut ReadCounts) -> Checked {
         let is_asked = |question: &Question| question.context == state.context;
         let Some(oldest) = self.waiting.iter().find(|question| is_asked(question)) else {
+            if self.is_silent {
+                return Ok(());
+            }
             let what = format!("the read {:?}", state.context);
             return Err(ViolationKind::EndedTwice { node, what });
         };
@@ -105,7 +123,7 @@ impl Reads {
 
     /// What waits still.
     pub(super) fn without_end(&self) -> Option<String> {
-        let question = self.waiting.first()?;
+        let question = self.waiting.first().filter(|_| !self.is_silent)?;
         Some(format!("the read {:?}", question.context))
     }
 }

@@ -9,9 +9,10 @@
 
 use std::collections::VecDeque;
 
-use almadia::{NodeId, Ready, Term, TransferOutcome};
+use almadia::{NodeId, Term, TransferOutcome};
 
 use super::Checked;
+use crate::node::Batch;
 use crate::violation::ViolationKind;
 
 /// A transfer that was taken, and whose end was not told.
@@ -50,11 +51,11 @@ impl Transfers {
     pub(super) fn on_ready(
         &mut self,
         node: NodeId,
-        ready: &Ready,
+        batch: &Batch,
         led_after: impl Fn(NodeId, Term) -> bool,
         counts: &mut TransferCounts,
     ) -> Checked {
-        for &TransferOutcome { transferee, result } in &ready.transfer_outcomes {
+        for &TransferOutcome { transferee, result } in &batch.transfer_outcomes {
             let request = self.waiting.pop_front();
             let Some(Request { term, .. }) = request.filter(|it| it.transferee == transferee)
             else {

@@ -3,6 +3,7 @@
 //! Owns the arguments and the report. The runs, their checks and their shortening are the
 //! library's.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::panic;
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Ends with the first failure, and does not make it short.
     #[arg(long)]
     quick: bool,
+    /// Counts failures of each kind, and makes none of them short.
+    #[arg(long, conflicts_with = "quick")]
+    tally: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -57,7 +61,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn known() -> impl Iterator<Item = Profile> {
-    Profile::named().into_iter().chain(Profile::planted())
+    let all = Profile::named().into_iter().chain(Profile::planted());
+    #[cfg(feature = "raft-rs")]
+    let all = all.chain(Profile::mixed()).chain(Profile::calibration());
+    all
 }
 
 fn list(out: &mut dyn Write) -> io::Result<ExitCode> {
@@ -103,6 +110,7 @@ fn simulate(
     let started = Instant::now();
     let mut total = Stats::default();
     let (mut passed, mut failed) = (0_u64, 0_u64);
+    let mut tally = Tally::default();
     for run in 0..arguments.seeds.unwrap_or(0) {
         let seed = arguments.from + run;
         let profile = profile_of(seed);
@@ -116,6 +124,10 @@ fn simulate(
             Err(violation) => violation,
         };
         failed += 1;
+        if arguments.tally {
+            tally.count(seed, &violation);
+            continue;
+        }
         writeln!(out, "{}: {violation}", profile.name)?;
         writeln!(
             out,
@@ -128,6 +140,7 @@ fn simulate(
         }
         quietly(|| report(&profile, &scenario, &violation, out))?;
     }
+    tally.write(out)?;
     let seconds = started.elapsed().as_secs_f64();
     writeln!(out, "{total}")?;
     // Nobody makes so many steps that a number of them is not exact.
@@ -140,6 +153,30 @@ fn simulate(
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// How many runs have failed in one way, by what it says but for its numbers, and the first of them.
+#[derive(Default)]
+struct Tally(BTreeMap<String, (u64, u64)>);
+
+impl Tally {
+    fn count(&mut self, seed: u64, violation: &Violation) {
+        const SAID: usize = 120;
+        let said = violation.kind.to_string();
+        let said = said.lines().next().unwrap_or_default();
+        let said = said.chars().filter(|it| !it.is_ascii_digit());
+        let (count, _) = self.0.entry(said.take(SAID).collect()).or_insert((0, seed));
+        *count += 1;
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut kinds: Vec<_> = self.0.iter().collect();
+        kinds.sort_by_key(|(_, (count, _))| u64::MAX - count);
+        for (said, (count, first)) in kinds {
+            writeln!(out, "{count:6}, first seed {first}: {said}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The command that makes one run again.

@@ -9,7 +9,8 @@ use almadia::{Body, Bytes, LogId, MembershipChange, Message, NodeId, Payload, Pr
 
 use super::Cluster;
 use crate::embedder::{Embedder, Machine};
-use crate::host::Groups;
+use crate::host::{Groups, Host};
+use crate::node::{Embedding, Kind, Node};
 use crate::trace::What;
 use crate::violation::ViolationKind;
 
@@ -24,9 +25,9 @@ impl<E: Embedder> Cluster<E> {
         self.tell_read(at, &context, by_lease);
         let taken = self.call(at, |node| {
             if by_lease {
-                node.lease_read(context).is_ok()
+                node.lease_read(context)
             } else {
-                node.read_index(context).is_ok()
+                node.read_index(context)
             }
         });
         if taken != Some(true) {
@@ -48,7 +49,7 @@ impl<E: Embedder> Cluster<E> {
         self.checker.before_write(number);
         let taken = self.call(at, |node| {
             let committed = node.commit_index();
-            node.propose(context, data).ok().map(|id| (id, committed))
+            node.propose(context, data).map(|id| (id, committed))
         });
         let Some((id, committed)) = taken.flatten() else {
             self.checker.write_refused(number);
@@ -70,13 +71,19 @@ impl<E: Embedder> Cluster<E> {
         let Some(to) = leader.filter(|&leader| leader != host.id) else {
             return;
         };
+        let checker = &mut self.checker;
         let proposals = (number..number + count).map(|number| {
-            self.checker.before_write(number);
+            checker.before_write(number);
             let (context, data) = E::Machine::command(number, padding);
             let payload = Payload::Data(data);
             Proposal { payload, context }
         });
-        let body = Body::Propose(proposals.collect());
+        let proposals: Vec<Proposal> = proposals.collect();
+        if node.is_some_and(Node::forwards) {
+            self.call(at, |node| node.forward(&proposals));
+            return;
+        }
+        let body = Body::Propose(proposals);
         let message = Message {
             from: host.id,
             to,
@@ -90,9 +97,12 @@ impl<E: Embedder> Cluster<E> {
 
     /// Asks for a membership change. One that is refused must leave no trace in the log.
     pub(crate) fn change_at(&mut self, at: usize, change: MembershipChange) {
+        if !self.bears(at, &change) {
+            return;
+        }
         let taken = self.call(at, |node| {
             let before = node.last_log();
-            let taken = node.propose_conf_change("", change).is_ok();
+            let taken = node.propose_conf_change(&change).is_some();
             (before, taken, node.last_log())
         });
         let Some((before, taken, after)) = taken else {
@@ -102,6 +112,18 @@ impl<E: Embedder> Cluster<E> {
             let node = self.hosts[at].id;
             self.check(Err(ViolationKind::RefusedButTaken { node, entry: after }));
         }
+    }
+
+    /// Whether the cluster may make this change. A single voter of raft-rs leads before its own vote
+    /// is durable, so nobody makes one who knows that.
+    fn bears(&self, at: usize, change: &MembershipChange) -> bool {
+        let is_trusting = |host: &Host<E>| host.kind == Kind::RaftRs(Embedding::Trusting);
+        if !self.talks_in_bytes() || self.hosts.iter().any(is_trusting) {
+            return true;
+        }
+        let node = self.hosts[at].node.as_ref();
+        let next = node.and_then(|node| node.membership().changed(change).ok());
+        next.is_none_or(|next| next.incoming().len() > 1)
     }
 
     /// Puts group commit into force on one node, or out of it.
@@ -138,14 +160,13 @@ impl<E: Embedder> Cluster<E> {
             return;
         };
         let term = node.current_term();
-        let untold = (**node).clone().ready().ok().flatten();
+        let untold = node.untold_transfers();
         // What the clone has told did not happen.
         self.hosts[at].tap.forget();
-        let untold = untold.map_or(0, |ready| ready.transfer_outcomes.len());
         self.tell(at, || What::Note {
             text: format!("is asked that node {transferee} lead"),
         });
-        let taken = self.call(at, |node| node.transfer_leader(transferee).is_ok());
+        let taken = self.call(at, |node| node.transfer_leader(transferee));
         if taken == Some(true) {
             self.checker.on_transfer(at, transferee, term, untold);
         }
@@ -153,7 +174,7 @@ impl<E: Embedder> Cluster<E> {
 
     /// Lets a follower ask for a snapshot.
     pub(crate) fn request_snapshot_at(&mut self, at: usize) {
-        let taken = self.call(at, |node| node.request_snapshot().is_ok());
+        let taken = self.call(at, Node::request_snapshot);
         self.stats.snapshot_requests += u64::from(taken == Some(true));
     }
 }

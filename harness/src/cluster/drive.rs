@@ -3,7 +3,7 @@
 //! Owns the run loop of a simulated machine, for both disk modes, and its crashes. Must not decide
 //! when anything happens; that is the caller's business.
 
-use almadia::{Body, Entry, Message, NodeId, Payload, Ready, SnapshotStatus, StepError};
+use almadia::{Body, Entry, Message, NodeId, Payload, SnapshotStatus};
 
 use super::{Cluster, Outcomes, PendingReport, is_busy};
 use crate::checker::last_of;
@@ -11,10 +11,9 @@ use crate::digest::Digest;
 use crate::disk::{EmbedderFault, Write};
 use crate::embedder::{Embedder, Store};
 use crate::host::{ApplyJob, DiskMode};
-use crate::recorder::Recorded;
+use crate::node::{Batch, Node, Refusal};
 use crate::state_machine::StateMachine;
 use crate::trace::{SnapshotStage, What};
-use crate::unreliable::Unreliable;
 use crate::violation::ViolationKind;
 
 impl<E: Embedder> Cluster<E> {
@@ -36,13 +35,9 @@ impl<E: Embedder> Cluster<E> {
         let Some(node) = host.node.as_mut() else {
             return;
         };
-        let mut twin = node.clone();
-        let twin_result = (0..ticks).try_for_each(|_| twin.tick());
-        host.tap.forget();
-        let result = node.tick_many(ticks);
-        let is_same = **node == twin && result == twin_result;
+        let (result, is_same) = node.tick_many(ticks, || host.tap.forget());
         self.observe(at);
-        self.expect(at, "tick_many", result.map_err(|error| error.to_string()));
+        self.expect(at, "tick_many", result);
         if !is_same {
             let node = self.hosts[at].id;
             self.check(Err(ViolationKind::TicksDiffer { node, ticks }));
@@ -59,7 +54,7 @@ impl<E: Embedder> Cluster<E> {
     pub(crate) fn call<T>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut Recorded<Unreliable<E::Store>>) -> T,
+        call: impl FnOnce(&mut Node<E::Store>) -> T,
     ) -> Option<T> {
         if self.hosts[at].busy.is_some() {
             return None;
@@ -74,7 +69,7 @@ impl<E: Embedder> Cluster<E> {
     }
 
     pub(crate) fn tick_at(&mut self, at: usize) {
-        let result = self.call(at, |node| node.tick().map_err(|error| error.to_string()));
+        let result = self.call(at, Node::tick);
         self.expect(at, "tick", result.unwrap_or(Ok(())));
     }
 
@@ -109,36 +104,31 @@ impl<E: Embedder> Cluster<E> {
         } else {
             0
         };
-        let error = match self.call(at, |node| node.step(message)) {
-            Some(Err(error)) => error,
+        let refusal = match self.call(at, |node| node.step(message)) {
+            Some(Err(refusal)) => refusal,
             Some(Ok(())) => {
                 self.stats.forwarded += proposals;
                 return;
             }
             None => return,
         };
-        if let StepError::Halted(halted) = &error {
-            return self.expect(at, "step", Err(halted.to_string()));
+        if refusal.has_halted {
+            return self.expect(at, "step", Err(refusal.error));
         }
-        self.on_step_error(at, &format!("{text:?}"), error);
+        self.on_refusal(at, &format!("{text:?}"), refusal);
     }
 
-    fn on_step_error(&mut self, at: usize, message: &str, error: StepError) {
-        let is_expected = matches!(
-            error,
-            StepError::NotAMember { .. }
-                | StepError::Propose(_)
-                | StepError::Read(_)
-                | StepError::Transfer(_)
-        );
+    fn on_refusal(&mut self, at: usize, message: &str, refusal: Refusal) {
+        // A follower of raft-rs passes on what was passed on to it, maybe to where it comes from.
+        let is_expected = refusal.is_expected || (refusal.is_relayed && self.talks_in_bytes());
         if !is_expected && self.checker.checks.refusals {
             self.check(Err(ViolationKind::MessageRefused {
                 node: self.hosts[at].id,
                 message: message.into(),
-                error: error.to_string(),
+                error: refusal.error,
             }));
         }
-        if let Some(reply) = error.into_reply() {
+        if let Some(reply) = refusal.reply {
             self.tell_sent(&reply);
             self.network.send(reply);
         }
@@ -209,53 +199,53 @@ impl<E: Embedder> Cluster<E> {
             };
             let result = node.ready();
             let still_ready = node.has_ready();
-            if let Ok(Some(ready)) = &result {
-                self.checker.before_ready(at, ready);
+            if let Ok(Some(batch)) = &result {
+                self.checker.before_ready(at, batch);
             }
             self.observe(at);
             match result {
-                Err(halted) => return self.expect(at, "ready", Err(halted.to_string())),
+                Err(halted) => return self.expect(at, "ready", Err(halted)),
                 // `has_ready` may announce what turns out to be nothing, but not twice.
                 Ok(None) if still_ready => {
                     let error = "has_ready() stays true, and there is none".into();
                     return self.expect(at, "ready", Err(error));
                 }
                 Ok(None) => return,
-                Ok(Some(ready)) => self.handle(at, ready),
+                Ok(Some(batch)) => self.handle(at, batch),
             }
         }
         let error = "it does not come to rest".into();
         self.expect(at, "ready", Err(error));
     }
 
-    /// Begins to do what a `Ready` asks for.
-    fn handle(&mut self, at: usize, mut ready: Ready) {
-        let checked = self.checker.on_ready(&self.hosts[at], at, &ready);
+    /// Begins to do what a batch asks for.
+    fn handle(&mut self, at: usize, mut batch: Batch) {
+        let checked = self.checker.on_ready(&self.hosts[at], at, &batch);
         self.check(checked);
-        self.trace(&(at, ready.number, ready.hard_state, ready.entries.len()));
-        for read in &ready.read_states {
+        self.trace(&(at, batch.number, batch.hard_state, batch.entries.len()));
+        for read in &batch.read_states {
             self.tell(at, || What::read_ended(read));
         }
-        let has_outcomes = !ready.read_states.is_empty() || !ready.transfer_outcomes.is_empty();
+        let has_outcomes = !batch.read_states.is_empty() || !batch.transfer_outcomes.is_empty();
         if let Some(outcomes) = self.outcomes.as_mut().filter(|_| has_outcomes) {
             outcomes.push(Outcomes {
                 node: self.hosts[at].id,
-                reads: ready.read_states.clone(),
-                transfers: ready.transfer_outcomes.clone(),
+                reads: batch.read_states.clone(),
+                transfers: batch.transfer_outcomes.clone(),
             });
         }
-        for message in std::mem::take(&mut ready.messages) {
+        for message in std::mem::take(&mut batch.messages) {
             self.send(at, message);
         }
-        let mut write = Write::take_from(&mut ready);
+        let mut write = Write::take_from(&mut batch);
         let host = &mut self.hosts[at];
         if let Some(snapshot) = &write.snapshot {
             host.jobs.push_back(ApplyJob::Restore {
                 snapshot: snapshot.clone(),
                 number: write.number,
             });
-        } else if let Some(through) = ready.applies_to() {
-            let runs = std::mem::take(&mut ready.committed_entries);
+        } else if let Some(through) = batch.applies_to {
+            let runs = std::mem::take(&mut batch.committed_entries);
             host.jobs.push_back(ApplyJob::Entries { runs, through });
         }
         if host.disk.fault == EmbedderFault::AcknowledgesEarly {
@@ -266,7 +256,7 @@ impl<E: Embedder> Cluster<E> {
         }
         host.disk.pending.push_back(write);
         if host.mode == DiskMode::Synchronous {
-            host.busy = Some(ready);
+            host.busy = Some(batch);
         }
         if self.is_instant && !self.hosts[at].disk.is_stalled {
             while self.complete_write(at) {}
@@ -274,9 +264,27 @@ impl<E: Embedder> Cluster<E> {
         }
     }
 
+    /// Whether nodes of two kinds may talk to each other.
+    pub(super) const fn talks_in_bytes(&self) -> bool {
+        #[cfg(feature = "raft-rs")]
+        return self.talks_in_bytes;
+        #[cfg(not(feature = "raft-rs"))]
+        false
+    }
+
+    /// What arrives of a message: where nodes of two kinds talk, all of them do so in bytes.
+    fn carried(&self, message: Message) -> Message {
+        #[cfg(feature = "raft-rs")]
+        if self.talks_in_bytes {
+            return crate::raft_rs::carried(&message);
+        }
+        message
+    }
+
     fn send(&mut self, at: usize, message: Message) {
         let checked = self.checker.on_send(&self.hosts[at], at, &message);
         self.check(checked);
+        let message = self.carried(message);
         self.tell_sent(&message);
         self.network.send(message);
     }
@@ -310,13 +318,9 @@ impl<E: Embedder> Cluster<E> {
         let Some(node) = host.node.as_mut() else {
             return;
         };
-        let storage = node.storage_mut().inner_mut();
-        let result = write.write_log(storage);
-        if let Some(hard_state) = write.hard_state {
-            storage.set_hard_state(hard_state);
-        }
+        let result = node.show(write);
         host.persisted = write.number;
-        self.expect(at, "the write", result.map_err(|error| error.to_string()));
+        self.expect(at, "the write", result);
         for message in std::mem::take(&mut write.messages_after_persist) {
             self.send(at, message);
         }
@@ -324,10 +328,10 @@ impl<E: Embedder> Cluster<E> {
         if self.hosts[at].busy.is_some() {
             self.apply_all(at);
             let host = &mut self.hosts[at];
-            let (Some(ready), Some(node)) = (host.busy.take(), host.node.as_mut()) else {
+            let (Some(batch), Some(node)) = (host.busy.take(), host.node.as_mut()) else {
                 return;
             };
-            let result = node.advance(ready).map_err(|error| error.to_string());
+            let result = node.advance(batch);
             self.observe(at);
             return self.expect(at, "advance", result);
         }
@@ -336,7 +340,7 @@ impl<E: Embedder> Cluster<E> {
         };
         let result = node.persisted(write.number);
         self.observe(at);
-        self.expect(at, "persisted", result.map_err(|error| error.to_string()));
+        self.expect(at, "persisted", result);
     }
 
     // --- The state machine ---
@@ -394,7 +398,7 @@ impl<E: Embedder> Cluster<E> {
             let Some(node) = host.node.as_mut() else {
                 return false;
             };
-            let result = node.applied(through).map_err(|error| error.to_string());
+            let result = node.applied(through);
             self.observe(at);
             self.expect(at, "applied", result);
         }
@@ -410,13 +414,15 @@ impl<E: Embedder> Cluster<E> {
         let conf_state = match &entry.payload {
             Payload::Data(_) => None,
             Payload::Change(change) => {
-                let Some(node) = self.hosts[at].node.as_mut() else {
+                let host = &mut self.hosts[at];
+                let Some(node) = host.node.as_mut() else {
                     return;
                 };
-                let result = node.apply_conf_change(change);
+                let before = host.machine.conf_state();
+                let result = node.apply_conf_change(change, entry.index(), before);
                 self.observe(at);
                 self.stats.changes += 1;
-                let refusal = result.as_ref().map(drop).map_err(ToString::to_string);
+                let refusal = result.as_ref().map(drop).map_err(String::clone);
                 self.expect(at, "apply_conf_change", refusal);
                 if self.hosts[at].node.is_none() {
                     return;
@@ -438,7 +444,7 @@ impl<E: Embedder> Cluster<E> {
         let host = &mut self.hosts[at];
         let is_ahead = host.disk.machine.applied_index() > last_of(&host.disk.durable).index;
         self.stats.starts_ahead += u64::from(is_ahead);
-        let result = host.start().map_err(|error| error.to_string());
+        let result = host.start();
         self.expect(at, "start", result);
         self.tell_start(at);
         let checked = self.checker.on_start(&self.hosts[at], at);
@@ -468,7 +474,8 @@ impl<E: Embedder> Cluster<E> {
             .any(|write| write.snapshot.is_some());
         let node = host.node.as_mut().filter(|_| !is_installing)?;
         let through = host.disk.save_snapshot(&host.machine)?;
-        let storage = node.storage_mut().inner_mut();
+        let through = through.min(node.compacts_to());
+        let storage = node.store_mut();
         let mut result = storage.save_snapshot(host.machine.snapshot());
         let is_compacted = host.disk.compact(through);
         if is_compacted {

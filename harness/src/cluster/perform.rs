@@ -7,6 +7,7 @@ use almadia::NodeId;
 use super::Cluster;
 use crate::action::{Action, MachineAction, Request};
 use crate::embedder::Embedder;
+use crate::node::{Kind, Node};
 use crate::trace::What;
 use crate::unreliable::Answers;
 
@@ -91,12 +92,32 @@ impl<E: Embedder> Cluster<E> {
             MachineAction::AllowUnpersisted(allowed) => {
                 self.hosts[at].settings.max_apply_unpersisted_entries = u64::from(allowed) * 1000;
             }
+            MachineAction::Replace(kind) => self.replace_at(at, kind),
             MachineAction::SlowMail => {
                 self.network.slow_down(self.hosts[at].id);
                 let text = "its mail takes long from now on".into();
                 self.tell(at, || What::Note { text });
             }
         }
+    }
+
+    /// Puts a node of this kind in the place of the one that is up. A crash in between could take
+    /// back the term of a vote request of almadia's; its successor of raft-rs could win the votes
+    /// for that, and lead before its own vote is durable.
+    fn replace_at(&mut self, at: usize, kind: Kind) {
+        if self.hosts[at].node.is_none() {
+            return;
+        }
+        self.crash_at(at, usize::MAX, true);
+        self.hosts[at].kind = kind;
+        #[cfg(feature = "raft-rs")]
+        {
+            self.talks_in_bytes = true;
+        }
+        self.tell(at, || What::Note {
+            text: format!("is replaced by {kind:?}"),
+        });
+        self.start(at);
     }
 
     /// Lets the node's storage answer like this.
@@ -110,7 +131,7 @@ impl<E: Embedder> Cluster<E> {
     /// What users and operators ask for. Nothing happens if the node is down or busy.
     fn ask(&mut self, at: usize, request: Request) {
         match request {
-            Request::Campaign => drop(self.call(at, |node| node.campaign().is_ok())),
+            Request::Campaign => drop(self.call(at, Node::campaign)),
             Request::Propose { number, padding } => {
                 self.write_at(at, number, padding);
             }
@@ -132,9 +153,9 @@ impl<E: Embedder> Cluster<E> {
                 }
             }
             Request::Read { context, by_lease } => self.read_at(at, context, by_lease),
-            Request::ForgetLeader => drop(self.call(at, |node| node.forget_leader())),
+            Request::ForgetLeader => drop(self.call(at, Node::forget_leader)),
             Request::RequestSnapshot => self.request_snapshot_at(at),
-            Request::Ping => drop(self.call(at, |node| node.ping())),
+            Request::Ping => drop(self.call(at, Node::ping)),
             Request::SetPriority(priority) => {
                 self.call(at, |node| node.set_priority(priority));
             }

@@ -7,6 +7,7 @@ use almadia::{LogId, NodeId, RoleKind};
 
 use super::Cluster;
 use crate::embedder::Embedder;
+use crate::node::Node;
 use crate::unreliable::Answers;
 use crate::violation::ViolationKind;
 
@@ -74,7 +75,7 @@ impl<E: Embedder> Cluster<E> {
         let Some(leader) = self.leader().filter(|_| self.violation.is_none()) else {
             return Ok(());
         };
-        let membership = self.node(leader).membership();
+        let membership = self.running(leader).membership();
         let voters = membership.incoming();
         let minority = voters.len().saturating_sub(1) / 2;
         if membership.is_joint() || minority == 0 {
@@ -113,7 +114,7 @@ impl<E: Embedder> Cluster<E> {
         const TIMEOUTS: u64 = 3;
         let reign = |cluster: &Self| {
             let leader = cluster.leader()?;
-            Some((leader, cluster.node(leader).current_term()))
+            Some((leader, cluster.running(leader).current_term()))
         };
         let before = reign(self);
         let longest = self
@@ -140,7 +141,7 @@ impl<E: Embedder> Cluster<E> {
     }
 
     fn is_in_log(&self, leader: u64, id: LogId) -> bool {
-        let node = self.node(leader);
+        let node = self.running(leader);
         self.is_committed(id) || (node.role() == RoleKind::Leader && node.current_term() == id.term)
     }
 
@@ -165,8 +166,13 @@ impl<E: Embedder> Cluster<E> {
 
     fn describe(&self) -> String {
         let nodes = self.hosts.iter().map(|host| {
-            let status = host.node.as_ref().map(|node| node.status());
-            format!("{:?} busy={} {status:?}\n", host.id, host.busy.is_some())
+            let status = host.node.as_ref().map(Node::description);
+            format!(
+                "{:?} busy={} {}\n",
+                host.id,
+                host.busy.is_some(),
+                status.unwrap_or_default()
+            )
         });
         nodes.collect()
     }

@@ -115,7 +115,7 @@ impl<E: Embedder> Cluster<E> {
             recorder.record(Some(host.id), what);
         }
         if let Some(node) = &host.node {
-            recorder.observe(node);
+            recorder.looked(&node.look());
         }
     }
 
@@ -123,7 +123,7 @@ impl<E: Embedder> Cluster<E> {
         let host = &self.hosts[at];
         if let (Some(recorder), Some(node)) = (self.recorder(), &host.node) {
             host.tap.forget();
-            recorder.started(node);
+            recorder.started_at(&node.look(), node.membership());
         }
     }
 

@@ -7,6 +7,7 @@ use almadia::{Bytes, Purpose, RoleKind, Window};
 use super::Simulation;
 use crate::action::Request;
 use crate::embedder::Embedder;
+use crate::node::{Embedding, Kind};
 
 impl<E: Embedder> Simulation<'_, E> {
     /// The calls of one step.
@@ -117,7 +118,7 @@ impl<E: Embedder> Simulation<'_, E> {
         } else {
             leaders[self.dice.position(leaders.len())]
         };
-        let context = self.next_context();
+        let context = self.next_context(at);
         let by_lease = false;
         self.ask(at, Request::Read { context, by_lease });
     }
@@ -129,15 +130,21 @@ impl<E: Embedder> Simulation<'_, E> {
             asked.push(self.any_host());
         }
         for at in asked {
-            let context = self.next_context();
+            let context = self.next_context(at);
             let by_lease = true;
             self.ask(at, Request::Read { context, by_lease });
         }
     }
 
-    fn next_context(&mut self) -> Bytes {
+    fn next_context(&mut self, at: usize) -> Bytes {
         self.next_read += 1;
-        let number = self.next_read % self.read_contexts;
+        let number = match self.cluster.hosts[at].kind {
+            // It takes the answer to one read for that to another of the same context.
+            Kind::RaftRs(Embedding::Careful) => self.next_read,
+            Kind::RaftRs(Embedding::Trusting) | Kind::Almadia => {
+                self.next_read % self.read_contexts
+            }
+        };
         Bytes::from(number.to_be_bytes().to_vec())
     }
 }

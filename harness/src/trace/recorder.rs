@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use almadia::{
-    BasicStatus, Event, LogId, LogIndex, Message, NodeId, Observer, RawNode, Ready, RoleKind,
-    Storage, Term,
+    BasicStatus, Event, LogId, LogIndex, Membership, Message, NodeId, Observer, RawNode, Ready,
+    RoleKind, Storage, Term,
 };
 
 use super::bounded::Bounded;
@@ -99,6 +99,34 @@ struct Known {
     arrived: Option<u64>,
 }
 
+/// A node as it looks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) id: NodeId,
+    pub(crate) role: RoleKind,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) current_term: Term,
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) commit_index: LogIndex,
+    pub(crate) last_applied: LogIndex,
+    pub(crate) last_log: LogId,
+}
+
+impl From<&BasicStatus> for Look {
+    fn from(status: &BasicStatus) -> Self {
+        Self {
+            id: status.id,
+            role: status.role,
+            leader: status.leader,
+            current_term: status.current_term,
+            voted_for: status.voted_for,
+            commit_index: status.commit_index,
+            last_applied: status.last_applied,
+            last_log: status.last_log,
+        }
+    }
+}
+
 impl TraceRecorder {
     /// A recorder for a run of this name, whose [time](Self::set_time) counts `unit`, and which
     /// keeps about `max_events` events.
@@ -143,8 +171,12 @@ impl TraceRecorder {
 
     /// The node was started from its disk.
     pub fn started<S: Storage>(&self, node: &RawNode<S>) {
-        let members = node.membership().to_string();
-        self.lock().started(&node.basic_status(), members);
+        self.started_at(&Look::from(&node.basic_status()), node.membership());
+    }
+
+    /// The same of a node of any kind.
+    pub(crate) fn started_at(&self, look: &Look, membership: &Membership) {
+        self.lock().started(look, membership.to_string());
     }
 
     /// The node has stopped, and what was only in its memory is gone. `text` says how.
@@ -179,7 +211,12 @@ impl TraceRecorder {
     /// Looks at the node, and records what has changed since the last look: role, leader, the end
     /// of a leader's log, commit index, applied index.
     pub fn observe<S: Storage>(&self, node: &RawNode<S>) {
-        self.lock().observe(&node.basic_status());
+        self.looked(&Look::from(&node.basic_status()));
+    }
+
+    /// The same of a node of any kind.
+    pub(crate) fn looked(&self, look: &Look) {
+        self.lock().observe(look);
     }
 
     /// A promise of Raft was broken; on this node, if it is known.
@@ -270,7 +307,7 @@ impl Recording {
         });
     }
 
-    fn started(&mut self, status: &BasicStatus, members: String) {
+    fn started(&mut self, status: &Look, members: String) {
         let known = Known {
             role: Some((status.role, status.current_term)),
             leader: None,
@@ -334,7 +371,7 @@ impl Recording {
         self.record(Some(message.to), lost);
     }
 
-    fn observe(&mut self, status: &BasicStatus) {
+    fn observe(&mut self, status: &Look) {
         let node = Some(status.id);
         let term = status.current_term;
         let role = status.role;

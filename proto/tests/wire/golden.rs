@@ -319,6 +319,45 @@ fn appends_and_snapshots() {
     }
 }
 
+/// A leader of raft-rs tells reads apart by their tokens alone, whoever asks: so the number that a
+/// node counts is written behind the node's own id, and that of nobody else is read as a number.
+#[test]
+fn reads_of_two_nodes_have_different_tokens() {
+    let number = Token::Number(7);
+    check(
+        &message(1, 2, 0, Body::ReadIndex(number.clone())),
+        &["080f100118023a122210 0000000000000002 0000000000000007"],
+        same_to_peers!(Message),
+    );
+    let token_of = |from| {
+        let read = message(1, from, 0, Body::ReadIndex(number.clone()));
+        read.encode().slice(8..)
+    };
+    assert_ne!(token_of(2), token_of(3));
+    // What raft-rs calls a read is given back to it, whatever it is.
+    for context in ["", "a", "12345678", "0123456789abcdef"] {
+        let mut bytes = hex("080f10011802").to_vec();
+        let length = u8::try_from(context.len()).expect("it is short");
+        match length {
+            0 => bytes.extend([0x3a, 0]),
+            _ => bytes.extend([0x3a, length + 2, 0x22, length]),
+        }
+        bytes.extend(context.as_bytes());
+        let read = Message::decode(bytes.clone().into()).expect("it is one");
+        assert_eq!(*read.encode(), *bytes);
+        let Body::ReadIndex(token) = read.body else {
+            panic!("{:?} is no ReadIndex", read.body);
+        };
+        let response = ReadIndexResponse {
+            read_index: LogIndex(0),
+            token,
+        };
+        let answer = message(2, 1, 5, Body::ReadIndexResponse(response));
+        assert!(answer.encode().ends_with(context.as_bytes()));
+        assert_eq!(answer.encode().len(), bytes.len() + 2);
+    }
+}
+
 #[test]
 fn heartbeats_and_reads() {
     let heartbeat = Heartbeat {

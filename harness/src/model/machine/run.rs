@@ -17,6 +17,7 @@ use super::{Claim, Effect, Input, Life, Machine, Place, Process, log_of};
 use crate::checker::is_covered;
 use crate::disk::Write;
 use crate::model::preset::{DiskKind, Preset};
+use crate::node::Batch;
 use crate::scenario::panic_text;
 use crate::state_machine::StateMachine;
 use crate::violation::ViolationKind;
@@ -270,21 +271,22 @@ impl Run<'_> {
         }
     }
 
-    fn handle(&mut self, mut ready: Ready) -> Checked {
-        if ready.snapshot.is_some() {
+    fn handle(&mut self, ready: Ready) -> Checked {
+        let mut batch = Batch::from(ready);
+        if batch.snapshot.is_some() {
             return self.expect("ready", Err("a snapshot, though no log is ever compacted"));
         }
-        for entry in ready.entries.iter().flatten() {
+        for entry in batch.entries.iter().flatten() {
             self.append(entry)?;
         }
-        for state in &ready.read_states {
+        for state in &batch.read_states {
             self.end_read(&state.context, state.outcome.ok());
         }
-        self.send(std::mem::take(&mut ready.messages))?;
-        let committed = std::mem::take(&mut ready.committed_entries);
+        self.send(std::mem::take(&mut batch.messages))?;
+        let committed = std::mem::take(&mut batch.committed_entries);
         self.process()?.to_apply.extend(committed);
-        let must_sync = ready.must_sync;
-        let mut write = Write::take_from(&mut ready);
+        let must_sync = batch.must_sync;
+        let mut write = Write::take_from(&mut batch);
         let process = self.process()?;
         process.unsynced = write.hard_state.or(process.unsynced);
         if must_sync {

@@ -49,7 +49,7 @@ impl View {
             writes: host.disk.pending.len(),
         };
         if let Some(node) = &host.node {
-            let status = node.basic_status();
+            let status = node.look();
             view.role = status.role;
             view.term = status.current_term;
             view.leader = status.leader;

@@ -1,0 +1,191 @@
+//! Runs in which some nodes, or all, are raft-rs 0.7.
+//!
+//! Owns what these leave out because raft-rs cannot bear it, each with the reason. Must not know how
+//! a raft-rs node is driven; that is `raft_rs.rs`.
+
+use super::{Calls, Membership, Mix, Profile};
+use crate::node::Embedding;
+
+impl Profile {
+    /// Clusters of both kinds of nodes, which must work like those of one, and clusters that go
+    /// from one kind to the other and back.
+    #[must_use]
+    pub fn mixed() -> [Self; 15] {
+        [
+            Self::quiet("raft-rs-quiet", 3).of_raft_rs(),
+            Self::quiet("mixed-quiet", 3).with_raft_rs(),
+            Self::faulty("raft-rs", 3).of_raft_rs(),
+            Self::faulty("mixed", 3).with_raft_rs(),
+            Self::faulty("mixed-five", 5).with_raft_rs(),
+            Self::faulty("mixed-asynchronous", 3)
+                .asynchronous()
+                .with_raft_rs(),
+            Self::faulty("mixed-crashes", 3)
+                .asynchronous()
+                .crashing()
+                .with_raft_rs(),
+            Self::faulty("mixed-snapshots", 3)
+                .compacting()
+                .requesting_snapshots()
+                .with_raft_rs(),
+            Self::faulty("mixed-bare", 3).bare().with_raft_rs(),
+            Self::faulty("mixed-changes", 3)
+                .changing(Membership::Joint)
+                .with_raft_rs(),
+            Self::faulty("mixed-reads", 3).reading().with_raft_rs(),
+            Self::faulty("mixed-priorities", 4)
+                .transferring()
+                .with_raft_rs()
+                .prioritized(),
+            Self::faulty("upgrade", 3).upgrading(),
+            Self::faulty("upgrade-five", 5).upgrading(),
+            Self::faulty("upgrade-changes", 3)
+                .changing(Membership::Joint)
+                .upgrading(),
+        ]
+    }
+
+    /// raft-rs alone, with embedders who rely on its documentation: what is known to be broken in
+    /// it must be found. What would be found in every run is in a profile of its own.
+    #[must_use]
+    pub fn calibration() -> [Self; 15] {
+        let alone = Self {
+            learners: 1,
+            ..Self::faulty("calibration-one", 1).crashing()
+        };
+        let failing = Self {
+            read_error: 2,
+            ..Self::faulty("calibration-storage", 3).trusting()
+        };
+        [
+            alone.trusting(),
+            failing,
+            Self::faulty("calibration-plain", 3).trusting(),
+            Self::faulty("calibration-asynchronous", 3)
+                .asynchronous()
+                .trusting(),
+            Self::faulty("calibration-crashes", 3)
+                .asynchronous()
+                .crashing()
+                .trusting(),
+            Self::faulty("calibration-snapshots", 3)
+                .compacting()
+                .requesting_snapshots()
+                .trusting(),
+            Self::faulty("calibration-bare", 3).bare().trusting(),
+            Self::faulty("calibration-one-step", 3)
+                .changing(Membership::OneStep)
+                .asynchronous()
+                .trusting(),
+            Self::faulty("calibration-changes", 3)
+                .changing(Membership::Joint)
+                .trusting(),
+            Self::faulty("calibration-reads", 3).reading().trusting(),
+            Self::faulty("calibration-leases", 3).leasing().trusting(),
+            Self::faulty("calibration-transfers", 3)
+                .leasing()
+                .slow()
+                .transferring()
+                .trusting(),
+            Self::faulty("calibration-priorities", 4)
+                .trusting()
+                .prioritized(),
+            Self::faulty("calibration-groups", 5).trusting().grouping(),
+            Self::faulty("calibration-one-asynchronous", 1)
+                .asynchronous()
+                .trusting(),
+        ]
+    }
+
+    /// Nothing goes wrong around these voters, but that messages take their time.
+    fn quiet(name: &'static str, voters: u64) -> Self {
+        Self {
+            drop: 0,
+            duplicate: 0,
+            reorder: 0,
+            delay: 0,
+            partition: 0,
+            coup: 0,
+            pause: 0,
+            stall: 0,
+            fetch: 0,
+            read_error: 0,
+            crash: 0,
+            ..Self::faulty(name, voters)
+        }
+    }
+
+    /// The same with half of the nodes raft-rs's.
+    const fn with_raft_rs(self) -> Self {
+        Self {
+            mix: Mix {
+                raft_rs: 500,
+                ..self.mix
+            },
+            ..self.bearable()
+        }
+    }
+
+    /// The same with raft-rs alone.
+    const fn of_raft_rs(self) -> Self {
+        Self {
+            mix: Mix {
+                raft_rs: 1000,
+                ..self.mix
+            },
+            ..self.bearable()
+        }
+    }
+
+    /// The same with a cluster of raft-rs that becomes one of almadia node by node, and goes back.
+    const fn upgrading(self) -> Self {
+        let before = self.of_raft_rs();
+        Self {
+            mix: Mix {
+                replace: 30,
+                ..before.mix
+            },
+            ..before
+        }
+    }
+
+    /// The same with raft-rs alone, and embedders who rely on its documentation. What ends nearly
+    /// every run is left out, so that what is rare is seen: a storage that cannot be read,
+    /// priorities, groups.
+    const fn trusting(self) -> Self {
+        let lease_read = self.calls.lease_read;
+        let bearable = self.bearable();
+        Self {
+            mix: Mix {
+                raft_rs: 1000,
+                embedding: Embedding::Trusting,
+                replace: 0,
+            },
+            calls: Calls {
+                lease_read,
+                ..bearable.calls
+            },
+            ..bearable
+        }
+    }
+
+    /// The same without what raft-rs cannot bear.
+    const fn bearable(self) -> Self {
+        Self {
+            // It panics if its storage cannot be read.
+            read_error: 0,
+            priority: 0,
+            calls: Calls {
+                // It forgets the groups of members that come, and of all with a snapshot.
+                group_commit: 0,
+                // It holds against each candidate that it outranks for ever, and its own timeout
+                // may be the longer one.
+                set_priority: 0,
+                // Its leases have no margin, and are not given up in a transfer.
+                lease_read: 0,
+                ..self.calls
+            },
+            ..self
+        }
+    }
+}
