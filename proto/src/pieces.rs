@@ -156,19 +156,23 @@ type Payloads = SmallVec<[(usize, Bytes); 1]>;
 
 impl Rope {
     fn of(fields: &impl Fields) -> Self {
-        let mut weight = Weight::default();
-        fields.put(&mut weight);
-        let mut written = Vec::with_capacity(weight.written.0);
-        let mut weaver = Weaver {
-            writer: Writer::new(&mut written),
-            shared: SmallVec::with_capacity(weight.shared),
+        let mut count = 0;
+        let mut weighed = Apart {
+            sink: Length::default(),
+            apart: |_: &mut Length, _: &Bytes| count += 1,
         };
-        fields.put(&mut weaver);
-        weaver.writer.flush();
-        Self {
-            shared: weaver.shared,
-            written,
-        }
+        fields.put(&mut weighed);
+        let mut written = Vec::with_capacity(weighed.sink.0);
+        let mut shared = Payloads::with_capacity(count);
+        let mut woven = Apart {
+            sink: Writer::new(&mut written),
+            apart: |writer: &mut Writer<'_, Vec<u8>>, payload: &Bytes| {
+                shared.push((writer.flushed().len(), payload.clone()));
+            },
+        };
+        fields.put(&mut woven);
+        woven.sink.flush();
+        Self { written, shared }
     }
 
     fn len(&self) -> usize {
@@ -187,27 +191,26 @@ impl Rope {
     }
 }
 
-/// What a rope will need.
-#[derive(Default)]
-struct Weight {
-    written: Length,
-    shared: usize,
+/// Puts everything into a sink, but for large payloads: those are left to somebody else.
+struct Apart<S, A> {
+    sink: S,
+    apart: A,
 }
 
-impl Sink for Weight {
+impl<S: Sink, A: FnMut(&mut S, &Bytes)> Sink for Apart<S, A> {
     #[inline(always)]
     fn head(&mut self, head: u32, number: u64) {
-        self.written.head(head, number);
+        self.sink.head(head, number);
     }
 
     #[inline(always)]
     fn varint(&mut self, number: u64) {
-        self.written.varint(number);
+        self.sink.varint(number);
     }
 
     #[inline(always)]
     fn raw(&mut self, bytes: &[u8]) {
-        self.written.raw(bytes);
+        self.sink.raw(bytes);
     }
 
     #[inline(always)]
@@ -216,41 +219,7 @@ impl Sink for Weight {
             self.bytes(number, payload);
         } else {
             self.begin(number, payload.len());
-            self.shared += 1;
-        }
-    }
-}
-
-/// Makes a rope.
-struct Weaver<'a> {
-    writer: Writer<'a, Vec<u8>>,
-    shared: Payloads,
-}
-
-impl Sink for Weaver<'_> {
-    #[inline(always)]
-    fn head(&mut self, head: u32, number: u64) {
-        self.writer.head(head, number);
-    }
-
-    #[inline(always)]
-    fn varint(&mut self, number: u64) {
-        self.writer.varint(number);
-    }
-
-    #[inline(always)]
-    fn raw(&mut self, bytes: &[u8]) {
-        self.writer.raw(bytes);
-    }
-
-    #[inline(always)]
-    fn payload(&mut self, number: u32, payload: &Bytes) {
-        if payload.len() < MIN_SHARED_BYTES {
-            self.bytes(number, payload);
-        } else {
-            self.begin(number, payload.len());
-            let written = self.writer.flushed().len();
-            self.shared.push((written, payload.clone()));
+            (self.apart)(&mut self.sink, payload);
         }
     }
 }
