@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use almadia::{Entry, LogId, Payload, Proposal};
+use almadia::{Entry, LogId, MembershipChange, Payload, Proposal};
 use bytes::Bytes;
 
 use crate::change::{self, WireForm};
@@ -71,91 +71,93 @@ pub(crate) static ENTRY: Schema = Schema {
     ],
 };
 
-/// An entry as it was read: what its data is comes later, because its type may come last.
+/// An entry as it was read, which does not own its bytes yet.
 #[derive(Default)]
 pub(crate) struct Raw {
-    entry_type: u64,
     id: LogId,
+    /// What the data is, unless it is a command.
+    change: Option<Arc<MembershipChange>>,
     data: Part,
     context: Part,
 }
 
-/// Does not look at the term and the index: a proposal has neither.
-#[inline(always)]
-pub(crate) fn read(mut reader: Reader<'_>) -> Result<Raw, DecodeError> {
-    const ENTRY_TYPE: u32 = number(1);
-    const TERM: u32 = number(2);
-    const INDEX: u32 = number(3);
-    const DATA: u32 = delimited(4);
-    const SYNC_LOG: u32 = number(5);
-    const CONTEXT: u32 = delimited(6);
-    let mut raw = Raw::default();
-    // All that most entries have, in the order of both of raft-rs's codecs.
-    if reader.begins_with(TERM) {
-        raw.id.term = reader.term()?;
-    }
-    if reader.begins_with(INDEX) {
-        raw.id.index = reader.index()?;
-    }
-    if reader.begins_with(DATA) {
-        raw.data = reader.part()?;
-    }
-    while let Some(head) = reader.next()? {
-        match head {
-            ENTRY_TYPE => {
-                raw.entry_type = reader.uint()?;
-                if raw.entry_type > CONF_CHANGE_V2 {
-                    return Err(reader.error(Reason::UnknownVariant(raw.entry_type)));
-                }
-            }
-            TERM => raw.id.term = reader.term()?,
-            INDEX => raw.id.index = reader.index()?,
-            DATA => raw.data = reader.part()?,
-            // raft-rs has given it up.
-            SYNC_LOG => drop(reader.uint()?),
-            CONTEXT => raw.context = reader.part()?,
-            _ => reader.skip()?,
-        }
-    }
-    Ok(raw)
-}
-
 impl Raw {
+    /// Does not look at the term and the index: a proposal has neither. (It is read into its place,
+    /// because to move what was just written is to wait until it is.)
+    #[inline(always)]
+    pub(crate) fn read(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+        const ENTRY_TYPE: u32 = number(1);
+        const TERM: u32 = number(2);
+        const INDEX: u32 = number(3);
+        const DATA: u32 = delimited(4);
+        const SYNC_LOG: u32 = number(5);
+        const CONTEXT: u32 = delimited(6);
+        let mut entry_type = NORMAL;
+        // All that most entries have, in the order of both of raft-rs's codecs.
+        if reader.begins_with(TERM) {
+            self.id.term = reader.term()?;
+        }
+        if reader.begins_with(INDEX) {
+            self.id.index = reader.index()?;
+        }
+        if reader.begins_with(DATA) {
+            self.data = reader.part()?;
+        }
+        while let Some(head) = reader.next()? {
+            match head {
+                ENTRY_TYPE => {
+                    entry_type = reader.uint()?;
+                    if entry_type > CONF_CHANGE_V2 {
+                        return Err(reader.error(Reason::UnknownVariant(entry_type)));
+                    }
+                }
+                TERM => self.id.term = reader.term()?,
+                INDEX => self.id.index = reader.index()?,
+                DATA => self.data = reader.part()?,
+                // raft-rs has given it up.
+                SYNC_LOG => drop(reader.uint()?),
+                CONTEXT => self.context = reader.part()?,
+                _ => reader.skip()?,
+            }
+        }
+        if entry_type != NORMAL {
+            let change = if entry_type == CONF_CHANGE {
+                change::read_v1(reader.within(self.data, &change::CONF_CHANGE))
+            } else {
+                change::read_v2(reader.within(self.data, &change::CONF_CHANGE_V2))
+            };
+            self.change = Some(Arc::new(change?));
+        }
+        Ok(())
+    }
+
     /// The data, if it is a command.
     pub(crate) fn plain_data(&self) -> Option<Part> {
-        (self.entry_type == NORMAL).then_some(self.data)
+        self.change.is_none().then_some(self.data)
     }
 
     /// The entry, which shares the memory of the bytes that it was read from.
     #[inline(always)]
-    pub(crate) fn share(&self, bytes: &Bytes) -> Result<Entry, DecodeError> {
-        let payload = match self.entry_type {
-            NORMAL => Payload::Data(self.data.share(bytes)),
-            CONF_CHANGE => {
-                let reader = Reader::of_part(bytes, self.data, &change::CONF_CHANGE);
-                Payload::Change(Arc::new(change::read_v1(reader)?))
-            }
-            _ => {
-                let reader = Reader::of_part(bytes, self.data, &change::CONF_CHANGE_V2);
-                Payload::Change(Arc::new(change::read_v2(reader)?))
-            }
-        };
-        Ok(Entry {
+    pub(crate) fn share(&self, bytes: &Bytes) -> Entry {
+        Entry {
             id: self.id,
-            payload,
+            payload: match &self.change {
+                None => Payload::Data(self.data.share(bytes)),
+                Some(change) => Payload::Change(Arc::clone(change)),
+            },
             context: self.context.share(bytes),
-        })
+        }
     }
 
-    /// The entry, which takes over the bytes that it was read from: the last one may.
+    /// The entry, which takes over the bytes that it was read from.
     #[inline(always)]
-    pub(crate) fn take(&self, bytes: Bytes) -> Result<Entry, DecodeError> {
-        if self.entry_type == NORMAL && self.context.is_empty() {
-            return Ok(Entry {
+    pub(crate) fn take(&self, bytes: Bytes) -> Entry {
+        if self.change.is_none() && self.context.is_empty() {
+            return Entry {
                 id: self.id,
                 payload: Payload::Data(self.data.take(bytes)),
                 context: Bytes::new(),
-            });
+            };
         }
         self.share(&bytes)
     }
@@ -164,7 +166,9 @@ impl Raw {
 /// An entry of a log, from all of `bytes`.
 pub(crate) fn decode(bytes: Bytes) -> Result<Entry, DecodeError> {
     let len = bytes.len();
-    let entry = read(Reader::new(&bytes, &ENTRY))?.take(bytes)?;
+    let mut raw = Raw::default();
+    raw.read(Reader::new(&bytes, &ENTRY))?;
+    let entry = raw.take(bytes);
     if entry.id.is_position() && entry.id != LogId::ZERO {
         Ok(entry)
     } else {

@@ -27,6 +27,10 @@
 //! only claim. Unknown fields are skipped, fields may come in any order, repeated numbers packed or
 //! one by one.
 //!
+//! Shared memory is freed when its last owner is dropped: one small entry that is kept keeps all of the
+//! buffer that it came in. Receive each message into bytes of its own, as transports do that frame them,
+//! and copy what you cache of it for long.
+//!
 //! What is decoded is well-formed, and not yet believed: whether it makes sense to this node is for
 //! [`RawNode::step`](almadia::RawNode::step) to say.
 //!

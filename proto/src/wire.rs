@@ -107,6 +107,14 @@ impl Sink for Length {
     fn raw(&mut self, bytes: &[u8]) {
         self.0 += bytes.len();
     }
+
+    /// Counts what is in it once, where a sink that writes has to count before it puts.
+    #[inline(always)]
+    fn message(&mut self, number: u32, message: &impl Fields) {
+        let len = message.len();
+        self.begin(number, len);
+        self.0 += len;
+    }
 }
 
 /// Writes. Small pieces are gathered first, because most buffers ask for room at every call.
@@ -424,9 +432,9 @@ impl<'a> Reader<'a> {
         Ok(self.part()?.share(self.bytes))
     }
 
-    /// Everything that is decoded.
-    pub(crate) const fn whole(&self) -> &'a Bytes {
-        self.bytes
+    /// A reader of another part of what is decoded.
+    pub(crate) fn within(&self, part: Part, schema: &'static Schema) -> Self {
+        Self::of_part(self.bytes, part, schema)
     }
 
     /// Where bytes stand.
@@ -495,12 +503,25 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Some(u64::from(first))
             }
-            _ => {
-                let (number, len) = long_varint(self.rest);
-                self.rest = self.rest.get(len..)?;
-                Some(number)
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(always)]
+    fn long_varint(&mut self) -> Option<u64> {
+        if let Some(next) = self.rest.first_chunk() {
+            let next = u64::from_le_bytes(*next);
+            // The last byte of a number is the first one whose highest bit is not set.
+            let ends = !next & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let up_to_end = ends ^ (ends - 1);
+                self.rest = &self.rest[ends.trailing_zeros() as usize / 8 + 1..];
+                return Some(joined(next & up_to_end));
             }
         }
+        let (number, len) = varint_by_bytes(self.rest);
+        self.rest = self.rest.get(len..)?;
+        Some(number)
     }
 
     /// As many bytes as the number before them says.
@@ -521,7 +542,7 @@ impl<'a> Reader<'a> {
 /// A number, and how many bytes it takes: more than there are if it has no end, or more than 64 bits.
 /// (Two words, which are returned in registers.)
 #[inline(never)]
-fn long_varint(bytes: &[u8]) -> (u64, usize) {
+fn varint_by_bytes(bytes: &[u8]) -> (u64, usize) {
     let mut number = 0;
     for (at, &byte) in bytes.iter().take(MAX_VARINT_LEN).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * at);
@@ -532,4 +553,40 @@ fn long_varint(bytes: &[u8]) -> (u64, usize) {
         }
     }
     (0, usize::MAX)
+}
+
+/// The lower seven bits of all bytes, the first one lowest: bytes, pairs and fours are joined in turn.
+#[inline(always)]
+const fn joined(bytes: u64) -> u64 {
+    let bytes = bytes & 0x7f7f_7f7f_7f7f_7f7f;
+    let pairs = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours >> 32) << 28
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of any length, whatever follows them: read eight bytes at once, or byte by byte.
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        let powers = (0..64).map(|bits| 1_u64 << bits);
+        let numbers = powers.flat_map(|power| [power - 1, power, power + 1, power ^ u64::MAX]);
+        let schema = &Schema {
+            message: "Number",
+            fields: &[],
+        };
+        for number in numbers {
+            for (following, byte) in [(0, 0), (1, 0xff), (5, 0), (12, 0xff), (12, 0)] {
+                let mut room = [byte; MAX_VARINT_LEN + 12];
+                let len = put_varint(&mut room, 0, number);
+                assert_eq!(len, varint_len(number));
+                let bytes = Bytes::copy_from_slice(&room[..len + following]);
+                let mut reader = Reader::new(&bytes, schema);
+                assert_eq!(reader.varint(), Some(number));
+                assert_eq!(reader.rest.len(), following);
+            }
+        }
+    }
 }

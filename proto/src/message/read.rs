@@ -8,6 +8,7 @@ use almadia::{
     Token, VoteResponse,
 };
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{CAMPAIGN_TRANSFER, kinds};
 use crate::entry;
@@ -61,24 +62,24 @@ struct Raw {
     snapshot: Option<Box<Snapshot>>,
 }
 
-/// Entries as they come. The last one waits: it may own the bytes, where others have to share them.
+/// Entries as they come. They become the domain's when all are read: one alone then takes the bytes
+/// over, and many are written where they are to stay.
 #[derive(Default)]
 struct Run {
     /// Where the first one begins.
     at: usize,
-    before: Vec<Entry>,
-    last: Option<entry::Raw>,
+    entries: SmallVec<[entry::Raw; 1]>,
 }
 
 impl Run {
     #[inline(always)]
     fn read_next(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        match &self.last {
-            None => self.at = reader.offset(),
-            Some(entry) => self.before.push(entry.share(reader.whole())?),
+        if self.entries.is_empty() {
+            self.at = reader.offset();
         }
-        self.last = Some(entry::read(reader.message(&entry::ENTRY)?)?);
-        Ok(())
+        let reader = reader.message(&entry::ENTRY)?;
+        self.entries.push(entry::Raw::default());
+        self.entries.last_mut().map_or(Ok(()), |entry| entry.read(reader))
     }
 
     fn refused(&self, reason: Reason) -> DecodeError {
@@ -249,14 +250,10 @@ impl Raw {
             term: self.log_term,
             index: self.index,
         };
-        let Run { before, last, .. } = &mut self.entries;
-        let entries = match last {
-            None => Entries::empty(),
-            Some(only) if before.is_empty() => Entries::from([only.take(bytes)?]),
-            Some(last) => {
-                before.push(last.take(bytes)?);
-                Entries::from(core::mem::take(before))
-            }
+        let entries = match self.entries.entries.as_slice() {
+            [] => Entries::empty(),
+            [only] => Entries::from([only.take(bytes)]),
+            all => all.iter().map(|entry| entry.share(&bytes)).collect(),
         };
         if !entries.follow(prev_log) {
             return Err(self.entries.refused(Reason::OutOfOrder));
@@ -294,23 +291,24 @@ impl Raw {
     }
 
     fn proposals(&mut self, bytes: Bytes) -> Result<Vec<Proposal>, DecodeError> {
-        let Some(last) = &self.entries.last else {
+        let entries = &self.entries.entries;
+        if entries.is_empty() {
             return Err(self.entries.refused(Reason::WrongEntryCount));
-        };
-        let mut entries = core::mem::take(&mut self.entries.before);
-        entries.push(last.take(bytes)?);
-        let proposals = entries.into_iter().map(|entry| Proposal {
-            payload: entry.payload,
-            context: entry.context,
+        }
+        let proposals = entries.iter().map(|entry| {
+            let Entry { payload, context, .. } = entry.share(&bytes);
+            Proposal { payload, context }
         });
         Ok(proposals.collect())
     }
 
     /// A read carries its token as the data of its only entry.
     fn token_of_entry(&self, asks: NodeId, bytes: Bytes) -> Result<Token, DecodeError> {
-        let last = self.entries.last.as_ref();
-        let only = last.filter(|_| self.entries.before.is_empty());
-        match only.and_then(|only| only.plain_data()) {
+        let data = match self.entries.entries.as_slice() {
+            [only] => only.plain_data(),
+            _ => None,
+        };
+        match data {
             Some(data) => Ok(token_of_read(asks, data, bytes)),
             None => Err(self.entries.refused(Reason::WrongEntryCount)),
         }
