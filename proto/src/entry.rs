@@ -151,7 +151,7 @@ impl Raw {
 
     /// The entry, which takes over the bytes that it was read from.
     #[inline(always)]
-    pub(crate) fn take(&self, bytes: Bytes) -> Entry {
+    pub(crate) fn take(&self, bytes: &mut Bytes) -> Entry {
         if self.change.is_none() && self.context.is_empty() {
             return Entry {
                 id: self.id,
@@ -159,16 +159,16 @@ impl Raw {
                 context: Bytes::new(),
             };
         }
-        self.share(&bytes)
+        self.share(bytes)
     }
 }
 
 /// An entry of a log, from all of `bytes`.
-pub(crate) fn decode(bytes: Bytes) -> Result<Entry, DecodeError> {
+pub(crate) fn decode(mut bytes: Bytes) -> Result<Entry, DecodeError> {
     let len = bytes.len();
     let mut raw = Raw::default();
     raw.read(Reader::new(&bytes, &ENTRY))?;
-    let entry = raw.take(bytes);
+    let entry = raw.take(&mut bytes);
     if entry.id.is_position() && entry.id != LogId::ZERO {
         Ok(entry)
     } else {

@@ -261,15 +261,15 @@ impl Part {
         bytes.slice(self.start..self.end)
     }
 
-    /// Becomes the owner, so that nobody has to count.
+    /// Takes the bytes over, so that nobody has to count.
     #[inline(always)]
-    pub(crate) fn take(self, mut bytes: Bytes) -> Bytes {
+    pub(crate) fn take(self, bytes: &mut Bytes) -> Bytes {
         if self.is_empty() {
             return Bytes::new();
         }
         bytes.truncate(self.end);
         bytes.advance(self.start);
-        bytes
+        core::mem::take(bytes)
     }
 }
 

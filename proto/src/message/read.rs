@@ -40,8 +40,10 @@ mod heads {
 }
 
 /// A message as it was read: what its kind does with the fields comes later, because the kind may
-/// come last.
+/// come last. (Aligned, so that none of its parts lies across two cache lines: to read such a part soon
+/// after it was written is to wait.)
 #[derive(Default)]
+#[repr(align(16))]
 struct Raw {
     kind: u64,
     kind_at: usize,
@@ -79,7 +81,9 @@ impl Run {
         }
         let reader = reader.message(&entry::ENTRY)?;
         self.entries.push(entry::Raw::default());
-        self.entries.last_mut().map_or(Ok(()), |entry| entry.read(reader))
+        self.entries
+            .last_mut()
+            .map_or(Ok(()), |entry| entry.read(reader))
     }
 
     fn refused(&self, reason: Reason) -> DecodeError {
@@ -110,17 +114,18 @@ pub(crate) static MESSAGE: Schema = Schema {
 };
 
 /// A message, from all of `bytes`.
-pub(crate) fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
+pub(crate) fn decode(mut bytes: Bytes) -> Result<Message, DecodeError> {
     let mut raw = Raw::default();
     raw.read(Reader::new(&bytes, &MESSAGE))?;
-    let missing = |field| DecodeError::new(field, bytes.len(), Reason::NoNode);
+    let len = bytes.len();
+    let missing = |field| DecodeError::new(field, len, Reason::NoNode);
     let to = raw.to.ok_or_else(|| missing("Message.to"))?;
     let from = raw.from.ok_or_else(|| missing("Message.from"))?;
     Ok(Message {
         to,
         from,
         term: raw.term,
-        body: raw.body(bytes, to, from)?,
+        body: raw.body(&mut bytes, to, from)?,
     })
 }
 
@@ -173,10 +178,10 @@ impl Raw {
 
     /// What the message says.
     #[inline(always)]
-    fn body(&mut self, bytes: Bytes, to: NodeId, from: NodeId) -> Result<Body, DecodeError> {
+    fn body(&mut self, bytes: &mut Bytes, to: NodeId, from: NodeId) -> Result<Body, DecodeError> {
         Ok(match self.kind {
-            kinds::REQUEST_VOTE => Body::RequestVote(self.request_vote(&bytes)),
-            kinds::REQUEST_PRE_VOTE => Body::PreVote(self.request_vote(&bytes)),
+            kinds::REQUEST_VOTE => Body::RequestVote(self.request_vote(bytes)),
+            kinds::REQUEST_PRE_VOTE => Body::PreVote(self.request_vote(bytes)),
             kinds::REQUEST_VOTE_RESPONSE => Body::RequestVoteResponse(self.vote()),
             kinds::REQUEST_PRE_VOTE_RESPONSE => Body::PreVoteResponse(self.vote()),
             kinds::APPEND => Body::AppendEntries(self.append(bytes)?),
@@ -245,7 +250,7 @@ impl Raw {
     }
 
     #[inline(always)]
-    fn append(&mut self, bytes: Bytes) -> Result<AppendEntries, DecodeError> {
+    fn append(&mut self, bytes: &mut Bytes) -> Result<AppendEntries, DecodeError> {
         let prev_log = LogId {
             term: self.log_term,
             index: self.index,
@@ -253,7 +258,7 @@ impl Raw {
         let entries = match self.entries.entries.as_slice() {
             [] => Entries::empty(),
             [only] => Entries::from([only.take(bytes)]),
-            all => all.iter().map(|entry| entry.share(&bytes)).collect(),
+            all => all.iter().map(|entry| entry.share(bytes)).collect(),
         };
         if !entries.follow(prev_log) {
             return Err(self.entries.refused(Reason::OutOfOrder));
@@ -290,20 +295,22 @@ impl Raw {
         }
     }
 
-    fn proposals(&mut self, bytes: Bytes) -> Result<Vec<Proposal>, DecodeError> {
+    fn proposals(&mut self, bytes: &mut Bytes) -> Result<Vec<Proposal>, DecodeError> {
         let entries = &self.entries.entries;
         if entries.is_empty() {
             return Err(self.entries.refused(Reason::WrongEntryCount));
         }
         let proposals = entries.iter().map(|entry| {
-            let Entry { payload, context, .. } = entry.share(&bytes);
+            let Entry {
+                payload, context, ..
+            } = entry.share(bytes);
             Proposal { payload, context }
         });
         Ok(proposals.collect())
     }
 
     /// A read carries its token as the data of its only entry.
-    fn token_of_entry(&self, asks: NodeId, bytes: Bytes) -> Result<Token, DecodeError> {
+    fn token_of_entry(&self, asks: NodeId, bytes: &mut Bytes) -> Result<Token, DecodeError> {
         let data = match self.entries.entries.as_slice() {
             [only] => only.plain_data(),
             _ => None,
@@ -320,8 +327,8 @@ fn empty_snapshot() -> Box<Snapshot> {
 }
 
 /// The token of a read that this node asks for: see [`EntryOfToken`].
-fn token_of_read(asks: NodeId, mark: Part, bytes: Bytes) -> Token {
-    let data = mark.of(&bytes);
+fn token_of_read(asks: NodeId, mark: Part, bytes: &mut Bytes) -> Token {
+    let data = mark.of(bytes);
     if data.is_empty() {
         return Token::None;
     }
@@ -334,8 +341,8 @@ fn token_of_read(asks: NodeId, mark: Part, bytes: Bytes) -> Token {
 
 /// Eight bytes are a number, as this crate writes them; whose they are does not matter, because
 /// they are only ever written back.
-fn token(mark: Part, bytes: Bytes) -> Token {
-    match *mark.of(&bytes) {
+fn token(mark: Part, bytes: &mut Bytes) -> Token {
+    match *mark.of(bytes) {
         [] => Token::None,
         [a, b, c, d, e, f, g, h] => Token::Number(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
         _ => Token::Bytes(mark.take(bytes)),

@@ -467,9 +467,17 @@ fn unknown_fields_are_passed_over() {
 #[test]
 fn a_claimed_length_reserves_nothing() {
     for claimed in ["ffffffff07", "ffffffffffffffff7f", "ffffffffffffffffff01"] {
-        for field in ["3a", "4a", "62"] {
+        // In the message, and in the entry and the snapshot that are in it.
+        for field in ["3a", "4a", "62", "3a0722", "3a0732", "4a070a"] {
             let text = format!("080310021801{field}{claimed}");
-            assert_eq!(refused(&text).reason(), Reason::Malformed, "{text}");
+            let bytes = hex(&text);
+            let mut read = None;
+            let asked_for = allocation_counter::measure(|| read = Some(Message::decode(bytes)));
+            let error = read
+                .expect("it was decoded")
+                .expect_err("it claims too much");
+            assert_eq!(error.reason(), Reason::Malformed, "{text}");
+            assert!(asked_for.bytes_total < 512, "{text}: {asked_for:?}");
         }
     }
 }
