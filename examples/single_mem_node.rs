@@ -50,7 +50,7 @@ fn handle(
     if let Some(snapshot) = ready.snapshot.take() {
         // With a snapshot, the state machine's content is replaced as well: `counter` from
         // `snapshot.data`.
-        node.storage_mut().install_snapshot(snapshot)?;
+        node.storage_mut().install_snapshot(*snapshot)?;
     }
     for run in &ready.entries {
         node.storage_mut().append(run)?;

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 const KEPT: usize = 64;
 
 /// Gives the memory of an emptied queue back.
+#[inline]
 pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > KEPT {
         *queue = VecDeque::new();
@@ -17,8 +18,11 @@ pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
 }
 
 /// Empties a vector, and keeps a little of its memory.
+#[inline]
 pub(crate) fn emptied<T>(mut vector: Vec<T>) -> Vec<T> {
     vector.clear();
-    vector.shrink_to(KEPT);
+    if vector.capacity() > KEPT {
+        vector.shrink_to(KEPT);
+    }
     vector
 }

@@ -74,6 +74,15 @@ pub struct Entries {
     batch: Option<Arc<[Entry]>>,
     start: usize,
     end: usize,
+    /// [`Entry::size_bytes`] over the run, which every limit on its way asks for.
+    bytes: u64,
+}
+
+fn sum_of_bytes(entries: &[Entry]) -> u64 {
+    entries
+        .iter()
+        .map(Entry::size_bytes)
+        .fold(0, u64::saturating_add)
 }
 
 impl Entries {
@@ -84,13 +93,15 @@ impl Entries {
             batch: None,
             start: 0,
             end: 0,
+            bytes: 0,
         }
     }
 
-    fn of_batch(batch: Arc<[Entry]>) -> Self {
+    pub(crate) fn of_batch(batch: Arc<[Entry]>) -> Self {
         Self {
             start: 0,
             end: batch.len(),
+            bytes: sum_of_bytes(&batch),
             batch: Some(batch),
         }
     }
@@ -101,13 +112,24 @@ impl Entries {
     pub fn slice(&self, start: usize, end: usize) -> Self {
         let end = end.min(self.len());
         let start = start.min(end);
-        if start == end {
+        let Some(part) = self.get(start..end).filter(|part| !part.is_empty()) else {
             return Self::empty();
+        };
+        if part.len() == self.len() {
+            return self.clone();
         }
         Self {
             batch: self.batch.clone(),
             start: self.start + start,
             end: self.start + end,
+            bytes: sum_of_bytes(part),
+        }
+    }
+
+    /// Drops the entries before `start`, counted within this run, and those from `end` on.
+    pub(crate) fn narrow(&mut self, start: usize, end: usize) {
+        if start > 0 || end < self.len() {
+            *self = self.slice(start, end);
         }
     }
 
@@ -115,6 +137,9 @@ impl Entries {
     /// less than one entry: an entry larger than the limit still travels, alone.
     #[must_use]
     pub fn prefix_within(&self, max_bytes: u64) -> Self {
+        if self.bytes <= max_bytes {
+            return self.clone();
+        }
         let mut bytes = 0_u64;
         let count = self
             .iter()
@@ -142,16 +167,18 @@ impl Entries {
     pub(crate) fn joined(runs: &[Self]) -> Self {
         match runs {
             [run] => run.clone(),
-            runs => runs.iter().flatten().cloned().collect(),
+            runs => {
+                let mut all = Vec::with_capacity(runs.iter().map(|run| run.len()).sum());
+                runs.iter().for_each(|run| all.extend_from_slice(run));
+                all.into()
+            }
         }
     }
 
     /// The sum of [`Entry::size_bytes`] over the run.
     #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        self.iter()
-            .map(Entry::size_bytes)
-            .fold(0, u64::saturating_add)
+    pub const fn size_bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The log id of the first entry, or `None` for an empty run.
@@ -207,6 +234,34 @@ impl From<Vec<Entry>> for Entries {
             return Self::empty();
         }
         Self::of_batch(entries.into())
+    }
+}
+
+/// The same run, shared.
+impl From<&Self> for Entries {
+    fn from(entries: &Self) -> Self {
+        entries.clone()
+    }
+}
+
+/// A run of copies.
+impl From<&[Entry]> for Entries {
+    fn from(entries: &[Entry]) -> Self {
+        entries.to_vec().into()
+    }
+}
+
+/// A run of copies.
+impl<const LEN: usize> From<&[Entry; LEN]> for Entries {
+    fn from(entries: &[Entry; LEN]) -> Self {
+        entries.as_slice().into()
+    }
+}
+
+/// A run of copies.
+impl From<&Vec<Entry>> for Entries {
+    fn from(entries: &Vec<Entry>) -> Self {
+        entries.as_slice().into()
     }
 }
 

@@ -27,7 +27,7 @@
 //!     ready.messages.drain(..).for_each(send);
 //!     // Persist: one write, one fsync if `ready.must_sync`.
 //!     if let Some(snapshot) = ready.snapshot.take() {
-//!         node.storage_mut().install_snapshot(snapshot)?;
+//!         node.storage_mut().install_snapshot(*snapshot)?;
 //!     }
 //!     for run in &ready.entries {
 //!         node.storage_mut().append(run)?;
@@ -113,6 +113,7 @@ pub mod quorum;
 mod raft;
 mod raw_node;
 mod ready;
+mod runs;
 mod status;
 mod storage;
 mod types;

@@ -5,17 +5,16 @@
 //! is durable is told to it (`raft/durability.rs` keeps that).
 
 mod incoming;
-mod unpersisted;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use self::incoming::Incoming;
-use self::unpersisted::Tail;
 use crate::buffer::give_back;
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
+use crate::runs::Runs;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
 use crate::types::{HardState, LogId, LogIndex, Term};
 
@@ -36,7 +35,7 @@ pub(crate) enum Fetched {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log<S> {
     storage: S,
-    tail: Tail,
+    tail: Runs,
     /// The entry before the first, as far as known; `Storage` may have compacted further.
     before_first: LogId,
     last: LogId,
@@ -113,7 +112,7 @@ impl<S: Storage> Log<S> {
         let applied = applied.index.max(before_first.index);
         Ok(Self {
             storage,
-            tail: Tail::starting_at(last_index.next()),
+            tail: Runs::starting_at(last_index.next()),
             before_first,
             last,
             incoming: None,
@@ -261,17 +260,17 @@ impl<S: Storage> Log<S> {
     /// were.
     pub(crate) fn append_from_leader(
         &mut self,
-        entries: &Entries,
+        mut entries: Entries,
     ) -> Result<Option<LogIndex>, StorageError> {
         let mut known = 0;
-        for entry in entries {
+        for entry in &entries {
             if !self.holds(entry.id)? {
                 break;
             }
             known += 1;
         }
-        let new = entries.slice(known, entries.len());
-        let (Some(first), Some(last)) = (new.first_id(), new.last_id()) else {
+        entries.narrow(known, entries.len());
+        let (Some(first), Some(last)) = (entries.first_id(), entries.last_id()) else {
             return Ok(None);
         };
         assert!(
@@ -284,7 +283,7 @@ impl<S: Storage> Log<S> {
             self.handed_out = self.handed_out.min(first.index.previous());
             kept = Some(first.index.previous());
         }
-        self.tail.push_run(new);
+        self.tail.push_run(entries);
         self.last = last;
         Ok(kept)
     }

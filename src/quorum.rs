@@ -32,6 +32,19 @@ pub enum VoteResult {
 /// Up to this many voters, acknowledged indexes are sorted on the stack.
 const ON_STACK: usize = 16;
 
+/// Up to this many voters, it costs less to compare each index with each than to sort them.
+const FEW: usize = 7;
+
+/// The largest of the indexes that a majority of them reaches.
+fn largest_of_majority(indexes: &[LogIndex]) -> Option<LogIndex> {
+    let needed = majority(indexes.len());
+    let is_reached = |index: &&LogIndex| {
+        let reaching = indexes.iter().filter(|other| other >= index);
+        reaching.count() >= needed
+    };
+    indexes.iter().filter(is_reached).max().copied()
+}
+
 /// The highest index that a majority of `voters` has acknowledged, each given by `acknowledged`;
 /// `None` if there are no voters, who would agree to any index.
 #[must_use]
@@ -50,6 +63,9 @@ pub fn majority_index(
     };
     for (index, &voter) in indexes.iter_mut().zip(voters) {
         *index = acknowledged(voter);
+    }
+    if indexes.len() <= FEW {
+        return largest_of_majority(indexes);
     }
     // The k-th largest of n values is acknowledged by k voters at least; k is the majority.
     let position = voters.len().checked_sub(majority(voters.len()))?;

@@ -3,6 +3,7 @@
 //! Owns the order of things: the door, the comparison of terms (Raft 5.1), the role's answer, the
 //! change of role. What a role does with a message stands in that role's file, in one match.
 
+mod acknowledge;
 mod candidate;
 mod clock;
 mod commands;
@@ -27,7 +28,7 @@ pub(crate) use self::core::Core;
 pub(crate) use self::follower::Follower;
 pub(crate) use self::leader::Leader;
 use crate::config::Config;
-use crate::error::{AcknowledgeError, CampaignError, ChangeError, Halted, StartError, StepError};
+use crate::error::{CampaignError, ChangeError, Halted, StartError, StepError};
 use crate::event::{Event, Observing};
 use crate::membership::MembershipChange;
 use crate::message::{AppendEntriesResponse, Body, Message, RequestVote, VoteResponse};
@@ -298,75 +299,6 @@ impl<S: Storage> Raft<S> {
         Ok(self.finish(result)?)
     }
 
-    // --- Acknowledgements ---
-
-    /// Whether all that this `Ready` stands for was handed out here; nothing of it counts if not.
-    pub(crate) fn check_own(&self, ready: &Ready) -> Result<(), AcknowledgeError> {
-        self.core.check_running()?;
-        if ready.from != self.core.id() {
-            return Err(AcknowledgeError::NoSuchReady(ready.number));
-        }
-        let handed_out = self.core.log.applying();
-        match ready.applies_to {
-            Some(index) if index > handed_out => {
-                Err(AcknowledgeError::NotHandedOut { index, handed_out })
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// All writes up to the `Ready` of this number are durable.
-    pub(crate) fn persisted(&mut self, number: u64) -> Result<(), AcknowledgeError> {
-        self.core.check_running()?;
-        if let Some(snapshot) = self.core.durability.acknowledge(number)? {
-            self.core.log.snapshot_persisted(snapshot);
-        }
-        let next = match &mut self.role {
-            Role::Candidate(candidate) => candidate.outcome(&self.core),
-            Role::Leader(leader) => {
-                leader.commit(&mut self.core);
-                Next::Stay
-            }
-            Role::Follower(_) | Role::PreCandidate(_) => Next::Stay,
-        };
-        let result = self.go(next);
-        self.release_memory();
-        Ok(self.finish(result)?)
-    }
-
-    /// The state machine contains everything up to this index.
-    pub(crate) fn applied(&mut self, index: LogIndex) -> Result<(), AcknowledgeError> {
-        self.core.check_running()?;
-        let handed_out = self.core.log.applying();
-        if index > handed_out {
-            return Err(AcknowledgeError::NotHandedOut { index, handed_out });
-        }
-        if self.core.log.needs_unpersisted_snapshot(index) {
-            return Err(AcknowledgeError::NotPersisted(index));
-        }
-        self.core.log.applied_to(index);
-        if let Some(restored) = self
-            .core
-            .restoring
-            .take_if(|restoring| restoring.0 <= index)
-        {
-            self.core.membership = restored.1;
-            self.core
-                .tell(&Event::MembershipChanged(&self.core.membership));
-        }
-        let next = match &mut self.role {
-            Role::Leader(leader) => {
-                leader.leave_joint_if_due(&mut self.core);
-                Next::Stay
-            }
-            Role::Follower(follower) if follower.takes_over => Next::TakeOver,
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::Stay,
-        };
-        let result = self.go(next);
-        self.release_memory();
-        Ok(self.finish(result)?)
-    }
-
     // --- Output ---
 
     pub(crate) fn has_ready(&self) -> bool {
@@ -378,33 +310,22 @@ impl<S: Storage> Raft<S> {
 
     pub(crate) fn ready(&mut self) -> Result<Option<Ready>, Halted> {
         self.core.check_running()?;
-        let result = self.make_ready();
-        self.finish(result)
-    }
-
-    fn make_ready(&mut self) -> Result<Option<Ready>, StorageError> {
         if let Role::Leader(leader) = &mut self.role {
-            leader.replicate(&mut self.core)?;
+            if let Err(error) = leader.replicate(&mut self.core) {
+                return self.finish(Err(error));
+            }
         }
         if !self.core.has_output() {
             return Ok(None);
         }
-        let ready = self.core.take_output()?;
-        self.release_memory();
-        Ok(Some(ready))
-    }
-
-    fn release_memory(&mut self) {
-        let needed_from = match &self.role {
-            Role::Leader(leader) => leader.needed_from(&self.core),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.core.log.last_index().next()
+        match self.core.take_output() {
+            Ok(ready) => {
+                self.release_memory();
+                self.check_invariants();
+                Ok(Some(ready))
             }
-        };
-        let persisted = self.core.durability.log();
-        self.core
-            .log
-            .release(persisted, needed_from, self.core.config.max_tail_bytes);
+            Err(error) => self.finish(Err(error)),
+        }
     }
 
     /// Stops the node if its storage failed.

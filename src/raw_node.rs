@@ -345,11 +345,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
     pub fn advance(&mut self, ready: Ready) -> Result<(), AcknowledgeError> {
-        self.raft.check_own(&ready)?;
-        self.raft.persisted(ready.number)?;
-        if let Some(index) = ready.applies_to() {
-            self.raft.applied(index)?;
-        }
+        self.raft.done(&ready)?;
         self.raft.core.buffers.recycle(ready);
         Ok(())
     }

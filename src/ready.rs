@@ -2,6 +2,7 @@
 //!
 //! Owns [`Ready`] and its obligations. One is made in `raft/output.rs`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
@@ -44,7 +45,7 @@ pub struct Ready {
     /// To be sent at once, in this order.
     pub messages: Vec<Message>,
     /// To take the place of the stored log and of the state machine.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Box<Snapshot>>,
     /// To be written to the log, run by run. They replace what the log holds from the first index
     /// on.
     pub entries: Vec<Entries>,

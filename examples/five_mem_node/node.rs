@@ -197,7 +197,7 @@ impl Node {
             self.send(message);
         }
         if let Some(snapshot) = ready.snapshot.take() {
-            self.install(snapshot)?;
+            self.install(*snapshot)?;
         }
         let storage = self.raft.storage_mut();
         for run in &ready.entries {

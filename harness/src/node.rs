@@ -72,7 +72,7 @@ impl From<Ready> for Batch {
         Self {
             number: ready.number,
             messages: take(&mut ready.messages),
-            snapshot: ready.snapshot.take(),
+            snapshot: ready.snapshot.take().map(|snapshot| *snapshot),
             entries: take(&mut ready.entries),
             hard_state: ready.hard_state,
             must_sync: ready.must_sync,
@@ -97,7 +97,7 @@ pub(crate) struct Refusal {
     /// Whether the node has stopped.
     pub(crate) has_halted: bool,
     /// What the sender should hear.
-    pub(crate) reply: Option<Message>,
+    pub(crate) reply: Option<Box<Message>>,
 }
 
 impl Refusal {
@@ -123,7 +123,7 @@ impl Refusal {
             is_expected,
             is_relayed: is_question && error == StepError::FromThisNode,
             has_halted,
-            reply: error.into_reply(),
+            reply: error.into_reply().map(Box::new),
         }
     }
 }

@@ -155,7 +155,7 @@ impl Write {
     #[must_use]
     pub fn of(ready: &Ready) -> Self {
         Self {
-            snapshot: ready.snapshot.clone(),
+            snapshot: ready.snapshot.as_deref().cloned(),
             entries: ready.entries.clone(),
             hard_state: ready.hard_state,
             must_sync: ready.must_sync,

@@ -38,7 +38,12 @@ pub fn ids(size: u64) -> Vec<NodeId> {
 /// If the values do not go together.
 #[must_use]
 pub fn config(id: NodeId) -> Config {
+    config_of_applied(id, LogId::ZERO)
+}
+
+fn config_of_applied(id: NodeId, applied: LogId) -> Config {
     Config::builder(id)
+        .applied(applied)
         .max_message_bytes(MAX_MESSAGE_BYTES)
         .max_inflight_messages(MAX_INFLIGHT)
         .election_timeout_ticks(1 << 29)
@@ -53,22 +58,25 @@ impl Cluster {
     #[must_use]
     pub fn of(size: u64) -> Self {
         let ids = ids(size);
-        let stores = ids.iter().map(|_| MemStorage::with_voters(ids.clone()));
+        let store = || (MemStorage::with_voters(ids.clone()), LogId::ZERO);
+        let stores = ids.iter().map(|_| store());
         let mut cluster = Self::on(stores.collect());
         cluster.elect();
         cluster
     }
 
-    /// A cluster on these logs, which has elected nobody.
+    /// A cluster on these logs, each applied up to there, which has elected nobody.
     ///
     /// # Panics
     ///
     /// If a log is none.
     #[must_use]
-    pub fn on(stores: Vec<MemStorage>) -> Self {
+    pub fn on(stores: Vec<(MemStorage, LogId)>) -> Self {
         let nodes = (1..).filter_map(NodeId::new).zip(stores);
-        let nodes =
-            nodes.map(|(id, store)| Node::new(config(id), store).expect("the log is a good start"));
+        let nodes = nodes.map(|(id, (store, applied))| {
+            let node = Node::new(config_of_applied(id, applied), store);
+            node.expect("the log is a good start")
+        });
         Self {
             nodes: nodes.collect(),
             mail: Vec::new(),

@@ -43,15 +43,19 @@ pub fn store(size: u64) -> MemStorage {
     MemStorage::new_with_conf_state(ConfState::from(((1..=size).collect::<Vec<_>>(), vec![])))
 }
 
-/// A node on this log.
+/// A node on this log, which is applied up to there.
 ///
 /// # Panics
 ///
 /// If the log is none.
 #[must_use]
-pub fn node(id: u64, batch_append: bool, store: MemStorage) -> Node {
+pub fn node(id: u64, batch_append: bool, store: MemStorage, applied: u64) -> Node {
     let logger = slog::Logger::root(slog::Discard, slog::o!());
-    let node = Node::new(&config(id, batch_append), store, &logger);
+    let config = Config {
+        applied,
+        ..config(id, batch_append)
+    };
+    let node = Node::new(&config, store, &logger);
     node.expect("the log is a good start")
 }
 
@@ -59,19 +63,19 @@ impl Cluster {
     /// A cluster that has elected node 1.
     #[must_use]
     pub fn of(size: u64, batch_append: bool) -> Self {
-        let stores = (1..=size).map(|_| store(size)).collect();
+        let stores = (1..=size).map(|_| (store(size), 0)).collect();
         let mut cluster = Self::on(stores, batch_append);
         cluster.elect();
         cluster
     }
 
-    /// A cluster on these logs, which has elected nobody.
+    /// A cluster on these logs, each applied up to there, which has elected nobody.
     #[must_use]
-    pub fn on(stores: Vec<MemStorage>, batch_append: bool) -> Self {
+    pub fn on(stores: Vec<(MemStorage, u64)>, batch_append: bool) -> Self {
         let nodes = (1..).zip(stores);
         Self {
             nodes: nodes
-                .map(|(id, store)| node(id, batch_append, store))
+                .map(|(id, (store, applied))| node(id, batch_append, store, applied))
                 .collect(),
             mail: Vec::new(),
             reads: 0,

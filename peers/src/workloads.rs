@@ -22,6 +22,8 @@ const BATCHING: [(&str, bool); 2] = [("raft-rs", false), ("raft-rs, batch_append
 
 /// How far the follower is behind that catches up.
 const BEHIND: u64 = 100_000;
+/// In how large batches its leader has written these entries.
+const WRITTEN_AT_ONCE: usize = 64;
 
 /// All of them, in the order in which they are printed.
 pub fn run_all(table: &mut Table, wanted: &dyn Fn(&str) -> bool) {
@@ -174,11 +176,17 @@ fn catch_up(table: &mut Table, name: &str) {
         .collect();
     let full = || {
         let mut store = MemStorage::with_voters(ours::ids(3));
-        store.append(&log).expect("the entries are a log");
+        for batch in log.chunks(WRITTEN_AT_ONCE) {
+            store.append(batch).expect("the entries are a log");
+        }
         store.set_hard_state(hard_state);
-        store
+        let applied = LogId {
+            term,
+            index: LogIndex(BEHIND),
+        };
+        (store, applied)
     };
-    let empty = || MemStorage::with_voters(ours::ids(3));
+    let empty = || (MemStorage::with_voters(ours::ids(3)), LogId::ZERO);
     let ours = Side::timed("almadia", |times| {
         repeat(times, || {
             let mut cluster = ours::Cluster::on(vec![full(), full(), empty()]);
@@ -199,11 +207,13 @@ fn catch_up(table: &mut Table, name: &str) {
                         let store = raft_rs::store(3);
                         if is_full {
                             let mut core = store.wl();
-                            core.append(peer_log).expect("the entries are a log");
+                            for batch in peer_log.chunks(WRITTEN_AT_ONCE) {
+                                core.append(batch).expect("the entries are a log");
+                            }
                             core.mut_hard_state().term = term.0;
                             core.mut_hard_state().commit = BEHIND;
                         }
-                        store
+                        (store, if is_full { BEHIND } else { 0 })
                     })
                     .collect();
                 let mut cluster = raft_rs::Cluster::on(stores, batch_append);

@@ -150,7 +150,10 @@ impl<S: Storage> Core<S> {
     }
 
     pub(crate) fn check_running(&self) -> Result<(), Halted> {
-        self.halted.clone().map_or(Ok(()), Err)
+        match &self.halted {
+            None => Ok(()),
+            Some(halted) => Err(halted.clone()),
+        }
     }
 
     /// Somebody leads: whatever waited for that goes on.
@@ -335,17 +338,20 @@ impl<S: Storage> Core<S> {
     pub(crate) fn on_append_entries(
         &mut self,
         leader: NodeId,
-        append: &AppendEntries,
+        append: AppendEntries,
     ) -> Result<(), StorageError> {
-        let mut prev = append.prev_log;
-        let mut entries = append.entries.clone();
+        let AppendEntries {
+            prev_log: mut prev,
+            leader_commit,
+            mut entries,
+        } = append;
         if let Some(limit) = self.requested_snapshot {
             let room = usize::try_from(limit.since(prev.index)).unwrap_or(usize::MAX);
             if entries.len() > room || prev.index > limit {
                 // The leader does not know of the request, or it would send nothing.
                 self.ask_for_snapshot(leader);
             }
-            entries = entries.slice(0, room);
+            entries.narrow(0, room);
         }
         let last_new = entries.last_id().unwrap_or(prev);
         let commit = self.log.commit_index();
@@ -358,7 +364,7 @@ impl<S: Storage> Core<S> {
             }
             // What is committed is known to match; begin behind it.
             let committed = usize::try_from(commit.since(prev.index)).unwrap_or(usize::MAX);
-            entries = entries.slice(committed, entries.len());
+            entries.narrow(committed, entries.len());
             prev = self.log.id_or_zero(commit)?;
         }
         if !self.log.holds(prev)? {
@@ -373,12 +379,12 @@ impl<S: Storage> Core<S> {
             self.send(leader, Body::AppendEntriesResponse(rejected));
             return Ok(());
         }
-        if let Some(kept) = self.log.append_from_leader(&entries)? {
+        if let Some(kept) = self.log.append_from_leader(entries)? {
             self.durability.truncated_to(kept);
             self.tell(&Event::LogTruncated { kept });
         }
         // Only up to the last new entry: what lies behind it may not be the leader's (Figure 2).
-        self.log.commit_to(append.leader_commit.min(last_new.index));
+        self.log.commit_to(leader_commit.min(last_new.index));
         self.accept(leader, last_new.index);
         Ok(())
     }

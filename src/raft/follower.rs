@@ -45,7 +45,7 @@ impl Follower {
         match body {
             Body::AppendEntries(append) => {
                 self.hear(core, from)?;
-                core.on_append_entries(from, &append)?;
+                core.on_append_entries(from, append)?;
             }
             Body::Heartbeat(heartbeat) => {
                 self.hear(core, from)?;

@@ -228,7 +228,10 @@ impl Leader {
                 };
                 progress.heard_of_commit(commit_index);
                 progress.accepted(match_index, log_reaches);
-                self.commit(core);
+                // What is committed already says nothing new of what lies behind it.
+                if match_index > core.log.commit_index() {
+                    self.commit(core);
+                }
             }
             AppendEntriesResponse::Rejected {
                 prev_index,

@@ -3,6 +3,7 @@
 //! Owns what goes into which part of it, and with that the durability rules on the way out:
 //! messages wait behind the write that they speak for. Must not know roles.
 
+use alloc::boxed::Box;
 use core::mem;
 
 use super::core::Core;
@@ -38,7 +39,7 @@ impl<S: Storage> Core<S> {
             mut entries,
             mut committed_entries,
         } = mem::take(&mut self.buffers);
-        let snapshot = self.log.take_snapshot();
+        let snapshot = self.log.take_snapshot().map(Box::new);
         if snapshot.is_none() {
             let max_bytes = self.config.max_committed_bytes_per_ready;
             let may_apply = self.may_apply();

@@ -3,30 +3,37 @@
 //! Owns its log and the snapshot before it. Wrong calls are errors, never panics, and leave it as
 //! it was. It never pretends to have a snapshot that nobody gave it.
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use thiserror::Error;
 
 use super::{EntriesRequest, InitialState, Storage, StorageError};
-use crate::entry::{Entries, Entry, Snapshot};
+use crate::entry::{Entries, Snapshot};
 use crate::membership::ConfState;
+use crate::runs::Runs;
 use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 
 /// A log, hard state and snapshot in memory.
 ///
 /// Everything written counts as durable at once. To model a disk that lags, write later; to model
 /// a crash, keep a clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// Entries stay in the runs in which they were written, and share their memory: nothing is copied.
+#[derive(Clone, Debug)]
 pub struct MemStorage {
     hard_state: HardState,
     /// The membership as of the entry before the first; [`set_conf_state`](Self::set_conf_state)
     /// moves it forward with the applied state.
     conf_state: ConfState,
-    /// The entry before the first of `entries`; what is at or below it has been compacted.
+    /// The entry before the first; what is at or below it has been compacted.
     before_first: LogId,
-    entries: VecDeque<Entry>,
+    entries: Runs,
     snapshot: Option<Snapshot>,
 }
+
+/// About so many entries are copied at most to answer with more than one run.
+const MAX_JOINED: u64 = 1024;
 
 /// A call of [`MemStorage`] that cannot be carried out; nothing was changed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
@@ -54,7 +61,13 @@ impl MemStorage {
     /// [`with_voters`](Self::with_voters): those that the cluster began with.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            hard_state: HardState::default(),
+            conf_state: ConfState::default(),
+            before_first: LogId::ZERO,
+            entries: Runs::starting_at(LogIndex::ZERO.next()),
+            snapshot: None,
+        }
     }
 
     /// An empty log on a node of the cluster of these voters. Every one of them starts like this.
@@ -62,7 +75,7 @@ impl MemStorage {
     pub fn with_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
         Self {
             conf_state: ConfState::of_voters(voters),
-            ..Self::default()
+            ..Self::new()
         }
     }
 
@@ -77,7 +90,7 @@ impl MemStorage {
             },
             conf_state: snapshot.conf_state.clone(),
             before_first: snapshot.last_included,
-            entries: VecDeque::new(),
+            entries: Runs::starting_at(snapshot.last_included.index.next()),
             snapshot: Some(snapshot),
         }
     }
@@ -112,11 +125,11 @@ impl MemStorage {
     /// # Errors
     ///
     /// [`MemStorageError::NotContiguous`].
-    pub fn append(&mut self, entries: &[Entry]) -> Result<(), MemStorageError> {
-        let Some(first) = entries.first() else {
+    pub fn append(&mut self, entries: impl Into<Entries>) -> Result<(), MemStorageError> {
+        let entries = entries.into();
+        let Some(LogId { index: first, .. }) = entries.first_id() else {
             return Ok(());
         };
-        let first = first.index();
         let contiguous = first > self.before_first.index
             && first <= self.last_index_or_snapshot().next()
             && entries
@@ -127,9 +140,10 @@ impl MemStorage {
             let last = self.last_index_or_snapshot();
             return Err(MemStorageError::NotContiguous { first, last });
         }
-        self.entries
-            .truncate(self.position(first).unwrap_or(usize::MAX));
-        self.entries.extend(entries.iter().cloned());
+        if first <= self.last_index_or_snapshot() {
+            self.entries.truncate_from(first);
+        }
+        self.entries.push_run(entries);
         Ok(())
     }
 
@@ -147,7 +161,7 @@ impl MemStorage {
         if last.index < self.before_first.index || !is_entry {
             return Err(MemStorageError::SnapshotOutOfDate(last));
         }
-        self.entries.clear();
+        self.entries.restart_at(last.index.next());
         self.before_first = last;
         self.hard_state.commit_index = self.hard_state.commit_index.max(last.index);
         self.conf_state = snapshot.conf_state.clone();
@@ -187,34 +201,49 @@ impl MemStorage {
         if !covered {
             return Err(MemStorageError::NoSuchIndex(index));
         }
-        self.drop_through(index);
+        self.entries.cut_through(index);
         self.before_first = LogId { term, index };
         Ok(())
     }
 
-    fn drop_through(&mut self, index: LogIndex) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.id.index <= index)
-        {
-            self.entries.pop_front();
-        }
-    }
-
     fn last_index_or_snapshot(&self) -> LogIndex {
-        self.entries
-            .back()
-            .map_or(self.before_first.index, Entry::index)
+        self.entries.next().previous()
     }
+}
 
-    /// Where the entry with this index stands or would stand in `entries`.
-    fn position(&self, index: LogIndex) -> Option<usize> {
-        let offset = index
-            .0
-            .checked_sub(self.before_first.index.0)?
-            .checked_sub(1)?;
-        usize::try_from(offset).ok()
+impl Default for MemStorage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Stores are equal when they hold the same, in whatever runs it was written.
+impl PartialEq for MemStorage {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            hard_state,
+            conf_state,
+            before_first,
+            entries,
+            snapshot,
+        } = self;
+        *hard_state == other.hard_state
+            && *conf_state == other.conf_state
+            && *before_first == other.before_first
+            && entries.iter().eq(other.entries.iter())
+            && *snapshot == other.snapshot
+    }
+}
+
+impl Eq for MemStorage {}
+
+impl Hash for MemStorage {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hard_state.hash(state);
+        self.conf_state.hash(state);
+        self.before_first.hash(state);
+        self.entries.iter().for_each(|entry| entry.hash(state));
+        self.snapshot.hash(state);
     }
 }
 
@@ -227,35 +256,34 @@ impl Storage for MemStorage {
     }
 
     fn entries(&self, request: &EntriesRequest) -> Result<Entries, StorageError> {
-        let first = self
-            .position(request.first)
-            .ok_or(StorageError::Compacted)?;
-        let last = self.position(request.last).ok_or(StorageError::Compacted)?;
-        if first > last || last >= self.entries.len() {
+        let &EntriesRequest {
+            first,
+            last,
+            max_bytes,
+            ..
+        } = request;
+        if first.min(last) <= self.before_first.index {
+            return Err(StorageError::Compacted);
+        }
+        if first > last || last > self.last_index_or_snapshot() {
             return Err(StorageError::Unavailable);
         }
-        let mut bytes = 0_u64;
-        let entries = self
-            .entries
-            .range(first..=last)
-            .enumerate()
-            .take_while(|(position, entry)| {
-                bytes = bytes.saturating_add(entry.size_bytes());
-                *position == 0 || bytes <= request.max_bytes
-            })
-            .map(|(_, entry)| entry.clone());
-        Ok(entries.collect())
+        // A run is shared, however long it is; several are copied into one.
+        let of_one_run = self.entries.end_of_run(first).unwrap_or(last);
+        let last = last.min(of_one_run.max(first + MAX_JOINED));
+        let mut runs = Vec::new();
+        self.entries.read(first, last, max_bytes, &mut runs);
+        Ok(Entries::joined(&runs))
     }
 
     fn term(&self, index: LogIndex) -> Result<Term, StorageError> {
         if index == self.before_first.index {
             return Ok(self.before_first.term);
         }
-        let position = self.position(index).ok_or(StorageError::Compacted)?;
-        self.entries
-            .get(position)
-            .map(|entry| entry.id.term)
-            .ok_or(StorageError::Unavailable)
+        if index < self.before_first.index {
+            return Err(StorageError::Compacted);
+        }
+        self.entries.term(index).ok_or(StorageError::Unavailable)
     }
 
     fn first_index(&self) -> Result<LogIndex, StorageError> {

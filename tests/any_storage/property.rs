@@ -216,7 +216,7 @@ impl Run<'_> {
         let disk = self.watched.storage_mut().disk();
         // Where the node was lied to, it may ask for what cannot be.
         if let Some(snapshot) = ready.snapshot.take() {
-            let _ = disk.install_snapshot(snapshot);
+            let _ = disk.install_snapshot(*snapshot);
         }
         for run in &ready.entries {
             let _ = disk.append(run);

@@ -36,7 +36,7 @@ fn mem_storage_append_that_leaves_a_hole_or_reaches_too_far_back() {
             first: LogIndex(ids[0].1),
             last: before.last_index().expect("memory does not fail"),
         };
-        assert_eq!(storage.append(&entries(ids)), Err(error));
+        assert_eq!(storage.append(entries(ids)), Err(error));
         assert_eq!(before, storage);
     }
 }

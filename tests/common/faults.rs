@@ -136,7 +136,7 @@ pub(crate) fn fulfil<S: Disk>(node: &mut RawNode<S>, ready: &mut Ready) {
 pub(crate) fn write<S: Disk>(node: &mut RawNode<S>, ready: &mut Ready) {
     let disk = node.storage_mut().disk();
     if let Some(snapshot) = ready.snapshot.take() {
-        disk.install_snapshot(snapshot)
+        disk.install_snapshot(*snapshot)
             .expect("a snapshot to be persisted is newer than the log");
     }
     for run in &ready.entries {

@@ -37,7 +37,7 @@ pub(crate) fn settings(number: u64) -> ConfigBuilder {
 /// A disk of the cluster of nodes 1 to `voters`, whose log has entries of these terms.
 pub(crate) fn disk(voters: u64, terms: &[u64]) -> MemStorage {
     let mut storage = MemStorage::with_voters((1..=voters).map(id));
-    storage.append(&run(0, terms)).unwrap();
+    storage.append(run(0, terms)).unwrap();
     storage.set_hard_state(hard_state(terms.last().copied().unwrap_or(0), None, 0));
     storage
 }
@@ -253,7 +253,7 @@ pub(crate) fn has_append(messages: &[Message]) -> bool {
 pub(crate) fn write(node: &mut Node, ready: &Ready) {
     let storage = node.storage_mut();
     if let Some(snapshot) = &ready.snapshot {
-        storage.install_snapshot(snapshot.clone()).unwrap();
+        storage.install_snapshot((**snapshot).clone()).unwrap();
     }
     for run in &ready.entries {
         storage.append(run).unwrap();

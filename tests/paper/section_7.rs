@@ -40,7 +40,7 @@ fn section_7_a_snapshot_replaces_a_shorter_log() {
     ))
     .unwrap();
     let ready = take(&mut node);
-    assert_eq!(ready.snapshot, Some(snapshot((2, 7), 4)));
+    assert_eq!(ready.snapshot.as_deref(), Some(&snapshot((2, 7), 4)));
     assert_eq!(ready.applies_to(), Some(index(7)));
     assert!(ready.committed_entries.is_empty());
     write(&mut node, &ready);

@@ -242,7 +242,7 @@ impl Model {
                 "committed and persisted"
             );
         }
-        if let Some(Snapshot { last_included, .. }) = &ready.snapshot {
+        if let Some(Snapshot { last_included, .. }) = ready.snapshot.as_deref() {
             self.applying = last_included.index.0 as usize;
             assert!(self.applying <= self.commit);
             self.applied = self.applied.min(self.applying);

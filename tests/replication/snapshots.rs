@@ -160,7 +160,7 @@ fn e53_a_snapshot_behind_which_the_log_is_compacted_is_followed_by_another() {
 #[test]
 fn e53_an_acknowledgement_of_what_the_log_began_with_is_too_old() {
     let mut storage = MemStorage::with_snapshot(snapshot((1, 1), 3));
-    storage.append(&run(1, &[1, 1])).unwrap();
+    storage.append(run(1, &[1, 1])).unwrap();
     storage.set_hard_state(hard_state(1, None, 3));
     let mut node = open(settings(1), storage);
     settle(&mut node);

@@ -130,7 +130,7 @@ impl<E: Embedder> Cluster<E> {
         }
         if let Some(reply) = refusal.reply {
             self.tell_sent(&reply);
-            self.network.send(reply);
+            self.network.send(*reply);
         }
     }
 

@@ -202,7 +202,7 @@ impl TraceRecorder {
 
     /// What this `Ready` wants persisted is durable. To be told before its parts are taken out.
     pub fn persisted(&self, node: NodeId, ready: &Ready) {
-        let (snapshot, entries) = (ready.snapshot.as_ref(), &ready.entries);
+        let (snapshot, entries) = (ready.snapshot.as_deref(), &ready.entries);
         if let Some(what) = What::persisted(ready.number, snapshot, entries, ready.hard_state) {
             self.record(Some(node), what);
         }

@@ -37,7 +37,7 @@ impl Ours {
             let storage = self.node.storage_mut();
             if let Some(snapshot) = ready.snapshot.take() {
                 storage
-                    .install_snapshot(snapshot)
+                    .install_snapshot(*snapshot)
                     .expect("it is a newer one");
             }
             for run in &ready.entries {

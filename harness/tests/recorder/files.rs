@@ -232,7 +232,7 @@ fn witnessing(memory: &Memory, panics: bool) -> Witnessing {
         payload: Payload::Data("x".into()),
         context: "".into(),
     };
-    disk.append(&[entry]).expect("a log");
+    disk.append([entry]).expect("a log");
     disk.set_hard_state(almadia::HardState {
         current_term: Term(1),
         voted_for: None,

@@ -76,7 +76,7 @@ fn written() -> MemStorage {
         payload: Payload::Data("x".into()),
         context: "".into(),
     });
-    disk.append(&entries.collect::<Vec<_>>()).expect("a log");
+    disk.append(entries.collect::<Vec<_>>()).expect("a log");
     disk.set_hard_state(almadia::HardState {
         current_term: Term(1),
         voted_for: None,

@@ -124,7 +124,7 @@ fn replay_to(recording: Vec<u8>, node: &RawNode<Witness<MemStorage>>) -> Outcome
 /// Writes what a `Ready` asks for.
 fn persist(disk: &mut MemStorage, ready: &Ready) {
     if let Some(snapshot) = ready.snapshot.clone() {
-        disk.install_snapshot(snapshot).expect("a newer snapshot");
+        disk.install_snapshot(*snapshot).expect("a newer snapshot");
     }
     for run in &ready.entries {
         disk.append(run).expect("entries continue the log");

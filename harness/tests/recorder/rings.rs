@@ -131,7 +131,7 @@ fn a_report_can_be_had_from_within_a_call() {
         payload: Payload::Data("x".into()),
         context: "".into(),
     };
-    disk.append(&[entry]).expect("a log");
+    disk.append([entry]).expect("a log");
     disk.set_hard_state(almadia::HardState {
         current_term: Term(1),
         voted_for: None,

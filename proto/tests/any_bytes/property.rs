@@ -236,7 +236,7 @@ impl Network {
             let mut sent = std::mem::take(&mut ready.messages);
             let disk = node.storage_mut();
             if let Some(snapshot) = ready.snapshot.take() {
-                disk.install_snapshot(snapshot)
+                disk.install_snapshot(*snapshot)
                     .expect("it is newer than the log");
             }
             for run in &ready.entries {

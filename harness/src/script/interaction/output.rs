@@ -62,7 +62,7 @@ impl Output {
         self.numbers.push(number);
         self.applies_to = ready.applies_to().or(self.applies_to);
         self.read_states.extend(ready.read_states);
-        if let Some(snapshot) = ready.snapshot {
+        if let Some(snapshot) = ready.snapshot.map(|snapshot| *snapshot) {
             // It takes the place of all that was to be written and applied before.
             self.entries.clear();
             self.committed.clear();

@@ -1,8 +1,8 @@
-//! The recent end of the log, in memory.
+//! Entries in memory, as the runs in which they came.
 //!
-//! Owns the entries that are not persisted yet and, behind them, those that somebody still needs:
-//! the apply, or a peer. Kept as the runs in which they came, so that a batch is shared and never
-//! copied. Knows nothing of `Storage`, of commitment or of why an entry may be released.
+//! Owns the runs of a part of a log, so that a batch is shared and never copied: the log keeps its
+//! recent end in them, and `MemStorage` all it has. Knows nothing of commitment, of disks, or of why an
+//! entry may be released.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -12,8 +12,8 @@ use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
 /// A gapless run of runs. Every index from `first` on is here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Tail {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Runs {
     /// The index of the first entry held, or of the next one to come if there is none.
     first: LogIndex,
     runs: VecDeque<Entries>,
@@ -23,7 +23,7 @@ pub(crate) struct Tail {
     bytes: u64,
 }
 
-impl Tail {
+impl Runs {
     pub(crate) const fn starting_at(first: LogIndex) -> Self {
         Self {
             first,
@@ -41,7 +41,8 @@ impl Tail {
         self.bytes
     }
 
-    fn next(&self) -> LogIndex {
+    /// The index of the next entry to come.
+    pub(crate) fn next(&self) -> LogIndex {
         let last = self.open.last().map(Entry::index);
         let last = last.or_else(|| self.runs.back()?.last_id().map(|id| id.index));
         last.map_or(self.first, LogIndex::next)
@@ -82,7 +83,8 @@ impl Tail {
     /// Makes a run of what was proposed since the last call.
     pub(crate) fn seal(&mut self) {
         if !self.open.is_empty() {
-            self.runs.push_back(self.open.drain(..).collect());
+            let batch = self.open.drain(..).collect();
+            self.runs.push_back(Entries::of_batch(batch));
             self.open = emptied(core::mem::take(&mut self.open));
         }
     }
@@ -120,6 +122,22 @@ impl Tail {
         give_back(&mut self.runs);
     }
 
+    /// Drops all entries at or below `index`, which is not beyond the last one.
+    pub(crate) fn cut_through(&mut self, index: LogIndex) {
+        self.release_through(index);
+        if let Some(run) = self.runs.front_mut() {
+            let before = run.size_bytes();
+            run.narrow(offset(run, index.next()), run.len());
+            self.bytes -= before - run.size_bytes();
+        }
+        self.first = index.next();
+    }
+
+    /// All entries of the runs.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.runs.iter().flatten()
+    }
+
     /// The term of the entry at `index`, if it is held.
     pub(crate) fn term(&self, index: LogIndex) -> Option<Term> {
         if index < self.first {
@@ -138,8 +156,8 @@ impl Tail {
     }
 
     /// Hands the entries from `first` to `last` to `take`, in pieces, until they would come to
-    /// more than `max_bytes`; at least one. Returns the index of the last one handed over. The tail
-    /// is sealed and holds them.
+    /// more than `max_bytes`; at least one. Returns the index of the last one handed over. They
+    /// are sealed, and hold them.
     pub(crate) fn read(
         &self,
         first: LogIndex,
@@ -147,11 +165,8 @@ impl Tail {
         max_bytes: u64,
         out: &mut Vec<Entries>,
     ) -> LogIndex {
-        assert!(self.open.is_empty(), "the tail is sealed before it is read");
-        assert!(
-            first >= self.first,
-            "only what the tail holds is read from it"
-        );
+        assert!(self.open.is_empty(), "they are sealed before they are read");
+        assert!(first >= self.first, "only what is held is read");
         let mut read = first.previous();
         let mut budget = max_bytes;
         while read < last {
@@ -179,20 +194,29 @@ impl Tail {
     /// The entries from `first` on that come to at most `max_bytes`, as one run; at least one. A
     /// message wants them in one piece; in the steady state they are one already, and shared.
     pub(crate) fn read_one_run(&self, first: LogIndex, max_bytes: u64) -> Entries {
-        let mut pieces = Vec::new();
         let Some(run) = self.run_holding(first) else {
             return Entries::empty();
         };
-        let rest = run.slice(offset(run, first), run.len());
-        let fits = rest.prefix_within(max_bytes);
-        let is_all = fits
-            .last_id()
-            .is_some_and(|id| id.index.next() == self.next());
-        if fits.len() < rest.len() || is_all {
+        let begin = offset(run, first);
+        let mut fits = run.slice(begin, run.len());
+        if fits.size_bytes() > max_bytes {
+            fits = fits.prefix_within(max_bytes);
+        }
+        let is_last_run = self
+            .runs
+            .back()
+            .is_some_and(|last| last.last_id() == run.last_id());
+        if begin + fits.len() < run.len() || is_last_run {
             return fits;
         }
+        let mut pieces = Vec::new();
         self.read(first, self.next().previous(), max_bytes, &mut pieces);
         Entries::joined(&pieces)
+    }
+
+    /// The last index of the run that holds `index`, if it is held.
+    pub(crate) fn end_of_run(&self, index: LogIndex) -> Option<LogIndex> {
+        Some(self.run_holding(index)?.last_id()?.index)
     }
 
     fn run_holding(&self, index: LogIndex) -> Option<&Entries> {

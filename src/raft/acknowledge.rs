@@ -1,0 +1,128 @@
+//! What the embedder reports as done.
+//!
+//! Owns what follows when a `Ready` is persisted or applied: votes count, entries commit, memory is let
+//! go. Knows what was handed out, and refuses what was not.
+
+use super::{Next, Raft, Role};
+use crate::error::{AcknowledgeError, Halted};
+use crate::event::Event;
+use crate::ready::Ready;
+use crate::storage::Storage;
+use crate::types::LogIndex;
+
+impl<S: Storage> Raft<S> {
+    /// Whether all that this `Ready` stands for was handed out here; nothing of it counts if not.
+    pub(crate) fn check_own(&self, ready: &Ready) -> Result<(), AcknowledgeError> {
+        self.core.check_running()?;
+        if ready.from != self.core.id() {
+            return Err(AcknowledgeError::NoSuchReady(ready.number));
+        }
+        let handed_out = self.core.log.applying();
+        match ready.applies_to {
+            Some(index) if index > handed_out => {
+                Err(AcknowledgeError::NotHandedOut { index, handed_out })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// All that was handed out with this `Ready` is done.
+    pub(crate) fn done(&mut self, ready: &Ready) -> Result<(), AcknowledgeError> {
+        self.check_own(ready)?;
+        let persisted = self.note_persisted(ready.number);
+        let result = match ready.applies_to {
+            Some(index) => persisted.and_then(|()| self.note_applied(index)),
+            None => persisted,
+        };
+        self.finish_acknowledgement(result)
+    }
+
+    /// All writes up to the `Ready` of this number are durable.
+    pub(crate) fn persisted(&mut self, number: u64) -> Result<(), AcknowledgeError> {
+        self.core.check_running()?;
+        let result = self.note_persisted(number);
+        self.finish_acknowledgement(result)
+    }
+
+    /// The state machine contains everything up to this index.
+    pub(crate) fn applied(&mut self, index: LogIndex) -> Result<(), AcknowledgeError> {
+        self.core.check_running()?;
+        let result = self.note_applied(index);
+        self.finish_acknowledgement(result)
+    }
+
+    fn finish_acknowledgement(
+        &mut self,
+        result: Result<(), AcknowledgeError>,
+    ) -> Result<(), AcknowledgeError> {
+        match result {
+            Ok(()) => {
+                self.release_memory();
+                self.check_invariants();
+                Ok(())
+            }
+            Err(AcknowledgeError::Halted(halted)) => Ok(self.finish(Err(halted.error))?),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn note_persisted(&mut self, number: u64) -> Result<(), AcknowledgeError> {
+        let before = self.core.durability.log();
+        if let Some(snapshot) = self.core.durability.acknowledge(number)? {
+            self.core.log.snapshot_persisted(snapshot);
+        }
+        let next = match &mut self.role {
+            Role::Candidate(candidate) => candidate.outcome(&self.core),
+            Role::Leader(leader) => {
+                if self.core.durability.log() > before {
+                    leader.commit(&mut self.core);
+                }
+                Next::Stay
+            }
+            Role::Follower(_) | Role::PreCandidate(_) => Next::Stay,
+        };
+        Ok(self.go(next).map_err(|error| Halted { error })?)
+    }
+
+    fn note_applied(&mut self, index: LogIndex) -> Result<(), AcknowledgeError> {
+        let handed_out = self.core.log.applying();
+        if index > handed_out {
+            return Err(AcknowledgeError::NotHandedOut { index, handed_out });
+        }
+        if self.core.log.needs_unpersisted_snapshot(index) {
+            return Err(AcknowledgeError::NotPersisted(index));
+        }
+        self.core.log.applied_to(index);
+        if let Some(restored) = self
+            .core
+            .restoring
+            .take_if(|restoring| restoring.0 <= index)
+        {
+            self.core.membership = restored.1;
+            self.core
+                .tell(&Event::MembershipChanged(&self.core.membership));
+        }
+        let next = match &mut self.role {
+            Role::Leader(leader) => {
+                leader.leave_joint_if_due(&mut self.core);
+                Next::Stay
+            }
+            Role::Follower(follower) if follower.takes_over => Next::TakeOver,
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::Stay,
+        };
+        Ok(self.go(next).map_err(|error| Halted { error })?)
+    }
+
+    pub(super) fn release_memory(&mut self) {
+        let needed_from = match &self.role {
+            Role::Leader(leader) => leader.needed_from(&self.core),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.log.last_index().next()
+            }
+        };
+        let persisted = self.core.durability.log();
+        self.core
+            .log
+            .release(persisted, needed_from, self.core.config.max_tail_bytes);
+    }
+}
