@@ -16,6 +16,10 @@ use crate::storage::Storage;
 impl<S: Storage> Raft<S> {
     pub(crate) fn tick(&mut self) -> Result<(), Halted> {
         self.core.check_running()?;
+        if self.ticks_until_action() > 1 {
+            self.skip(1);
+            return Ok(());
+        }
         self.core.tick();
         let next = match &mut self.role {
             Role::Follower(follower) => follower.tick(&mut self.core),

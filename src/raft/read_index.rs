@@ -119,8 +119,10 @@ impl Reads {
 
     /// Lets time pass in which nothing happens.
     pub(super) fn skip(&mut self, ticks: u32) {
-        for read in &mut self.waiting {
-            read.ticks_left -= ticks;
+        if !self.waiting.is_empty() {
+            for read in &mut self.waiting {
+                read.ticks_left -= ticks;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! it was. It never pretends to have a snapshot that nobody gave it.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use thiserror::Error;
@@ -20,7 +21,7 @@ use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 /// a crash, keep a clone.
 ///
 /// Entries stay in the runs in which they were written, and share their memory: nothing is copied.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MemStorage {
     hard_state: HardState,
     /// The membership as of the entry before the first; [`set_conf_state`](Self::set_conf_state)
@@ -214,6 +215,19 @@ impl MemStorage {
 impl Default for MemStorage {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Shows the entries, and not in which runs they were written.
+impl fmt::Debug for MemStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemStorage")
+            .field("hard_state", &self.hard_state)
+            .field("conf_state", &self.conf_state)
+            .field("before_first", &self.before_first)
+            .field("entries", &self.entries.iter().collect::<Vec<_>>())
+            .field("snapshot", &self.snapshot)
+            .finish()
     }
 }
 
