@@ -1,0 +1,41 @@
+//! almadia beside its peers: `cargo bench --bench peers`.
+//!
+//! Owns nothing but the call of the two programs, which live in a workspace member of their own, so that
+//! nobody builds the peers who does not want to see them. Arguments are names of workloads, or beginnings
+//! of them.
+
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let run = |program| {
+        let status = Command::new(&cargo)
+            .args([
+                "run",
+                "--quiet",
+                "--profile",
+                "bench",
+                "--package",
+                "almadia-peers",
+            ])
+            .args(["--bin", program, "--"])
+            .args(&wanted)
+            .status();
+        match status {
+            Ok(status) => status.success(),
+            Err(error) => {
+                eprintln!("cargo could not be run: {error}");
+                false
+            }
+        }
+    };
+    if run("peers") && run("peers-memory") {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,110 @@
+//! What an idle node holds in memory, in bytes: almadia beside raft-rs. A program of its own, because
+//! counting allocations costs time.
+//!
+//! Prints a table, and a line `RATIO name value` for each workload, as `peers` does.
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use almadia::{
+    AppendEntriesResponse, Body, LogId, LogIndex, MemStorage, Message, Term, VoteResponse,
+};
+use almadia_peers::rounds::Table;
+use almadia_peers::{almadia_cluster as ours, raft_rs_cluster as raft_rs};
+use raft::eraftpb::{self, MessageType};
+
+fn main() {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    let wanted =
+        |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
+    let mut table = Table::begun();
+    if wanted("memory_follower") {
+        let ours = held(our_follower);
+        table.count("memory_follower", ours, held(raft_rs_follower));
+    }
+    if wanted("memory_leader") {
+        let ours = held(our_leader);
+        table.count("memory_leader", ours, held(raft_rs_leader));
+    }
+}
+
+/// The size of what is made, and of all that it holds on the heap.
+fn held<T>(make: impl Fn() -> T) -> usize {
+    // What is made once for all is made now.
+    drop(make());
+    let mut made = None;
+    let info = measure(|| made = Some(make()));
+    drop(black_box(made));
+    size_of::<T>() + usize::try_from(info.bytes_current).expect("what is made is held")
+}
+
+/// Of a cluster of three, in its first term.
+fn our_follower() -> ours::Node {
+    let ids = ours::ids(3);
+    let store = MemStorage::with_voters(ids.clone());
+    ours::Node::new(ours::config(ids[1]), store).expect("the log is a good start")
+}
+
+fn raft_rs_follower() -> raft_rs::Node {
+    raft_rs::node(2, false, raft_rs::store(3), 0)
+}
+
+/// Elected, its first entry acknowledged and applied.
+fn our_leader() -> ours::Node {
+    let ids = ours::ids(3);
+    let store = MemStorage::with_voters(ids.clone());
+    let mut node = ours::Node::new(ours::config(ids[0]), store).expect("the log is a good start");
+    let mut mail = Vec::new();
+    node.campaign().expect("a voter may campaign");
+    ours::work(&mut node, &mut mail);
+    let accepted = AppendEntriesResponse::Accepted {
+        match_index: LogIndex(1),
+        commit_index: LogIndex(0),
+    };
+    let answers = [
+        Body::PreVoteResponse(VoteResponse::Granted),
+        Body::RequestVoteResponse(VoteResponse::Granted),
+        Body::AppendEntriesResponse(accepted),
+    ];
+    for body in answers {
+        for &from in &ids[1..] {
+            let answer = Message {
+                to: ids[0],
+                from,
+                term: Term(1),
+                body: body.clone(),
+            };
+            node.step(answer).expect("peers are correct");
+            ours::work(&mut node, &mut mail);
+        }
+    }
+    assert_eq!(node.last_applied(), LogIndex(1));
+    assert_eq!(node.last_log(), LogId::new(1, 1));
+    node
+}
+
+fn raft_rs_leader() -> raft_rs::Node {
+    let mut node = raft_rs::node(1, false, raft_rs::store(3), 0);
+    let mut mail = Vec::new();
+    node.campaign().expect("a voter may campaign");
+    raft_rs::work(&mut node, &mut mail);
+    let kinds = [
+        MessageType::MsgRequestPreVoteResponse,
+        MessageType::MsgRequestVoteResponse,
+        MessageType::MsgAppendResponse,
+    ];
+    for kind in kinds {
+        for from in [2, 3] {
+            let mut answer = eraftpb::Message::default();
+            answer.set_msg_type(kind);
+            answer.from = from;
+            answer.to = 1;
+            answer.term = 1;
+            answer.index = u64::from(kind == MessageType::MsgAppendResponse);
+            node.step(answer).expect("peers are correct");
+            raft_rs::work(&mut node, &mut mail);
+        }
+    }
+    assert_eq!(node.raft.raft_log.applied, 1);
+    node
+}
