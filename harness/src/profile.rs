@@ -184,6 +184,13 @@ pub struct Mix {
     pub replace: u64,
 }
 
+impl Mix {
+    /// Whether nodes of both kinds begin together.
+    pub(crate) const fn is_of_both(&self) -> bool {
+        0 < self.raft_rs && self.raft_rs < 1000
+    }
+}
+
 impl Profile {
     /// The profiles with a name, each with one thing in which most goes wrong.
     #[must_use]

@@ -4,13 +4,15 @@
 //! a raft-rs node is driven; that is `raft_rs.rs`.
 
 use super::{Calls, Membership, Mix, Profile};
+use crate::dice::Dice;
+use crate::host::Settings;
 use crate::node::Embedding;
 
 impl Profile {
     /// Clusters of both kinds of nodes, which must work like those of one, and clusters that go
     /// from one kind to the other and back.
     #[must_use]
-    pub fn mixed() -> [Self; 15] {
+    pub fn mixed() -> [Self; 18] {
         [
             Self::quiet("raft-rs-quiet", 3).of_raft_rs(),
             Self::quiet("mixed-quiet", 3).with_raft_rs(),
@@ -42,6 +44,15 @@ impl Profile {
             Self::faulty("upgrade-changes", 3)
                 .changing(Membership::Joint)
                 .upgrading(),
+            Self::faulty("upgrade-crashes", 3)
+                .asynchronous()
+                .crashing()
+                .upgrading(),
+            Self::faulty("upgrade-snapshots", 3)
+                .compacting()
+                .requesting_snapshots()
+                .upgrading(),
+            Self::faulty("upgrade-bare", 3).bare().reading().upgrading(),
         ]
     }
 
@@ -84,8 +95,8 @@ impl Profile {
             Self::faulty("calibration-leases", 3).leasing().trusting(),
             Self::faulty("calibration-transfers", 3)
                 .leasing()
-                .slow()
                 .transferring()
+                .calm()
                 .trusting(),
             Self::faulty("calibration-priorities", 4)
                 .trusting()
@@ -97,8 +108,40 @@ impl Profile {
         ]
     }
 
+    /// Everything at once, as the seed decides, in a cluster of both kinds, or in one that is
+    /// upgraded.
+    #[must_use]
+    pub fn mixed_anything(seed: u64) -> Self {
+        let anything = Self::anything(seed);
+        let anything = Self {
+            name: "mixed-anything",
+            // A single voter of raft-rs leads before its own vote is durable.
+            voters: anything.voters.max(2),
+            settings: Settings {
+                lease_reads: false,
+                // What raft-rs cannot start from: a state machine ahead of its log.
+                max_apply_unpersisted_entries: 0,
+                ..anything.settings
+            },
+            ..anything
+        };
+        if Dice::new(seed ^ 0x3713).chance(500) {
+            Self {
+                phases: 1,
+                ..anything.upgrading()
+            }
+        } else {
+            anything.with_raft_rs()
+        }
+    }
+
     /// Nothing goes wrong around these voters, but that messages take their time.
     fn quiet(name: &'static str, voters: u64) -> Self {
+        Self::faulty(name, voters).calm()
+    }
+
+    /// The same, and nothing goes wrong but that messages take their time.
+    const fn calm(self) -> Self {
         Self {
             drop: 0,
             duplicate: 0,
@@ -111,7 +154,8 @@ impl Profile {
             fetch: 0,
             read_error: 0,
             crash: 0,
-            ..Self::faulty(name, voters)
+            blackout: 0,
+            ..self
         }
     }
 
@@ -141,6 +185,8 @@ impl Profile {
     const fn upgrading(self) -> Self {
         let before = self.of_raft_rs();
         Self {
+            // Time to go through all nodes twice.
+            steps: 100 * (self.voters + self.learners + self.others),
             mix: Mix {
                 replace: 30,
                 ..before.mix
