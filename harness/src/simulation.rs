@@ -149,7 +149,11 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         });
         let paces = paces.collect();
         let time = Time::new(profile, &settings, nodes, &mut dice);
-        let read_contexts = if dice.chance(500) { u64::MAX } else { 3 };
+        let read_contexts = if dice.chance(1000 - profile.calls.shared_contexts) {
+            u64::MAX
+        } else {
+            3
+        };
         Self {
             cluster,
             scenario,

@@ -7,6 +7,7 @@ use almadia::{HardState, NodeId, Term};
 use super::Cluster;
 use crate::action::{Action, MachineAction, Request};
 use crate::embedder::{Embedder, Store};
+use crate::host::Host;
 use crate::node::{Kind, Node};
 use crate::trace::What;
 use crate::unreliable::Answers;
@@ -118,7 +119,7 @@ impl<E: Embedder> Cluster<E> {
         if self.hosts[at].node.is_some() || before == kind {
             return;
         }
-        if before == Kind::Almadia {
+        if before == Kind::Almadia && self.is_heard_at(at) {
             self.raise_term_at(at);
         }
         self.hosts[at].kind = kind;
@@ -130,6 +131,20 @@ impl<E: Embedder> Cluster<E> {
         self.tell(at, || What::Note {
             text: format!("is replaced by {kind:?}"),
         });
+    }
+
+    /// Whether the others hear of a new term of this node: it answers a leader of an earlier one, or
+    /// stands for election. A learner that does neither would be left behind for ever; nor does it
+    /// ask for votes.
+    fn is_heard_at(&self, at: usize) -> bool {
+        let Host { id, settings, .. } = &self.hosts[at];
+        let machines = self.hosts.iter().map(|host| &host.machine);
+        let latest = machines.max_by_key(|machine| machine.applied_index());
+        let has_vote = latest.is_some_and(|machine| {
+            let state = machine.conf_state();
+            state.voters.contains(id) || state.voters_outgoing.contains(id)
+        });
+        has_vote || settings.pre_vote || settings.check_quorum
     }
 
     /// A node of almadia asks for votes while its new term is on the way to the disk. A crash may
