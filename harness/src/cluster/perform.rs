@@ -113,13 +113,17 @@ impl<E: Embedder> Cluster<E> {
         self.start(at);
     }
 
-    /// Lets a machine that is down start with a node of this kind.
+    /// Lets a machine that is down start with a node of this kind, unless it is to go back to raft-rs
+    /// and nobody would hear of the term that it has to be given for that.
     fn install_at(&mut self, at: usize, kind: Kind) {
         let before = self.hosts[at].kind;
         if self.hosts[at].node.is_some() || before == kind {
             return;
         }
-        if before == Kind::Almadia && self.is_heard_at(at) {
+        if before == Kind::Almadia {
+            if !self.is_heard_at(at) {
+                return;
+            }
             self.raise_term_at(at);
         }
         self.hosts[at].kind = kind;
@@ -134,16 +138,13 @@ impl<E: Embedder> Cluster<E> {
     }
 
     /// Whether the others hear of a new term of this node: it answers a leader of an earlier one, or
-    /// stands for election. A learner that does neither would be left behind for ever; nor does it
-    /// ask for votes.
+    /// stands for election. Whoever does neither would be left behind with it for ever.
     fn is_heard_at(&self, at: usize) -> bool {
-        let Host { id, settings, .. } = &self.hosts[at];
-        let machines = self.hosts.iter().map(|host| &host.machine);
-        let latest = machines.max_by_key(|machine| machine.applied_index());
-        let has_vote = latest.is_some_and(|machine| {
-            let state = machine.conf_state();
-            state.voters.contains(id) || state.voters_outgoing.contains(id)
-        });
+        let Host {
+            id, settings, disk, ..
+        } = &self.hosts[at];
+        let state = disk.machine.conf_state();
+        let has_vote = state.voters.contains(id) || state.voters_outgoing.contains(id);
         has_vote || settings.pre_vote || settings.check_quorum
     }
 

@@ -188,7 +188,22 @@ impl Profile {
                 raft_rs: 500,
                 ..self.mix
             },
-            ..self.bearable()
+            ..self.bearable().meeting()
+        }
+    }
+
+    /// The same with transfers and reads enough that both kinds have to do with each other.
+    const fn meeting(self) -> Self {
+        const fn at_least(least: u64, rate: u64) -> u64 {
+            if rate < least { least } else { rate }
+        }
+        Self {
+            calls: Calls {
+                transfer: at_least(100, self.calls.transfer),
+                read: at_least(200, self.calls.read),
+                ..self.calls
+            },
+            ..self
         }
     }
 
@@ -205,7 +220,7 @@ impl Profile {
 
     /// The same with a cluster of raft-rs that becomes one of almadia node by node, and goes back.
     const fn upgrading(self) -> Self {
-        let before = self.of_raft_rs();
+        let before = self.of_raft_rs().meeting();
         Self {
             // Time to go through all nodes twice.
             steps: 100 * (self.voters + self.learners + self.others),
