@@ -252,7 +252,7 @@ impl Process for Old {
             return;
         };
         let mut snapshot = Snapshot::default();
-        snapshot.data = files.state().into();
+        snapshot.set_data(files.state().into());
         snapshot.mut_metadata().index = last.index;
         snapshot.mut_metadata().term = last.term;
         let conf_state = read(&files.conf_state);
