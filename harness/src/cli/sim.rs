@@ -67,13 +67,15 @@ fn known() -> impl Iterator<Item = Profile> {
     all
 }
 
-/// The profiles that are another for each seed.
-fn drawn() -> impl Iterator<Item = (&'static str, fn(u64) -> Profile)> {
-    let all: [(_, fn(u64) -> Profile); 1] = [("anything", Profile::anything)];
+/// A profile that is another for each seed.
+type Drawn = (&'static str, fn(u64) -> Profile);
+
+fn drawn() -> impl Iterator<Item = Drawn> {
+    let all: [Drawn; 1] = [("anything", Profile::anything)];
     let all = all.into_iter();
     #[cfg(feature = "raft-rs")]
     let all = {
-        let mixed: [(_, fn(u64) -> Profile); 1] = [("mixed-anything", Profile::mixed_anything)];
+        let mixed: [Drawn; 1] = [("mixed-anything", Profile::mixed_anything)];
         all.chain(mixed)
     };
     all
