@@ -43,9 +43,14 @@ struct Cluster {
 
 impl Cluster {
     fn new(nodes: u64, kind: Kind, settings: Settings) -> Self {
+        Self::of_voters(nodes, nodes, kind, settings)
+    }
+
+    /// A cluster of the first `voters` machines.
+    fn of_voters(voters: u64, nodes: u64, kind: Kind, settings: Settings) -> Self {
         let machines = (0..nodes).map(|_| {
             let disk = Disk::default();
-            raft_rs::format(&disk, nodes);
+            raft_rs::format(&disk, voters);
             Machine {
                 disk,
                 process: None,
@@ -414,4 +419,29 @@ fn leads_by_an_old_vote(raises_term: bool) -> bool {
 fn a_raised_term_keeps_old_votes_from_electing_the_successor() {
     assert!(leads_by_an_old_vote(false), "there is nothing to keep off");
     assert!(!leads_by_an_old_vote(true));
+}
+
+/// A learner goes back to raft-rs in a cluster without pre-votes and quorum checks. Whether it hears
+/// from the leader again, if its own `check_quorum` is this.
+fn a_learner_comes_back(check_quorum: bool) -> bool {
+    const LEARNER: u64 = 4;
+    let mut cluster = Cluster::of_voters(3, LEARNER, Kind::Almadia, BARE);
+    cluster.write();
+    let leader = cluster.leader().expect("one leads");
+    assert!(cluster.process(leader).change(LEARNER, true));
+    cluster.wait_until_healthy();
+    cluster.stop(LEARNER, Stop::InGoodOrder);
+    let highest = cluster.highest_term();
+    raft_rs::raise_term(&cluster.machine(LEARNER).disk, highest);
+    cluster.settings.check_quorum = check_quorum;
+    cluster.start(LEARNER, Kind::RaftRs);
+    cluster.write();
+    (0..100).for_each(|_| cluster.tick());
+    cluster.is_caught_up()
+}
+
+#[test]
+fn a_learner_needs_its_quorum_check_to_tell_of_its_term() {
+    assert!(a_learner_comes_back(true));
+    assert!(!a_learner_comes_back(false));
 }
