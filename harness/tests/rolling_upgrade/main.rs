@@ -275,8 +275,8 @@ impl Cluster {
         // 5. It has caught up before the next.
         let disk = self.machine(id).disk.clone();
         self.wait_for("it to catch up", |_| disk.read().applied >= committed);
-        assert!(disk.read().snapshot.is_some() || !needs_snapshot);
         self.wait_until_healthy();
+        assert!(disk.read().snapshot.is_some() || !needs_snapshot);
         self.write();
         self.wait_until_healthy();
         self.check();
