@@ -312,7 +312,7 @@ fn anything_in_mixed_clusters_keeps_the_promises_of_raft() {
 fn a_run_with_raft_rs_can_be_repeated() {
     let all = Profile::mixed().into_iter().chain(Profile::calibration());
     for profile in all {
-        for seed in 0..5 {
+        for seed in 0..3 {
             let (scenario, result) = record::<Simulated>(seed, &profile);
             assert_eq!(scenario.play(), result, "{}", profile.name);
         }
