@@ -94,6 +94,9 @@ pub enum MachineAction {
     /// The machine stops in good order, all its writes durable, and starts with this on what is on
     /// its disk. One that is down stays as it is.
     Replace(Kind),
+    /// The machine, which is down, will start with this on what is on its disk. One that is up
+    /// stays as it is.
+    Install(Kind),
 }
 
 /// What users and operators ask of a node.

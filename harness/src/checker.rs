@@ -144,6 +144,11 @@ impl Checker {
         }
     }
 
+    /// The highest term that any leader has led.
+    pub(crate) fn last_led(&self) -> Option<Term> {
+        self.leaders.last_key_value().map(|(&term, _)| term)
+    }
+
     /// The highest index that any leader has committed.
     fn last_committed(&self) -> LogIndex {
         self.committed.last().copied().unwrap_or_default().index

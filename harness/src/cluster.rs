@@ -6,10 +6,12 @@
 
 mod ask;
 mod drive;
+mod mixing;
 mod perform;
 mod recover;
 mod tracing;
 
+use self::mixing::Mixing;
 pub use self::recover::RECOVERY_TICKS;
 
 use almadia::{
@@ -106,6 +108,7 @@ pub struct Cluster<E: Embedder = Simulated> {
     /// Whether messages are encoded and decoded on their way.
     #[cfg(feature = "raft-rs")]
     talks_in_bytes: bool,
+    mixing: Mixing,
     /// Whoever records what happens, if somebody does.
     recorder: Option<TraceRecorder>,
     seed: u64,
@@ -190,6 +193,7 @@ impl<E: Embedder> Cluster<E> {
             violation: None,
             #[cfg(feature = "raft-rs")]
             talks_in_bytes: scenario.is_mixed(),
+            mixing: Mixing::default(),
             recorder: None,
             seed: scenario.seed,
         }
@@ -432,8 +436,7 @@ impl<E: Embedder> Cluster<E> {
 
     /// Puts a message of the test's own making onto the network.
     pub fn inject(&mut self, message: Message) {
-        self.tell_sent(&message);
-        self.network.send(message);
+        self.post(message);
     }
 
     /// Cuts the node off from all others, in both directions.

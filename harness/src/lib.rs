@@ -54,7 +54,7 @@ pub use crate::profile::{Calls, Membership, Mix, Profile, Ticking};
 pub use crate::scenario::{MachineSetup, Scenario};
 pub use crate::simulation::{record, run, run_with};
 pub use crate::state_machine::StateMachine;
-pub use crate::stats::Stats;
+pub use crate::stats::{Across, ByKind, MixedStats, Stats};
 pub use crate::timeline::timeline;
 pub use crate::trace::{SnapshotStage, Trace, TraceError, TraceEvent, TraceRecorder, What};
 pub use crate::unreliable::{Answers, Unreliable};

@@ -30,6 +30,16 @@ pub enum Kind {
     RaftRs(Embedding),
 }
 
+impl Kind {
+    /// What is not of this kind, embedded like this if it is raft-rs.
+    pub(crate) const fn other(self, embedding: Embedding) -> Self {
+        match self {
+            Self::Almadia => Self::RaftRs(embedding),
+            Self::RaftRs(_) => Self::Almadia,
+        }
+    }
+}
+
 /// How a raft-rs node is embedded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Embedding {
@@ -92,6 +102,8 @@ pub(crate) struct Refusal {
     pub(crate) error: String,
     /// Whether a node of a correct cluster may refuse for this reason.
     pub(crate) is_expected: bool,
+    /// Whether it may for this reason only if the sender is no member.
+    pub(crate) is_for_strangers: bool,
     /// Whether a question has come back to the node that has asked it.
     pub(crate) is_relayed: bool,
     /// Whether the node has stopped.
@@ -113,6 +125,7 @@ impl Refusal {
                 | StepError::Read(_)
                 | StepError::Transfer(_)
         );
+        let is_for_strangers = matches!(error, StepError::NotAMember { .. });
         let has_halted = matches!(error, StepError::Halted(_));
         Self {
             error: if let StepError::Halted(halted) = &error {
@@ -121,6 +134,7 @@ impl Refusal {
                 error.to_string()
             },
             is_expected,
+            is_for_strangers,
             is_relayed: is_question && error == StepError::FromThisNode,
             has_halted,
             reply: error.into_reply().map(Box::new),
@@ -182,12 +196,20 @@ impl<S: Store> Node<S> {
     }
 
     pub(crate) fn step(&mut self, message: Message) -> Result<(), Refusal> {
-        let kind = message.body.kind();
-        on!(
+        let (kind, from) = (message.body.kind(), message.from);
+        let result = on!(
             self,
             node => node.step(message).map_err(|error| Refusal::of(kind, error)),
             node => node.step(&message)
-        )
+        );
+        result.map_err(|refusal| {
+            let is_stranger = !self.membership().contains(from);
+            let is_expected = refusal.is_expected && (is_stranger || !refusal.is_for_strangers);
+            Refusal {
+                is_expected,
+                ..refusal
+            }
+        })
     }
 
     pub(crate) fn propose(
@@ -316,7 +338,7 @@ impl<S: Store> Node<S> {
 
     /// A write is durable, and the node's storage is to show it. raft-rs has to see there what it
     /// has handed out, from then on.
-    pub(crate) fn show(&mut self, write: &Write) -> Result<(), String> {
+    pub(crate) fn make_readable(&mut self, write: &Write) -> Result<(), String> {
         on!(self, node => {
             let store = node.storage_mut().inner_mut();
             let result = write.write_log(store);

@@ -41,6 +41,12 @@ pub enum Ticking {
         /// The most steps of one round.
         max_steps: u64,
     },
+    /// In rounds of just so many steps, and in one order for the whole run: time enough for all that
+    /// is sent and written in a tick.
+    Even {
+        /// The steps of each round.
+        steps: u64,
+    },
 }
 
 /// How often users call a node for other things than proposals, in thousandths of all steps.
@@ -50,6 +56,8 @@ pub struct Calls {
     pub transfer: u64,
     /// A linearizable read.
     pub read: u64,
+    /// In so many of a thousand runs reads share a few contexts.
+    pub shared_contexts: u64,
     /// A read that may be answered by a lease, on every node that leads or believes so.
     pub lease_read: u64,
     /// A node is told that its leader is gone.
@@ -81,6 +89,7 @@ impl Calls {
     pub const FEW: Self = Self {
         transfer: 20,
         read: 80,
+        shared_contexts: 500,
         lease_read: 20,
         forget_leader: 10,
         ping: 20,
@@ -182,6 +191,13 @@ pub struct Mix {
     pub embedding: Embedding,
     /// In a step, the next machine begins to run what it did not run.
     pub replace: u64,
+}
+
+impl Mix {
+    /// Whether nodes of both kinds begin together.
+    pub(crate) const fn is_of_both(&self) -> bool {
+        0 < self.raft_rs && self.raft_rs < 1000
+    }
 }
 
 impl Profile {
@@ -473,7 +489,7 @@ impl Profile {
             coup: 50,
             heal: 15,
             ticking: match self.ticking {
-                Ticking::Random => Ticking::Random,
+                ticking @ (Ticking::Random | Ticking::Even { .. }) => ticking,
                 Ticking::Lockstep { .. } => Ticking::Lockstep { max_steps: 8 },
             },
             ..self
@@ -487,7 +503,7 @@ impl Profile {
             calls: Calls {
                 transfer: match self.ticking {
                     Ticking::Random => 150,
-                    Ticking::Lockstep { .. } => 40,
+                    Ticking::Lockstep { .. } | Ticking::Even { .. } => 40,
                 },
                 ..self.calls
             },

@@ -1,9 +1,10 @@
 //! A node of raft-rs 0.7.0, as an embedder runs it.
 //!
 //! Owns the node, and what an embedder has to do for it that almadia does itself. Must not know
-//! almadia's core: the two meet in `node.rs`, and talk through bytes. What is broken in raft-rs and
+//! almadia's node: the two meet in `node.rs`, and talk through bytes. What is broken in raft-rs and
 //! must not break a mixed cluster is gone around here for a [`Careful`](Embedding::Careful)
-//! embedder, each time with the reason.
+//! embedder, each time with the reason. Where that needs a membership worked out, almadia's
+//! [`Membership`] does it; what raft-rs works out itself is compared with what the other nodes have.
 
 mod adapter;
 mod wire;
@@ -14,11 +15,12 @@ use almadia::{
     Body, Bytes, ConfState, Entries, HardState, LogId, LogIndex, Membership, MembershipChange,
     Message, NodeId, Payload, Proposal, ReadState, RoleKind, Snapshot, SnapshotStatus, Term,
 };
-use raft::{RawNode, ReadOnlyOption, StateRole, eraftpb};
+use raft::eraftpb::{self, ConfChange, ConfChangeV2, EntryType};
+use raft::{RawNode, ReadOnlyOption, StateRole};
 
 use self::adapter::Adapter;
 use self::wire::{
-    change_of, change_to_raft_rs, conf_state_from_raft_rs, entries_from_raft_rs, from_raft_rs,
+    change_to_raft_rs, conf_state_from_raft_rs, entries_from_raft_rs, from_raft_rs, read,
     to_raft_rs,
 };
 use crate::dice::Dice;
@@ -187,6 +189,7 @@ impl<S: Store> RaftRs<S> {
                 error,
                 raft::Error::StepPeerNotFound | raft::Error::ProposalDropped
             ),
+            is_for_strangers: matches!(error, raft::Error::StepPeerNotFound),
             error: error.to_string(),
             is_relayed: false,
             has_halted: false,
@@ -250,8 +253,17 @@ impl<S: Store> RaftRs<S> {
                 .map(|after| after.to_conf_state())
                 .map_err(|error| error.to_string());
         }
-        let change = change_of(&change_to_raft_rs(change));
-        let result = self.node.apply_conf_change(&change);
+        let entry = change_to_raft_rs(change);
+        let result = match entry.get_entry_type() {
+            EntryType::EntryConfChange => {
+                let change: ConfChange = read(entry.get_data());
+                self.node.apply_conf_change(&change)
+            }
+            EntryType::EntryNormal | EntryType::EntryConfChangeV2 => {
+                let change: ConfChangeV2 = read(entry.get_data());
+                self.node.apply_conf_change(&change)
+            }
+        };
         self.called();
         result
             .map(|state| conf_state_from_raft_rs(&state))
@@ -380,12 +392,12 @@ impl<S: Store> RaftRs<S> {
         let reads = ready.take_read_states();
         let batch = Batch {
             number: ready.number(),
-            messages: messages(&now),
+            messages: messages_from_raft_rs(&now),
             snapshot,
             entries: runs(entries),
             hard_state,
             must_sync: ready.must_sync(),
-            messages_after_persist: messages(&messages_after_persist),
+            messages_after_persist: messages_from_raft_rs(&messages_after_persist),
             committed_entries: runs(committed),
             read_states: reads.into_iter().map(read_state).collect(),
             applies_to,
@@ -492,8 +504,16 @@ pub(crate) fn carried(message: &Message) -> Message {
     wire::carried(message)
 }
 
-fn messages(messages: &[eraftpb::Message]) -> Vec<Message> {
-    messages.iter().map(from_raft_rs).collect()
+/// What almadia reads of a message must be all that is in it.
+fn message_from_raft_rs(message: &eraftpb::Message) -> Message {
+    let read = from_raft_rs(message);
+    let again: eraftpb::Message = to_raft_rs(&read);
+    assert!(again == *message, "{message:?} has become {again:?}");
+    read
+}
+
+fn messages_from_raft_rs(messages: &[eraftpb::Message]) -> Vec<Message> {
+    messages.iter().map(message_from_raft_rs).collect()
 }
 
 fn read_state(state: raft::ReadState) -> ReadState {

@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::embedder::{Embedder, Simulated};
 use crate::host::Settings;
-use crate::node::Kind;
+use crate::node::Embedding;
 use crate::profile::{Membership, Mix, Profile};
 use crate::scenario::{MachineSetup, Scenario, caught};
 use crate::stats::Stats;
@@ -72,14 +72,32 @@ fn opening(seed: u64, profile: &Profile, settings: Settings, dice: &mut Dice) ->
         };
         MachineSetup::random(settings, profile, dice)
     });
+    let mut machines: Vec<_> = machines.collect();
+    if profile.mix.is_of_both() {
+        let voters = usize::try_from(profile.voters).unwrap_or(usize::MAX);
+        mix(&mut machines[..voters], profile.mix.embedding, dice);
+    }
     Scenario {
         seed,
         voters: profile.voters,
         learners: profile.learners,
-        machines: machines.collect(),
+        machines,
         checks: profile.checks,
         actions: Vec::new(),
     }
+}
+
+/// At least one voter of each kind.
+fn mix(voters: &mut [MachineSetup], embedding: Embedding, dice: &mut Dice) {
+    let [first, others @ ..] = &*voters else {
+        return;
+    };
+    if others.iter().any(|other| other.kind != first.kind) {
+        return;
+    }
+    let kind = first.kind.other(embedding);
+    let at = dice.position(voters.len());
+    voters[at].kind = kind;
 }
 
 /// How fast a machine works; the steps until which it rests.
@@ -131,7 +149,11 @@ impl<'a, E: Embedder> Simulation<'a, E> {
         });
         let paces = paces.collect();
         let time = Time::new(profile, &settings, nodes, &mut dice);
-        let read_contexts = if dice.chance(500) { u64::MAX } else { 3 };
+        let read_contexts = if dice.chance(1000 - profile.calls.shared_contexts) {
+            u64::MAX
+        } else {
+            3
+        };
         Self {
             cluster,
             scenario,
@@ -251,33 +273,53 @@ impl<'a, E: Embedder> Simulation<'a, E> {
     }
 
     /// The next machine begins to run what it did not run: so a cluster goes from one kind to the
-    /// other node by node, and back.
+    /// other node by node, and back. Some are stopped in good order, others crash, and are down for
+    /// a while.
     fn replace(&mut self) {
         let at = usize::try_from(self.replaced).unwrap_or(0) % self.cluster.hosts.len();
+        let id = self.id(at);
+        if self.is_late() {
+            self.act(MachineAction::Start.at(id));
+        }
         if self.cluster.hosts[at].node.is_none() {
             return;
         }
         self.replaced += 1;
-        let kind = match self.cluster.hosts[at].kind {
-            Kind::Almadia => Kind::RaftRs(self.profile.mix.embedding),
-            Kind::RaftRs(_) => Kind::Almadia,
-        };
-        self.act(MachineAction::Replace(kind).at(self.id(at)));
+        let kind = self.cluster.hosts[at].kind;
+        let kind = kind.other(self.profile.mix.embedding);
+        if self.dice.chance(500) {
+            return self.act(MachineAction::Replace(kind).at(id));
+        }
+        self.crash(at);
+        self.act(MachineAction::Install(kind).at(id));
+    }
+
+    /// Whether the cluster would not get to the other kind and back in its steps, if it went on no
+    /// faster.
+    fn is_late(&self) -> bool {
+        let Mix { replace, .. } = self.profile.mix;
+        let due = 2 * self.cluster.hosts.len() as u64 * self.cluster.stats.steps;
+        replace > 0 && (self.replaced + 1) * self.profile.steps <= due
+    }
+
+    /// A machine crashes, and its disk has got as far as chance will have it.
+    fn crash(&mut self, at: usize) {
+        let pending = self.cluster.hosts[at].disk.pending.len();
+        let kept = self.dice.position(pending + 1);
+        let synced = self.dice.chance(500);
+        self.act(MachineAction::Crash { kept, synced }.at(self.id(at)));
     }
 
     fn faults(&mut self) {
         let profile = self.profile;
-        if self.dice.chance(profile.mix.replace) {
+        if self.dice.chance(profile.mix.replace) || self.is_late() {
             self.replace();
         }
         self.rest();
         self.answers();
         if self.dice.chance(profile.crash) {
             let at = self.leader_or_any(500);
-            let pending = self.cluster.hosts[at].disk.pending.len();
-            let kept = self.dice.position(pending + 1);
-            let synced = self.dice.chance(500);
-            self.act(MachineAction::Crash { kept, synced }.at(self.id(at)));
+            self.crash(at);
         }
         if self.dice.chance(profile.blackout) {
             let leader = self.leader_or_any(1000);

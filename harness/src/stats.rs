@@ -2,8 +2,12 @@
 //!
 //! Owns the sums and how they read. Must not know who counts.
 
+mod mixed;
+
 use std::fmt;
 use std::ops::AddAssign;
+
+pub use self::mixed::{Across, ByKind, MixedStats};
 
 /// What happened in a run, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct Stats {
     pub starts_ahead: u64,
     /// Ticks that the liveness phase took.
     pub recovery_ticks: u64,
+    /// What nodes of both kinds have done, where there are nodes of raft-rs.
+    pub mixed: MixedStats,
     /// A hash over all that happened: equal runs have equal traces.
     pub trace: u64,
 }
@@ -78,6 +84,7 @@ impl AddAssign for Stats {
         self.snapshot_requests += other.snapshot_requests;
         self.starts_ahead += other.starts_ahead;
         self.recovery_ticks = self.recovery_ticks.max(other.recovery_ticks);
+        self.mixed += other.mixed;
         self.trace ^= other.trace;
     }
 }
@@ -111,6 +118,11 @@ impl fmt::Display for Stats {
             self.delivered,
             self.dropped,
             self.recovery_ticks,
-        )
+        )?;
+        let has_raft_rs = self.mixed.elections.raft_rs > 0 || self.mixed.installed.raft_rs > 0;
+        if has_raft_rs {
+            write!(f, "\n{}", self.mixed)?;
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,8 @@
 
 use almadia::{Bytes, LogId, MembershipChange, NodeId};
 use almadia_harness::{
-    Cluster, Embedding, Kind, MachineAction, Profile, Request, Settings, Simulated, record,
+    ByKind, Calls, Cluster, Embedding, Kind, Machine, MachineAction, MixedStats, Profile, Request,
+    Settings, Simulated, Stats, record,
 };
 
 const RAFT_RS: Kind = Kind::RaftRs(Embedding::Careful);
@@ -35,9 +36,14 @@ fn write(cluster: &mut Cluster, data: &str) -> LogId {
     id
 }
 
+/// Lets this node lead a cluster that is settled.
 fn lead(cluster: &mut Cluster, node: u64) {
-    assert!(cluster.campaign(node));
-    cluster.deliver_all();
+    cluster.settle();
+    let leader = cluster.leader().expect("somebody leads a settled cluster");
+    if leader != node {
+        cluster.perform(&Request::Transfer(node).of(leader));
+        cluster.settle();
+    }
     assert_eq!(cluster.leader(), Some(node));
 }
 
@@ -142,50 +148,162 @@ fn reads_of_two_nodes_at_once_are_both_answered() {
     assert_eq!(answered(&mut cluster, &[2, 3]), 2);
 }
 
-/// Goes through all nodes, in turn of this kind, while one other node is down and commands come.
-fn roll(cluster: &mut Cluster, nodes: u64, kind: Kind) {
-    for node in 1..=nodes {
-        let before = write(cluster, &format!("before {node}"));
-        let other = node % nodes + 1;
-        cluster.crash(other);
-        write(cluster, &format!("while {other} is down"));
-        cluster.restart(other);
-        cluster.compact(other);
-        write(cluster, &format!("while {other} is back"));
-        replace(cluster, node, kind);
-        let after = write(cluster, &format!("after {node}"));
-        assert!(before < after);
-        assert!(cluster.is_committed(before));
+/// What clients were promised: the last number that each register was told.
+#[derive(Default)]
+struct Model {
+    registers: [u64; 4],
+    writes: u64,
+}
+
+impl Model {
+    /// A client writes where the cluster is led from, and waits for the end.
+    fn write(&mut self, cluster: &mut Cluster) {
+        cluster.settle();
+        let leader = cluster.leader().expect("somebody leads a settled cluster");
+        self.writes += 1;
+        let (number, padding) = (self.writes, 0);
+        cluster.perform(&Request::Propose { number, padding }.of(leader));
+        cluster.settle();
+        let register = usize::try_from(number % 4).expect("few");
+        assert_eq!(
+            cluster.state_machine(leader).machine().register(register),
+            Some(number),
+            "the write was not taken"
+        );
+        self.registers[register] = number;
     }
-    let first = cluster.state_machine(1);
-    for node in 2..=nodes {
-        assert_eq!(cluster.state_machine(node), first);
+
+    /// Every node has done all of it, and the same.
+    fn check(&self, cluster: &mut Cluster, nodes: u64) {
+        cluster.settle();
+        let first = cluster.state_machine(1).clone();
+        for node in 1..=nodes {
+            let machine = cluster.state_machine(node);
+            let registers = [0, 1, 2, 3].map(|register| machine.machine().register(register));
+            assert_eq!(registers, self.registers.map(Some), "node {node}");
+            assert!(machine.count() > self.writes, "node {node}");
+            assert_eq!(*machine, first, "node {node}");
+        }
+    }
+
+    /// Goes through all nodes, in turn of this kind, while one other node is down and writes come.
+    fn roll(&mut self, cluster: &mut Cluster, nodes: u64, kind: Kind) {
+        for node in 1..=nodes {
+            self.write(cluster);
+            let other = node % nodes + 1;
+            cluster.crash(other);
+            self.write(cluster);
+            cluster.restart(other);
+            cluster.compact(other);
+            self.write(cluster);
+            replace(cluster, node, kind);
+            self.write(cluster);
+            self.check(cluster, nodes);
+        }
     }
 }
 
+/// `rolling_upgrade` follows the page; here, another node is away and comes back each time.
 #[test]
 fn a_running_cluster_is_upgraded_and_downgraded_node_by_node() {
     for nodes in [3, 5] {
         let mut cluster = Cluster::with_settings(nodes, 0, nodes, Settings::default());
         (1..=nodes).for_each(|node| replace(&mut cluster, node, RAFT_RS));
-        let first = write(&mut cluster, "written by raft-rs");
-        roll(&mut cluster, nodes, Kind::Almadia);
-        assert!(cluster.is_committed(first));
+        let mut model = Model::default();
+        for kind in [Kind::Almadia, RAFT_RS, Kind::Almadia] {
+            model.roll(&mut cluster, nodes, kind);
+        }
         assert_eq!(cluster.node(1).membership().voters().len() as u64, nodes);
-        roll(&mut cluster, nodes, RAFT_RS);
-        roll(&mut cluster, nodes, Kind::Almadia);
-        assert!(cluster.state_machine(1).count() > 12 * nodes);
+        assert_eq!(model.writes, 12 * nodes);
     }
 }
 
-/// All profiles of mixed clusters and of upgrades, under faults.
+/// What must have happened over all seeds of a profile, besides elections won by both kinds.
+fn expected(profile: &Profile, counts: &MixedStats) -> Vec<(&'static str, u64)> {
+    let MixedStats {
+        elections,
+        changes,
+        snapshots,
+        proposals,
+        reads,
+        transfers,
+        installed: _,
+    } = *counts;
+    let mut expected = vec![("elections by raft-rs", elections.raft_rs)];
+    if profile.mix.raft_rs == 1000 && profile.mix.replace == 0 {
+        return expected;
+    }
+    expected.extend([
+        ("elections by almadia", elections.almadia),
+        ("snapshots to almadia", snapshots.to_almadia),
+        ("snapshots to raft-rs", snapshots.to_raft_rs),
+        ("proposals to almadia", proposals.to_almadia),
+        ("proposals to raft-rs", proposals.to_raft_rs),
+        ("reads answered to almadia", reads.to_almadia),
+        ("reads answered to raft-rs", reads.to_raft_rs),
+    ]);
+    // Few transfers come to their end where everybody crashes all the time.
+    if profile.crash < 60 {
+        expected.extend([
+            ("leadership to almadia", transfers.to_almadia),
+            ("leadership to raft-rs", transfers.to_raft_rs),
+        ]);
+    }
+    if profile.change > 0 {
+        expected.extend([
+            ("changes by almadia", changes.almadia),
+            ("changes by raft-rs", changes.raft_rs),
+        ]);
+    }
+    expected
+}
+
+/// How many seeds each profile runs.
+const SEEDS: u64 = 60;
+
+/// Under faults a profile keeps all promises, and exercises what it is for, in both directions.
+fn keeps_the_promises(profile: &Profile) {
+    let mut total = Stats::default();
+    for seed in 0..SEEDS {
+        let (_, result) = record::<Simulated>(seed, profile);
+        let stats = result.unwrap_or_else(|violation| panic!("{}: {violation}", profile.name));
+        if profile.mix.replace > 0 {
+            let machines = profile.voters + profile.learners + profile.others;
+            let ByKind { almadia, raft_rs } = stats.mixed.installed;
+            assert!(
+                almadia >= machines && raft_rs >= machines,
+                "{}: seed {seed} went {almadia} times up and {raft_rs} times down",
+                profile.name
+            );
+        }
+        total += stats;
+    }
+    for (what, count) in expected(profile, &total.mixed) {
+        assert!(count > 0, "{}: no {what} in {SEEDS} seeds", profile.name);
+    }
+}
+
 #[test]
 fn mixed_clusters_keep_the_promises_of_raft() {
-    for profile in Profile::mixed() {
-        for seed in 0..20 {
-            let (_, result) = record::<Simulated>(seed, &profile);
-            result.unwrap_or_else(|violation| panic!("{}: {violation}", profile.name));
-        }
+    let all = Profile::mixed().into_iter();
+    let mixed = all.filter(|profile| profile.mix.replace == 0);
+    mixed.for_each(|profile| keeps_the_promises(&profile));
+}
+
+/// Each run goes to almadia in full, and back.
+#[test]
+fn upgrades_and_downgrades_keep_the_promises_of_raft() {
+    let all = Profile::mixed().into_iter();
+    let upgrades = all.filter(|profile| profile.mix.replace > 0);
+    upgrades.for_each(|profile| keeps_the_promises(&profile));
+}
+
+/// The same with everything at once.
+#[test]
+fn anything_in_mixed_clusters_keeps_the_promises_of_raft() {
+    for seed in 0..SEEDS {
+        let (_, result) = record::<Simulated>(seed, &Profile::mixed_anything(seed));
+        result.unwrap_or_else(|violation| panic!("{violation}"));
     }
 }
 
@@ -194,48 +312,113 @@ fn mixed_clusters_keep_the_promises_of_raft() {
 fn a_run_with_raft_rs_can_be_repeated() {
     let all = Profile::mixed().into_iter().chain(Profile::calibration());
     for profile in all {
-        for seed in 0..5 {
+        for seed in 0..3 {
             let (scenario, result) = record::<Simulated>(seed, &profile);
             assert_eq!(scenario.play(), result, "{}", profile.name);
         }
     }
 }
 
-/// What is known to be broken in raft-rs is found: what is looked for, and in which profile.
-#[test]
-fn the_checkers_find_what_is_known_of_raft_rs() {
-    let known = [
-        ("calibration-one", "before it was durable"),
-        ("calibration-one", "Election Safety"),
-        (
-            "calibration-storage",
-            "called `Result::unwrap()` on an `Err`",
-        ),
-        ("calibration-plain", "Store(Compacted)"),
-        ("calibration-reads", "was committed before it asked"),
-        ("calibration-leases", "was committed before it asked"),
-        (
-            "calibration-changes",
-            "called `Option::unwrap()` on a `None`",
-        ),
-        ("calibration-changes", "leads without a vote"),
-        ("calibration-changes", "removed all voters"),
-        ("calibration-priorities", "term should be set when sending"),
-    ];
+const STALE: &str = "was committed before it asked";
+
+/// Calls this without a word of the panics in it.
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let missed: Vec<_> = known
-        .iter()
-        .filter(|(name, what)| {
-            let mut all = Profile::calibration().into_iter();
-            let profile = all.find(|profile| profile.name == *name);
-            let profile = profile.expect("there is such a profile");
-            !(0..400).any(|seed| {
-                let (_, result) = record::<Simulated>(seed, &profile);
-                result.is_err_and(|violation| violation.to_string().contains(what))
-            })
-        })
-        .collect();
+    let result = run();
     std::panic::set_hook(told);
+    result
+}
+
+fn calibration(name: &str) -> Profile {
+    let mut all = Profile::calibration().into_iter();
+    let profile = all.find(|profile| profile.name == name);
+    profile.expect("there is such a profile")
+}
+
+/// Whether the run of this seed ends with this.
+fn ends_with(profile: &Profile, seed: u64, what: &str) -> bool {
+    let (_, result) = record::<Simulated>(seed, profile);
+    result.is_err_and(|violation| violation.to_string().contains(what))
+}
+
+/// What is known to be broken in raft-rs is found: in which profile, from which seed on, and what is
+/// told. What is rare has the seed with which it was found; if something moves that seed,
+/// `almadia-harness sim --seeds 2000 --profile NAME --tally` tells another.
+#[test]
+fn the_checkers_find_what_is_known_of_raft_rs() {
+    /// A seed from which on so many are tried.
+    const TRIED: u64 = 60;
+    let known = [
+        ("calibration-one", 0, "before it was durable"),
+        ("calibration-one", 80, "Election Safety"),
+        ("calibration-one", 983, "assertion `left == right`"),
+        ("calibration-one-asynchronous", 0, "Election Safety"),
+        (
+            "calibration-storage",
+            0,
+            "called `Result::unwrap()` on an `Err`",
+        ),
+        ("calibration-plain", 0, "Store(Compacted)"),
+        ("calibration-reads", 0, STALE),
+        ("calibration-leases", 0, STALE),
+        (
+            "calibration-changes",
+            13,
+            "called `Option::unwrap()` on a `None`",
+        ),
+        ("calibration-changes", 0, "leads without a vote"),
+        ("calibration-changes", 8, "removed all voters"),
+        (
+            "calibration-changes",
+            78,
+            "the joint configuration is not left",
+        ),
+        (
+            "calibration-changes",
+            608,
+            "applied the membership change at",
+        ),
+        ("calibration-changes", 694, "config is already joint"),
+        ("calibration-changes", 986, "can't leave a non-joint config"),
+        ("calibration-one-step", 236, "assertion `left == right`"),
+        ("calibration-snapshots", 278, "to_commit"),
+        ("calibration-snapshots", 35, "has applied"),
+        (
+            "calibration-priorities",
+            0,
+            "term should be set when sending",
+        ),
+        ("calibration-groups", 24, STALE),
+        ("calibration-groups", 94, "Store(Compacted)"),
+    ];
+    let missed: Vec<_> = quietly(|| {
+        let missed = known.iter().filter(|(name, from, what)| {
+            let profile = calibration(name);
+            !(*from..from + TRIED).any(|seed| ends_with(&profile, seed, what))
+        });
+        missed.collect()
+    });
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// A leader of raft-rs keeps its lease while it hands over. Where nothing else can break a lease,
+/// reads are stale with transfers only.
+#[test]
+fn a_transfer_alone_makes_reads_stale() {
+    let with = calibration("calibration-transfers");
+    let without = Profile {
+        calls: Calls {
+            transfer: 0,
+            ..with.calls
+        },
+        ..with
+    };
+    let stale = |profile: &Profile| {
+        let seeds = (0..60).filter(|&seed| ends_with(profile, seed, STALE));
+        seeds.count()
+    };
+    let [with, without] = quietly(|| [stale(&with), stale(&without)]);
+    assert_eq!(without, 0);
+    assert!(with > 0);
 }

@@ -67,8 +67,24 @@ fn known() -> impl Iterator<Item = Profile> {
     all
 }
 
+/// A profile that is another for each seed.
+type Drawn = (&'static str, fn(u64) -> Profile);
+
+fn drawn() -> impl Iterator<Item = Drawn> {
+    let all: [Drawn; 1] = [("anything", Profile::anything)];
+    let all = all.into_iter();
+    #[cfg(feature = "raft-rs")]
+    let all = {
+        let mixed: [Drawn; 1] = [("mixed-anything", Profile::mixed_anything)];
+        all.chain(mixed)
+    };
+    all
+}
+
 fn list(out: &mut dyn Write) -> io::Result<ExitCode> {
-    writeln!(out, "anything")?;
+    for (name, _) in drawn() {
+        writeln!(out, "{name}")?;
+    }
     for profile in known() {
         writeln!(out, "{}", profile.name)?;
     }
@@ -83,17 +99,18 @@ fn profiles(arguments: &Arguments) -> Result<impl Fn(u64) -> Profile, String> {
     }
     let name = arguments.profile.as_deref();
     let chosen = known().find(|profile| Some(profile.name) == name);
-    if let Some(name) = name.filter(|name| chosen.is_none() && *name != "anything") {
+    let drawn = drawn().find(|(drawn, _)| Some(*drawn) == name);
+    if let Some(name) = name.filter(|_| chosen.is_none() && drawn.is_none()) {
         return Err(format!(
             "there is no profile {name}; --list shows those that there are"
         ));
     }
-    let (is_named, steps) = (name.is_some(), arguments.steps);
+    let steps = arguments.steps;
     Ok(move |seed| {
-        let profile = match chosen {
-            Some(chosen) => chosen,
-            None if is_named => Profile::anything(seed),
-            None => Profile::of_seed(seed),
+        let profile = match (chosen, drawn) {
+            (Some(chosen), _) => chosen,
+            (None, Some((_, drawn))) => drawn(seed),
+            (None, None) => Profile::of_seed(seed),
         };
         Profile {
             steps: steps.unwrap_or(profile.steps),

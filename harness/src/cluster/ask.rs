@@ -91,8 +91,7 @@ impl<E: Embedder> Cluster<E> {
             term: Term::ZERO,
             body,
         };
-        self.tell_sent(&message);
-        self.network.send(message);
+        self.post(message);
     }
 
     /// Asks for a membership change. One that is refused must leave no trace in the log.
@@ -108,6 +107,10 @@ impl<E: Embedder> Cluster<E> {
         let Some((before, taken, after)) = taken else {
             return;
         };
+        if taken {
+            let kind = self.hosts[at].kind;
+            self.stats.mixed.changes.count(kind);
+        }
         if !taken && before != after {
             let node = self.hosts[at].id;
             self.check(Err(ViolationKind::RefusedButTaken { node, entry: after }));

@@ -98,7 +98,9 @@ impl<E: Embedder> Cluster<E> {
             let delay = if self.coin(&message) { 1 } else { 40 };
             self.report_later(&message, SnapshotStatus::Delivered, delay);
         }
-        let text = (message.from, message.term, message.body.kind());
+        self.before_step(&message);
+        let (from, to) = (message.from, message.to);
+        let text = (from, message.term, message.body.kind());
         let proposals = if let Body::Propose(proposals) = &message.body {
             proposals.len() as u64
         } else {
@@ -107,8 +109,7 @@ impl<E: Embedder> Cluster<E> {
         let refusal = match self.call(at, |node| node.step(message)) {
             Some(Err(refusal)) => refusal,
             Some(Ok(())) => {
-                self.stats.forwarded += proposals;
-                return;
+                return self.on_forwarded(from, to, proposals);
             }
             None => return,
         };
@@ -129,8 +130,7 @@ impl<E: Embedder> Cluster<E> {
             }));
         }
         if let Some(reply) = refusal.reply {
-            self.tell_sent(&reply);
-            self.network.send(*reply);
+            self.post(*reply);
         }
     }
 
@@ -284,6 +284,11 @@ impl<E: Embedder> Cluster<E> {
     fn send(&mut self, at: usize, message: Message) {
         let checked = self.checker.on_send(&self.hosts[at], at, &message);
         self.check(checked);
+        self.post(message);
+    }
+
+    /// Puts a message on the wire.
+    pub(super) fn post(&mut self, message: Message) {
         let message = self.carried(message);
         self.tell_sent(&message);
         self.network.send(message);
@@ -318,7 +323,7 @@ impl<E: Embedder> Cluster<E> {
         let Some(node) = host.node.as_mut() else {
             return;
         };
-        let result = node.show(write);
+        let result = node.make_readable(write);
         host.persisted = write.number;
         self.expect(at, "the write", result);
         for message in std::mem::take(&mut write.messages_after_persist) {
@@ -374,6 +379,7 @@ impl<E: Embedder> Cluster<E> {
                 };
                 host.machine = machine;
                 self.stats.snapshots += 1;
+                self.on_restored(at, through);
                 self.tell(at, || What::Snapshot {
                     stage: SnapshotStage::Restored,
                     last_included: snapshot.last_included,
@@ -495,7 +501,11 @@ impl<E: Embedder> Cluster<E> {
 
     fn observe(&mut self, at: usize) {
         self.tell_changes(at);
+        let before = self.checker.last_led();
         let checked = self.checker.observe(&self.hosts, at);
+        if let Some(term) = self.checker.last_led().filter(|&term| Some(term) > before) {
+            self.on_elected(at, term);
+        }
         self.check(checked);
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Owns the meaning of every [`Action`]. Must not decide when one happens.
 
-use almadia::NodeId;
+use almadia::{HardState, NodeId, Term};
 
 use super::Cluster;
 use crate::action::{Action, MachineAction, Request};
-use crate::embedder::Embedder;
+use crate::embedder::{Embedder, Store};
+use crate::host::Host;
 use crate::node::{Kind, Node};
 use crate::trace::What;
 use crate::unreliable::Answers;
@@ -93,6 +94,7 @@ impl<E: Embedder> Cluster<E> {
                 self.hosts[at].settings.max_apply_unpersisted_entries = u64::from(allowed) * 1000;
             }
             MachineAction::Replace(kind) => self.replace_at(at, kind),
+            MachineAction::Install(kind) => self.install_at(at, kind),
             MachineAction::SlowMail => {
                 self.network.slow_down(self.hosts[at].id);
                 let text = "its mail takes long from now on".into();
@@ -101,15 +103,31 @@ impl<E: Embedder> Cluster<E> {
         }
     }
 
-    /// Puts a node of this kind in the place of the one that is up. A crash in between could take
-    /// back the term of a vote request of almadia's; its successor of raft-rs could win the votes
-    /// for that, and lead before its own vote is durable.
+    /// Puts a node of this kind in the place of the one that is up.
     fn replace_at(&mut self, at: usize, kind: Kind) {
         if self.hosts[at].node.is_none() {
             return;
         }
         self.crash_at(at, usize::MAX, true);
+        self.install_at(at, kind);
+        self.start(at);
+    }
+
+    /// Lets a machine that is down start with a node of this kind, unless it is to go back to raft-rs
+    /// and nobody would hear of the term that it has to be given for that.
+    fn install_at(&mut self, at: usize, kind: Kind) {
+        let before = self.hosts[at].kind;
+        if self.hosts[at].node.is_some() || before == kind {
+            return;
+        }
+        if before == Kind::Almadia {
+            if !self.is_heard_at(at) {
+                return;
+            }
+            self.raise_term_at(at);
+        }
         self.hosts[at].kind = kind;
+        self.stats.mixed.installed.count(kind);
         #[cfg(feature = "raft-rs")]
         {
             self.talks_in_bytes = true;
@@ -117,7 +135,37 @@ impl<E: Embedder> Cluster<E> {
         self.tell(at, || What::Note {
             text: format!("is replaced by {kind:?}"),
         });
-        self.start(at);
+    }
+
+    /// Whether the others hear of a new term of this node: it answers a leader of an earlier one, or
+    /// stands for election. Whoever does neither would be left behind with it for ever.
+    fn is_heard_at(&self, at: usize) -> bool {
+        let Host {
+            id, settings, disk, ..
+        } = &self.hosts[at];
+        let state = disk.machine.conf_state();
+        let has_vote = state.voters.contains(id) || state.voters_outgoing.contains(id);
+        has_vote || settings.pre_vote || settings.check_quorum
+    }
+
+    /// A node of almadia asks for votes while its new term is on the way to the disk. A crash may
+    /// take the term back; a successor of raft-rs could win the votes for it, and would lead before
+    /// its own vote is durable. So its term is raised above all that it can have asked for.
+    fn raise_term_at(&mut self, at: usize) {
+        /// More than anybody asks for in terms that are lost in crashes.
+        const MORE: u64 = 1_000_000;
+        let terms = self.hosts.iter().map(|host| {
+            let running = host.node.as_ref().map(Node::current_term);
+            let durable = host.disk.durable.hard_state().current_term;
+            running.map_or(durable, |term| term.max(durable))
+        });
+        let highest = terms.max().unwrap_or_default();
+        let durable = &mut self.hosts[at].disk.durable;
+        durable.set_hard_state(HardState {
+            current_term: Term(highest.0 + MORE),
+            voted_for: None,
+            ..durable.hard_state()
+        });
     }
 
     /// Lets the node's storage answer like this.

@@ -3,14 +3,16 @@
 //! Owns what these leave out because raft-rs cannot bear it, each with the reason. Must not know how
 //! a raft-rs node is driven; that is `raft_rs.rs`.
 
-use super::{Calls, Membership, Mix, Profile};
+use super::{Calls, Membership, Mix, Profile, Ticking};
+use crate::dice::Dice;
+use crate::host::Settings;
 use crate::node::Embedding;
 
 impl Profile {
     /// Clusters of both kinds of nodes, which must work like those of one, and clusters that go
     /// from one kind to the other and back.
     #[must_use]
-    pub fn mixed() -> [Self; 15] {
+    pub fn mixed() -> [Self; 18] {
         [
             Self::quiet("raft-rs-quiet", 3).of_raft_rs(),
             Self::quiet("mixed-quiet", 3).with_raft_rs(),
@@ -42,6 +44,15 @@ impl Profile {
             Self::faulty("upgrade-changes", 3)
                 .changing(Membership::Joint)
                 .upgrading(),
+            Self::faulty("upgrade-crashes", 3)
+                .asynchronous()
+                .crashing()
+                .upgrading(),
+            Self::faulty("upgrade-snapshots", 3)
+                .compacting()
+                .requesting_snapshots()
+                .upgrading(),
+            Self::faulty("upgrade-bare", 3).bare().reading().upgrading(),
         ]
     }
 
@@ -84,8 +95,8 @@ impl Profile {
             Self::faulty("calibration-leases", 3).leasing().trusting(),
             Self::faulty("calibration-transfers", 3)
                 .leasing()
-                .slow()
-                .transferring()
+                .calm()
+                .only_transferring()
                 .trusting(),
             Self::faulty("calibration-priorities", 4)
                 .trusting()
@@ -97,8 +108,40 @@ impl Profile {
         ]
     }
 
+    /// Everything at once, as the seed decides, in a cluster of both kinds, or in one that is
+    /// upgraded.
+    #[must_use]
+    pub fn mixed_anything(seed: u64) -> Self {
+        let anything = Self::anything(seed);
+        let anything = Self {
+            name: "mixed-anything",
+            // A single voter of raft-rs leads before its own vote is durable.
+            voters: anything.voters.max(2),
+            settings: Settings {
+                lease_reads: false,
+                // What raft-rs cannot start from: a state machine ahead of its log.
+                max_apply_unpersisted_entries: 0,
+                ..anything.settings
+            },
+            ..anything
+        };
+        if Dice::new(seed ^ 0x3713).chance(500) {
+            Self {
+                phases: 1,
+                ..anything.upgrading()
+            }
+        } else {
+            anything.with_raft_rs()
+        }
+    }
+
     /// Nothing goes wrong around these voters, but that messages take their time.
     fn quiet(name: &'static str, voters: u64) -> Self {
+        Self::faulty(name, voters).calm()
+    }
+
+    /// The same, and nothing goes wrong but that messages take their time.
+    const fn calm(self) -> Self {
         Self {
             drop: 0,
             duplicate: 0,
@@ -111,7 +154,30 @@ impl Profile {
             fetch: 0,
             read_error: 0,
             crash: 0,
-            ..Self::faulty(name, voters)
+            blackout: 0,
+            ..self
+        }
+    }
+
+    /// The same with transfers, and nothing else in which a lease could break: messages that take
+    /// long take less than an election, and clocks and disks are fast and even.
+    const fn only_transferring(self) -> Self {
+        Self {
+            steps: 1600,
+            delay: 150,
+            campaign: 0,
+            // However slow one is.
+            disk: 8000,
+            compact: 0,
+            ticking: Ticking::Even { steps: 80 },
+            calls: Calls {
+                transfer: 10,
+                shared_contexts: 0,
+                request_snapshot: 0,
+                tick_many: 0,
+                ..self.calls
+            },
+            ..self
         }
     }
 
@@ -122,7 +188,22 @@ impl Profile {
                 raft_rs: 500,
                 ..self.mix
             },
-            ..self.bearable()
+            ..self.bearable().meeting()
+        }
+    }
+
+    /// The same with transfers and reads enough that both kinds have to do with each other.
+    const fn meeting(self) -> Self {
+        const fn at_least(least: u64, rate: u64) -> u64 {
+            if rate < least { least } else { rate }
+        }
+        Self {
+            calls: Calls {
+                transfer: at_least(100, self.calls.transfer),
+                read: at_least(200, self.calls.read),
+                ..self.calls
+            },
+            ..self
         }
     }
 
@@ -139,8 +220,10 @@ impl Profile {
 
     /// The same with a cluster of raft-rs that becomes one of almadia node by node, and goes back.
     const fn upgrading(self) -> Self {
-        let before = self.of_raft_rs();
+        let before = self.of_raft_rs().meeting();
         Self {
+            // Time to go through all nodes twice.
+            steps: 100 * (self.voters + self.learners + self.others),
             mix: Mix {
                 replace: 30,
                 ..before.mix

@@ -7,13 +7,17 @@ use std::fmt::Debug;
 
 use almadia::{ConfState, Entries, Entry, MembershipChange, Payload};
 use almadia_proto::{Decode, Encode};
-use protobuf_of_raft_rs::Message as _;
 use raft::eraftpb;
 
 /// A value of almadia's as raft-rs reads it.
-pub(super) fn to_raft_rs<T: protobuf_of_raft_rs::Message>(value: &(impl Encode + Debug)) -> T {
-    let read = T::parse_from_bytes(&value.encode());
-    read.unwrap_or_else(|error| panic!("raft-rs cannot read {value:?}: {error}"))
+pub(super) fn to_raft_rs<T: protobuf_of_raft_rs::Message>(value: &impl Encode) -> T {
+    read(&value.encode())
+}
+
+/// What raft-rs reads in these bytes.
+pub(super) fn read<T: protobuf_of_raft_rs::Message>(bytes: &[u8]) -> T {
+    let read = T::parse_from_bytes(bytes);
+    read.unwrap_or_else(|error| panic!("raft-rs cannot read {bytes:02x?}: {error}"))
 }
 
 /// A value of raft-rs's as almadia reads it.
@@ -58,37 +62,4 @@ pub(super) fn change_to_raft_rs(change: &MembershipChange) -> eraftpb::Entry {
         context: almadia::Bytes::new(),
     };
     to_raft_rs(&entry)
-}
-
-/// The second form of the change that an entry carries.
-pub(super) fn change_of(entry: &eraftpb::Entry) -> eraftpb::ConfChangeV2 {
-    use raft::prelude::EntryType;
-    use raft_conf_change::into_v2;
-    match entry.get_entry_type() {
-        EntryType::EntryConfChange => {
-            let read = eraftpb::ConfChange::parse_from_bytes(entry.get_data());
-            into_v2(read.unwrap_or_else(|error| panic!("no change in {entry:?}: {error}")))
-        }
-        EntryType::EntryConfChangeV2 => {
-            let read = eraftpb::ConfChangeV2::parse_from_bytes(entry.get_data());
-            read.unwrap_or_else(|error| panic!("no change in {entry:?}: {error}"))
-        }
-        EntryType::EntryNormal => panic!("no change in {entry:?}"),
-    }
-}
-
-/// raft-rs's own conversion is in a crate that it does not show.
-mod raft_conf_change {
-    use raft::eraftpb::{ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeV2};
-
-    pub(super) fn into_v2(change: ConfChange) -> ConfChangeV2 {
-        let mut single = ConfChangeSingle::default();
-        single.set_node_id(change.get_node_id());
-        single.set_change_type(change.get_change_type());
-        let mut both = ConfChangeV2::default();
-        both.set_transition(ConfChangeTransition::Auto);
-        both.set_context(change.context);
-        both.mut_changes().push(single);
-        both
-    }
 }

@@ -13,6 +13,8 @@ use crate::profile::{Profile, Ticking};
 pub(super) struct Time {
     /// The most steps of one round; zero if there are no rounds.
     max_steps: u64,
+    /// Whether all rounds have as many.
+    is_even: bool,
     /// Steps of this round.
     steps: u64,
     /// Steps of this round that have passed.
@@ -33,13 +35,16 @@ impl Time {
         let max_steps = match profile.ticking {
             Ticking::Random => 0,
             Ticking::Lockstep { max_steps } => max_steps.max(1),
+            Ticking::Even { steps } => steps.max(1),
         };
+        let is_even = matches!(profile.ticking, Ticking::Even { .. });
         Self {
             max_steps,
+            is_even,
             steps: 0,
             step: 0,
             moments: (0..nodes).map(|_| dice.below(1000)).collect(),
-            is_regular: settings.lease_margin_ticks < 2,
+            is_regular: is_even || settings.lease_margin_ticks < 2,
         }
     }
 
@@ -51,7 +56,11 @@ impl Time {
         } else {
             self.max_steps
         };
-        self.steps = 1 + dice.below(max_steps);
+        self.steps = if self.is_even {
+            self.max_steps
+        } else {
+            1 + dice.below(max_steps)
+        };
         self.step = 0;
         if !self.is_regular {
             for moment in &mut self.moments {
