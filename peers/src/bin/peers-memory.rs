@@ -6,11 +6,9 @@
 use std::hint::black_box;
 
 use allocation_counter::measure;
-use almadia::{
-    AppendEntriesResponse, Body, LogId, LogIndex, MemStorage, Message, Term, VoteResponse,
-};
+use almadia::{AppendEntriesResponse, Body, LogIndex, MemStorage, Message, Term, VoteResponse};
 use almadia_peers::rounds::Table;
-use almadia_peers::{almadia_cluster as ours, raft_rs_cluster as raft_rs};
+use almadia_peers::{almadia_cluster as ours, command, raft_rs_cluster as raft_rs};
 use raft::eraftpb::{self, MessageType};
 
 fn main() {
@@ -49,7 +47,10 @@ fn raft_rs_follower() -> raft_rs::Node {
     raft_rs::node(2, false, raft_rs::store(3), 0)
 }
 
-/// Elected, its first entry acknowledged and applied.
+/// How many entries the leaders have committed.
+const COMMITTED: u64 = 8;
+
+/// Elected, with some entries that its followers have acknowledged.
 fn our_leader() -> ours::Node {
     let ids = ours::ids(3);
     let store = MemStorage::with_voters(ids.clone());
@@ -57,16 +58,21 @@ fn our_leader() -> ours::Node {
     let mut mail = Vec::new();
     node.campaign().expect("a voter may campaign");
     ours::work(&mut node, &mut mail);
-    let accepted = AppendEntriesResponse::Accepted {
-        match_index: LogIndex(1),
-        commit_index: LogIndex(0),
-    };
-    let answers = [
+    let votes = [
         Body::PreVoteResponse(VoteResponse::Granted),
         Body::RequestVoteResponse(VoteResponse::Granted),
-        Body::AppendEntriesResponse(accepted),
     ];
-    for body in answers {
+    let accepted = |index| {
+        Body::AppendEntriesResponse(AppendEntriesResponse::Accepted {
+            match_index: LogIndex(index),
+            commit_index: LogIndex(index - 1),
+        })
+    };
+    for body in votes.into_iter().chain((1..=COMMITTED).map(accepted)) {
+        if node.last_applied() > LogIndex::ZERO {
+            node.propose("", command(16)).expect("it leads");
+            ours::work(&mut node, &mut mail);
+        }
         for &from in &ids[1..] {
             let answer = Message {
                 to: ids[0],
@@ -78,8 +84,7 @@ fn our_leader() -> ours::Node {
             ours::work(&mut node, &mut mail);
         }
     }
-    assert_eq!(node.last_applied(), LogIndex(1));
-    assert_eq!(node.last_log(), LogId::new(1, 1));
+    assert_eq!(node.last_applied(), LogIndex(COMMITTED));
     node
 }
 
@@ -88,23 +93,28 @@ fn raft_rs_leader() -> raft_rs::Node {
     let mut mail = Vec::new();
     node.campaign().expect("a voter may campaign");
     raft_rs::work(&mut node, &mut mail);
-    let kinds = [
-        MessageType::MsgRequestPreVoteResponse,
-        MessageType::MsgRequestVoteResponse,
-        MessageType::MsgAppendResponse,
+    let votes = [
+        (MessageType::MsgRequestPreVoteResponse, 0),
+        (MessageType::MsgRequestVoteResponse, 0),
     ];
-    for kind in kinds {
+    let accepted = |index| (MessageType::MsgAppendResponse, index);
+    for (kind, index) in votes.into_iter().chain((1..=COMMITTED).map(accepted)) {
+        if node.raft.raft_log.applied > 0 {
+            node.propose(vec![], command(16)).expect("it leads");
+            raft_rs::work(&mut node, &mut mail);
+        }
         for from in [2, 3] {
             let mut answer = eraftpb::Message::default();
             answer.set_msg_type(kind);
             answer.from = from;
             answer.to = 1;
             answer.term = 1;
-            answer.index = u64::from(kind == MessageType::MsgAppendResponse);
+            answer.index = index;
+            answer.commit = index.saturating_sub(1);
             node.step(answer).expect("peers are correct");
             raft_rs::work(&mut node, &mut mail);
         }
     }
-    assert_eq!(node.raft.raft_log.applied, 1);
+    assert_eq!(node.raft.raft_log.applied, COMMITTED);
     node
 }
