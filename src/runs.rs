@@ -223,6 +223,14 @@ impl Runs {
         if index < self.first {
             return None;
         }
+        // Mostly what is new is asked for.
+        let last = self.runs.back()?;
+        if last.first().is_some_and(|first| first.index() <= index) {
+            return last
+                .last()
+                .filter(|end| end.index() >= index)
+                .and(Some(last));
+        }
         let position = self
             .runs
             .partition_point(|run| run.last_id().is_some_and(|last| last.index < index));
