@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use almadia::{
-    Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, MembershipChange, Message, NodeId,
-    Payload, RoleKind, Storage as _,
+    Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, Membership, MembershipChange,
+    Message, NodeId, Payload, RoleKind, Storage as _,
 };
 use raft::StateRole;
 
@@ -66,14 +66,12 @@ impl Stop {
 pub(crate) struct Before {
     pub(crate) role: RoleKind,
     pub(crate) term: u64,
-
+    pub(crate) leader: Option<NodeId>,
     pub(crate) election_elapsed: usize,
-
     pub(crate) peers: BTreeMap<NodeId, raft::Progress>,
-    /// Whether a joint configuration is in force that the leader is to leave.
-    pub(crate) auto_leave: bool,
-    /// Who votes.
-    pub(crate) voters: Vec<NodeId>,
+    pub(crate) membership: Membership,
+    /// Whether this leader hands over.
+    pub(crate) is_transferring: bool,
     /// Who has been removed and added again by one change, in this very step.
     pub(crate) added_again: Vec<NodeId>,
     /// To whom almadia could not send what the storage had not.
@@ -94,6 +92,8 @@ pub(crate) struct Pair {
     pub(crate) has_asked_late: bool,
     /// For how many ticks almadia waits for the outcome of a transfer.
     transfer_ticks: u32,
+    /// To whom this leader hands over, and for how many ticks it has tried.
+    pub(crate) transfer: Option<(NodeId, u32)>,
     restarts: u32,
 }
 
@@ -146,6 +146,7 @@ impl Pair {
             reads: Reads::default(),
             quiet_ticks: 0,
             transfer_ticks: 0,
+            transfer: None,
             has_asked_late: false,
             restarts: 0,
         }
@@ -165,6 +166,9 @@ impl Pair {
             return self.restart();
         }
         let mut before = self.before();
+        let is_tick = matches!(input, Input::Tick);
+        self.reads
+            .begin_step(self.ours.node.commit_index(), is_tick);
         let result = self.give_ours(input);
         if matches!(input, Input::Transfer(_)) {
             self.transfer_ticks = 3 * self.ours.node.config().max_election_timeout_ticks();
@@ -177,6 +181,7 @@ impl Pair {
             return Err(Stop::Parted(Rule::RemovedLeader));
         }
         self.give_theirs(&before, input, result, &ours)?;
+        self.judge_answers(&before, input, &ours)?;
         self.hand_over(&ours)?;
         let mut theirs = self.drain_theirs(&before, &ours);
         self.follow_up(&before, input, &ours, &mut theirs)?;
@@ -199,12 +204,13 @@ impl Pair {
                 .is_some_and(almadia::Progress::is_fetching)
         });
         Before {
-            voters: node.membership().voters(),
+            membership: node.membership().clone(),
+            is_transferring: raft.lead_transferee.is_some(),
             fetching,
             added_again: Vec::new(),
-            auto_leave: node.membership().auto_leave(),
             role: node.role(),
             term: raft.term,
+            leader: node.leader(),
             election_elapsed: raft.election_elapsed,
             peers: peers
                 .filter_map(|(&id, progress)| Some((NodeId::new(id)?, progress.clone())))
@@ -255,6 +261,7 @@ impl Pair {
         self.reads = Reads::default();
         self.quiet_ticks = 0;
         self.transfer_ticks = 0;
+        self.transfer = None;
         self.compare_state()?;
         Ok(Vec::new())
     }
@@ -274,8 +281,9 @@ impl Pair {
             &theirs.refused_changes,
         )?;
         self.compare_messages(before, input, ours, theirs.messages)?;
-        self.compare_reads(&ours.reads, &theirs.reads)?;
+        self.compare_reads(&theirs.reads)?;
         self.compare_state()?;
+        self.judge_joint(before, input, ours)?;
         self.compare_peers(before, input)
     }
 
@@ -383,7 +391,10 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
     if ours == theirs {
         return Ok(());
     }
-    Err(Stop::Difference(format!(
-        "{what}:\n  almadia {ours:?}\n  raft-rs {theirs:?}"
-    )))
+    different(format!("{what}:\n  almadia {ours:?}\n  raft-rs {theirs:?}"))
+}
+
+/// Nobody has decided this.
+pub(crate) fn different<T>(what: String) -> Result<T, Stop> {
+    Err(Stop::Difference(what))
 }
