@@ -32,6 +32,13 @@ impl Run {
         self.entries.last().map_or(self.prev_log, |last| last.id)
     }
 
+    /// Whether both are as good as one message: not if neither carries anything, since one would
+    /// have done.
+    fn goes_on_with(&self, next: &Self) -> bool {
+        let is_for_nothing = self.entries.is_empty() && next.entries.is_empty();
+        self.end() == next.prev_log && self.term == next.term && !is_for_nothing
+    }
+
     fn of(term: Term, append: &AppendEntries) -> Self {
         let mut run = Self {
             term,
@@ -97,7 +104,7 @@ impl Sent {
                     let runs = sent.appends.entry(to).or_default();
                     let run = Run::of(term, &append);
                     match runs.last_mut() {
-                        Some(last) if last.end() == run.prev_log && last.term == term => {
+                        Some(last) if last.goes_on_with(&run) => {
                             last.entries.extend(run.entries);
                             last.told = last.told.max(run.told);
                         }
