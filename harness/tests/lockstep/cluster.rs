@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use almadia::{
     Body, Bytes, ChangeForm, ConfState, Config, HardState, LogIndex, MemStorage, MemberChange,
-    MembershipChange, Message, NodeId, RoleKind, SnapshotStatus, Term, Transition,
+    MembershipChange, Message, NodeId, Payload, Proposal, RoleKind, SnapshotStatus, Term,
+    Transition,
 };
 use almadia_harness::Dice;
 
@@ -256,6 +257,10 @@ impl Cluster {
     fn propose(&mut self) -> Result<(), Stop> {
         let length = [0, 1, 8, 40][self.dice.position(4)];
         let data = Bytes::from(vec![b'd'; length]);
+        if self.pair.is_leader() && self.dice.chance(200) {
+            self.forward(&data);
+            return Ok(());
+        }
         if self.pair.is_leader() || self.dice.chance(50) {
             return self.give(Input::Propose(data));
         }
@@ -263,6 +268,27 @@ impl Cluster {
             self.with_peer(id, |peer| peer.node.propose("", data));
         }
         Ok(())
+    }
+
+    /// What a node of raft-rs does with proposals: almadia's refuse them.
+    fn forward(&mut self, data: &Bytes) {
+        let context = Bytes::new();
+        let payloads = if self.dice.chance(200) {
+            vec![Payload::Change(any_change(&mut self.dice).into())]
+        } else {
+            let count = 1 + self.dice.position(3);
+            vec![Payload::Data(data.clone()); count]
+        };
+        let propose = |payload| Proposal {
+            payload,
+            context: context.clone(),
+        };
+        self.network.push(through_bytes(&Message {
+            to: node(PAIR),
+            from: node(2 + self.dice.below(NODES - 1)),
+            term: Term::ZERO,
+            body: Body::Propose(payloads.into_iter().map(propose).collect()),
+        }));
     }
 
     fn change(&mut self) -> Result<(), Stop> {

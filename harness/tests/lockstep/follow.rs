@@ -21,7 +21,9 @@ impl Pair {
         theirs: &mut Output,
     ) -> Result<(), Stop> {
         if let Input::Message(message) = input {
-            self.note_answer(message);
+            if message.term.0 == before.term {
+                self.note_answer(message);
+            }
         }
         self.note_ends(&ours.messages);
         self.forget_commits(before);

@@ -5,7 +5,8 @@
 
 use almadia::{
     AppendEntries, AppendEntriesResponse, Body, ChangeForm, LogId, MembershipChange, Message,
-    NodeId, ProposeError, ReadError, SnapshotStatus, StepError, Token, TransferError, VoteResponse,
+    Payload, Proposal, ProposeError, ReadError, SnapshotStatus, StepError, Token, TransferError,
+    VoteResponse,
 };
 use raft::StateRole;
 use raft::eraftpb::ConfChangeV2;
@@ -156,8 +157,21 @@ impl Pair {
 
     /// Whether raft-rs's own rules of configurations refuse this change, too.
     fn is_impossible(&self, input: &Input) -> bool {
-        let Input::Change(change) = input else {
-            return false;
+        let change = match input {
+            Input::Change(change) => change,
+            Input::Message(Message {
+                body: Body::Propose(proposals),
+                ..
+            }) => match &proposals[..] {
+                [
+                    Proposal {
+                        payload: Payload::Change(change),
+                        ..
+                    },
+                ] => change,
+                _ => return false,
+            },
+            _ => return false,
         };
         let change: ConfChangeV2 = write(&MembershipChange {
             form: ChangeForm::V2,
@@ -225,7 +239,7 @@ impl Pair {
         ours: &Output,
     ) -> Result<(), Stop> {
         if let Some(error) = refused {
-            return self.refused_message(before, message.from, &error);
+            return self.refused_message(before, message, &error);
         }
         let has_stepped_down = self.learn_commit(message);
         self.answer_of_later_term(before, message);
@@ -276,9 +290,10 @@ impl Pair {
     fn refused_message(
         &mut self,
         before: &Before,
-        from: NodeId,
+        message: &Message,
         error: &StepError,
     ) -> Result<(), Stop> {
+        let from = message.from;
         let raft = &self.theirs.node.raft;
         let leads = raft.state == StateRole::Leader;
         let rule = match error {
@@ -295,6 +310,14 @@ impl Pair {
             // raft-rs drops these too.
             StepError::Propose(ProposeError::Transferring) if raft.lead_transferee.is_some() => {
                 return Ok(());
+            }
+            StepError::Propose(ProposeError::ChangePending) if raft.has_pending_conf() => {
+                Rule::ChangeRefused
+            }
+            StepError::Propose(ProposeError::Membership(_))
+                if self.is_impossible(&Input::Message(message.clone())) =>
+            {
+                Rule::ChangeRefused
             }
             StepError::Transfer(error) if self.has_no_use(before, error) => Rule::TransferRefused,
             _ => return unexplained(error),

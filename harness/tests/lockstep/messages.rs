@@ -369,6 +369,14 @@ impl Pair {
                     // It left before it was committed, and raft-rs's after that.
                     rules.push(Rule::JointLeft);
                     ours.told = theirs.told;
+                } else if ours.told < theirs.told
+                    && paused
+                    && ours.told == before.commit_index
+                    && ours.entries.len() > 1
+                {
+                    // All entries left before they were committed, and raft-rs's last ones after.
+                    rules.push(Rule::AtOnce);
+                    ours.told = theirs.told;
                 } else if ours.told < theirs.told && theirs.told <= known {
                     rules.push(Rule::SaysNothingNew);
                     ours.told = theirs.told;

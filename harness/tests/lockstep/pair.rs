@@ -67,6 +67,7 @@ pub(crate) struct Before {
     pub(crate) role: RoleKind,
     pub(crate) term: u64,
     pub(crate) leader: Option<NodeId>,
+    pub(crate) commit_index: LogIndex,
     pub(crate) election_elapsed: usize,
     pub(crate) peers: BTreeMap<NodeId, raft::Progress>,
     pub(crate) membership: Membership,
@@ -211,6 +212,7 @@ impl Pair {
             role: node.role(),
             term: raft.term,
             leader: node.leader(),
+            commit_index: node.commit_index(),
             election_elapsed: raft.election_elapsed,
             peers: peers
                 .filter_map(|(&id, progress)| Some((NodeId::new(id)?, progress.clone())))
