@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use almadia::{
-    Body, Bytes, ChangeForm, ConfState, Config, HardState, LogIndex, MemStorage, MemberChange,
-    MembershipChange, Message, NodeId, Payload, Proposal, RoleKind, SnapshotStatus, Term,
-    Transition,
+    Body, Bytes, ChangeForm, ConfState, Config, ConfigBuilder, HardState, LogIndex, MemStorage,
+    MemberChange, MembershipChange, Message, NodeId, Payload, Proposal, RoleKind, SnapshotStatus,
+    Term, Transition,
 };
 use almadia_harness::Dice;
 
@@ -427,20 +427,24 @@ impl Shared {
         }
     }
 
-    /// The same, without anything that raft-rs has not: its timeouts are pinned, the window is
-    /// bounded by messages alone, and nothing is kept in memory beside the storage.
     fn of_pair(&self, dice: &mut Dice) -> Settings {
         let Settings { config, .. } = self.of(PAIR, 0, dice);
         Settings {
-            config: config
-                .max_election_timeout_ticks(self.election + 1)
-                .max_inflight_bytes(u64::MAX)
-                .max_uncommitted_bytes(u64::MAX)
-                .max_committed_bytes_per_ready(u64::MAX)
-                .max_tail_bytes(0),
+            config: pinned(config, self.election),
             batch_append: dice.chance(300),
         }
     }
+}
+
+/// The same, without anything that raft-rs has not: its timeouts are pinned, the window is bounded
+/// by messages alone, and nothing is kept in memory beside the storage.
+pub(crate) fn pinned(config: ConfigBuilder, election_timeout_ticks: u32) -> ConfigBuilder {
+    config
+        .max_election_timeout_ticks(election_timeout_ticks + 1)
+        .max_inflight_bytes(u64::MAX)
+        .max_uncommitted_bytes(u64::MAX)
+        .max_committed_bytes_per_ready(u64::MAX)
+        .max_tail_bytes(0)
 }
 
 /// A change of any kind, possible or not; the pair stays a member in most.
