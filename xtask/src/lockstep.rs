@@ -35,11 +35,20 @@ macro_rules! bug {
 /// All of them, in the order of the rules.
 #[rustfmt::skip]
 const BUGS: &[Bug] = &[
+    bug!("L3", "a candidate of lower priority is refused for good", [
+        ("raft/core.rs", "&& self.ticks_since_leader < self.priority_ticks();", "&& (self.ticks_since_leader < self.priority_ticks() || crate::bug(\"L3\") && self.id().get() == 1);"),
+    ]),
+    bug!("L3-short", "priority counts for one election timeout alone", [
+        ("raft/core.rs", "        let is_barred = is_outranked", "        let has_waited = crate::bug(\"L3-short\") && self.id().get() == 1 && self.ticks_since_leader >= self.config.election_timeout_ticks;\n        let is_outranked = is_outranked && !has_waited;\n        let is_barred = is_outranked"),
+    ]),
     bug!("L14", "every other membership change is said to be pending", [
         ("raft/reconfigure.rs", "        core.membership.changed(change)?;\n        Ok(())", "        if crate::bug(\"L14\") && core.id().get() == 1 && core.log.last_index().0 % 2 == 0 {\n            return Err(ProposeError::ChangePending);\n        }\n        core.membership.changed(change)?;\n        Ok(())"),
     ]),
     bug!("L14-impossible", "a change of two voters at once is said to be impossible", [
         ("raft/reconfigure.rs", "        if self.change_is_pending(core) {\n            return", "        if crate::bug(\"L14-impossible\") && core.id().get() == 1 && change.changes.len() > 1 {\n            core.membership.changed_in_one_step(&change.changes)?;\n        }\n        if self.change_is_pending(core) {\n            return"),
+    ]),
+    bug!("L15", "the successor is told the commit index that it knows", [
+        ("raft/transfer.rs", "it.commit_sent < core.log.commit_index();", "it.commit_sent < core.log.commit_index() || crate::bug(\"L15\") && core.id().get() == 1;"),
     ]),
     bug!("L17", "a transfer fails after a hundred election timeouts", [
         ("raft/transfer.rs", "if transfer.elapsed < core.config.election_timeout_ticks {", "if transfer.elapsed < core.config.election_timeout_ticks * if crate::bug(\"L17\") { 100 } else { 1 } {"),
@@ -50,6 +59,9 @@ const BUGS: &[Bug] = &[
     ]),
     bug!("L18", "a transfer to a voter of the outgoing half alone is refused", [
         ("raft/transfer.rs", "        if !core.membership.is_voter(transferee) {\n            return Err(TransferError::NotAVoter(transferee));\n        }\n        match self.transfer", "        if !core.membership.is_voter(transferee)\n            || crate::bug(\"L18\") && !core.membership.incoming().contains(&transferee)\n        {\n            return Err(TransferError::NotAVoter(transferee));\n        }\n        match self.transfer"),
+    ]),
+    bug!("L19", "activity is forgotten twice as often", [
+        ("raft/leader.rs", "        if self.quorum_elapsed >= core.config.election_timeout_ticks {\n", "        if crate::bug(\"L19\") && core.id().get() == 1 && self.quorum_elapsed == core.config.election_timeout_ticks / 2 {\n            self.check_quorum(core);\n        }\n        if self.quorum_elapsed >= core.config.election_timeout_ticks {\n"),
     ]),
     bug!("L20", "a new member is sent the log from its beginning", [
         ("raft/reconfigure.rs", "let mut progress = Progress::new(next_index);", "let mut progress = Progress::new(if crate::bug(\"L20\") && new_are_active && core.id().get() == 1 { LogIndex(1) } else { next_index });"),
@@ -80,6 +92,9 @@ const BUGS: &[Bug] = &[
     ]),
     bug!("L31", "a read is answered before the first commit of the term", [
         ("raft/read_index.rs", "core.log.commit_index() >= self.term_start", "core.log.commit_index() >= self.term_start || crate::bug(\"L31\") && core.id().get() == 1"),
+    ]),
+    bug!("L32", "reads ask the incoming voters alone", [
+        ("raft/replication.rs", "            if to_all || core.membership.is_voter(*peer) {", "            if to_all || if crate::bug(\"L32\") && core.id().get() == 1 { core.membership.incoming().contains(peer) } else { core.membership.is_voter(*peer) } {"),
     ]),
     bug!("L33", "a read is answered without a quorum", [
         ("raft/read_index.rs", "        core.membership.has_quorum(|voter| {\n            voter == core.id()\n", "        core.membership.has_quorum(|voter| {\n            crate::bug(\"L33\") && core.id().get() == 1 || voter == core.id()\n"),

@@ -217,7 +217,8 @@ impl Pair {
                 self.rules.apply(Rule::ReadHeartbeats);
                 theirs.drain(..theirs.len() - 1);
             }
-            if hands_over_to == Some(peer) && ours.len() > theirs.len() {
+            let is_told = ours.last().is_some_and(|it| self.is_news(peer, it));
+            if hands_over_to == Some(peer) && ours.len() > theirs.len() && is_told {
                 self.rules.apply(Rule::SuccessorTold);
                 ours.pop();
             }
@@ -252,6 +253,13 @@ impl Pair {
             same_bytes("heartbeats", &to_peer(&ours), &to_peer(&theirs))?;
         }
         Ok(())
+    }
+
+    /// Whether a heartbeat tells the commit index to a peer that does not know it.
+    fn is_news(&self, peer: NodeId, beat: &Beat) -> bool {
+        let commit_index = self.ours.node.commit_index();
+        let (known, _) = self.known_commit(peer);
+        !beat.is_for_reads() && beat.leader_commit == commit_index && known < commit_index
     }
 
     /// Appends are compared as runs; here is what a run has not: who says it, and a commit index

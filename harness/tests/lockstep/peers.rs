@@ -266,6 +266,7 @@ impl Pair {
             Some(Rule::WindowKept)
         } else if differing == ["activity"]
             && matches!(input, Input::Tick)
+            && self.theirs.node.raft.election_elapsed == 0
             && !config.check_quorum()
         {
             Some(Rule::ActivityForgotten)
