@@ -35,6 +35,12 @@ macro_rules! bug {
 /// All of them, in the order of the rules.
 #[rustfmt::skip]
 const BUGS: &[Bug] = &[
+    bug!("L2", "a leader that has lost its quorum keeps others from being elected", [
+        ("raft.rs", "(pre_vote || check_quorum) && leader.has_quorum,", "(pre_vote || check_quorum) && (leader.has_quorum || crate::bug(\"L2\") && self.core.id().get() == 1),"),
+    ]),
+    bug!("L2-never", "a leader with pre-vote alone gives way to any later term", [
+        ("raft.rs", "            Role::Leader(leader) => (pre_vote ||", "            Role::Leader(_) if crate::bug(\"L2-never\") && self.core.id().get() == 1 && !check_quorum => false,\n            Role::Leader(leader) => (pre_vote ||"),
+    ]),
     bug!("L3", "a candidate of lower priority is refused for good", [
         ("raft/core.rs", "&& self.ticks_since_leader < self.priority_ticks();", "&& (self.ticks_since_leader < self.priority_ticks() || crate::bug(\"L3\") && self.id().get() == 1);"),
     ]),

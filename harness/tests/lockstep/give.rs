@@ -243,7 +243,7 @@ impl Pair {
         }
         let has_stepped_down = self.learn_commit(message);
         self.answer_of_later_term(before, message);
-        if self.is_kept_away(before, message, ours) {
+        if self.is_kept_away(before, message) {
             return Ok(());
         }
         match &message.body {
@@ -343,7 +343,7 @@ impl Pair {
     }
 
     /// Whether almadia takes no notice of this message, where raft-rs would.
-    fn is_kept_away(&mut self, before: &Before, message: &Message, ours: &Output) -> bool {
+    fn is_kept_away(&mut self, before: &Before, message: &Message) -> bool {
         let raft = &self.theirs.node.raft;
         let (term, node) = (message.term.0, &self.ours.node);
         let rule = match &message.body {
@@ -354,8 +354,7 @@ impl Pair {
                     && raft.leader_id != raft::INVALID_ID
                     && raft.election_elapsed < raft.election_timeout();
                 let leads = raft.state == StateRole::Leader;
-                let is_silent = node.current_term().0 == before.term && ours.messages.is_empty();
-                let is_barred = may_be_barred && (hears || (leads && is_silent));
+                let is_barred = may_be_barred && (hears || (leads && self.has_quorum));
                 (is_barred && !raft.check_quorum).then_some(Rule::StandsByLeader)
             }
             Body::PreVoteResponse(VoteResponse::Granted) => {

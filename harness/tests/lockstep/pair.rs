@@ -87,6 +87,8 @@ pub(crate) struct Pair {
     /// What the leader knows about what it has told, and the driver has to know too.
     pub(crate) views: BTreeMap<NodeId, View>,
     pub(crate) reads: Reads,
+    /// Whether a quorum had answered this leader at the last check, whether or not it is in force.
+    pub(crate) has_quorum: bool,
     /// Ticks since a leader was heard.
     pub(crate) quiet_ticks: u32,
     /// Whether raft-rs was given reads in this step that had to wait.
@@ -145,6 +147,7 @@ impl Pair {
             settings,
             views: BTreeMap::new(),
             reads: Reads::default(),
+            has_quorum: true,
             quiet_ticks: 0,
             transfer_ticks: 0,
             transfer: None,
@@ -220,6 +223,19 @@ impl Pair {
         }
     }
 
+    /// What a leader finds out once in an election timeout.
+    fn check_quorum(&mut self, before: &Before, input: &Input) {
+        let raft = &self.theirs.node.raft;
+        if raft.state != StateRole::Leader || before.role != RoleKind::Leader {
+            self.has_quorum = true;
+        } else if matches!(input, Input::Tick) && raft.election_elapsed == 0 {
+            self.has_quorum = before.membership.has_quorum(|voter| {
+                let progress = before.peers.get(&voter);
+                voter == self.id() || progress.is_some_and(|it| it.recent_active)
+            });
+        }
+    }
+
     /// A leader is heard in what it alone sends, and by becoming one.
     fn count_quiet_ticks(&mut self, before: &Before, input: &Input) {
         let node = &self.ours.node;
@@ -286,7 +302,9 @@ impl Pair {
         self.compare_reads(&theirs.reads)?;
         self.compare_state()?;
         self.judge_joint(before, input, ours)?;
-        self.compare_peers(before, input)
+        self.compare_peers(before, input)?;
+        self.check_quorum(before, input);
+        Ok(())
     }
 
     /// Everything that both nodes can be asked for.
