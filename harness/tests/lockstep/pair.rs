@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use almadia::{
-    Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, Membership, MembershipChange,
+    Body, Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, Membership, MembershipChange,
     Message, NodeId, Payload, RoleKind, Storage as _,
 };
 use raft::StateRole;
@@ -241,7 +241,15 @@ impl Pair {
         let node = &self.ours.node;
         let is_heard = match input {
             Input::Message(message) => {
-                node.leader() == Some(message.from) && node.current_term() == message.term
+                let is_leaders = matches!(
+                    message.body,
+                    Body::AppendEntries(_)
+                        | Body::Heartbeat(_)
+                        | Body::InstallSnapshot(_)
+                        | Body::TimeoutNow
+                );
+                let is_current = node.current_term() == message.term;
+                is_leaders && is_current && node.leader() == Some(message.from)
             }
             Input::Tick => {
                 self.quiet_ticks += 1;
