@@ -157,21 +157,8 @@ impl Pair {
 
     /// Whether raft-rs's own rules of configurations refuse this change, too.
     fn is_impossible(&self, input: &Input) -> bool {
-        let change = match input {
-            Input::Change(change) => change,
-            Input::Message(Message {
-                body: Body::Propose(proposals),
-                ..
-            }) => match &proposals[..] {
-                [
-                    Proposal {
-                        payload: Payload::Change(change),
-                        ..
-                    },
-                ] => change,
-                _ => return false,
-            },
-            _ => return false,
+        let Some(change) = change_in(input) else {
+            return false;
         };
         let change: ConfChangeV2 = write(&MembershipChange {
             form: ChangeForm::V2,
@@ -190,11 +177,10 @@ impl Pair {
 
     /// Whether a transfer is refused to whoever leads, or to somebody without a vote.
     fn has_no_use(&self, before: &Before, error: &TransferError) -> bool {
-        match error {
-            TransferError::AlreadyLeader(to) => self.theirs.leader() == Some(*to),
-            TransferError::NotAVoter(to) => !before.membership.is_voter(*to),
-            _ => false,
+        if let TransferError::AlreadyLeader(to) = error {
+            return self.theirs.leader() == Some(*to);
         }
+        matches!(error, TransferError::NotAVoter(to) if !before.membership.is_voter(*to))
     }
 
     fn tick_theirs(&mut self) {
@@ -293,34 +279,34 @@ impl Pair {
         message: &Message,
         error: &StepError,
     ) -> Result<(), Stop> {
-        let from = message.from;
         let raft = &self.theirs.node.raft;
-        let leads = raft.state == StateRole::Leader;
-        let rule = match error {
-            StepError::NotAMember { .. } if raft.prs().get(from.get()).is_none() => {
-                Rule::FromStranger
-            }
-            StepError::Propose(ProposeError::NotLeader { .. })
-            | StepError::Read(ReadError::NotLeader { .. })
-            | StepError::Transfer(TransferError::NotLeader { .. })
-                if !leads =>
-            {
-                Rule::NotForwarded
-            }
+        let is_transferring = matches!(error, StepError::Propose(ProposeError::Transferring));
+        if is_transferring && raft.lead_transferee.is_some() {
             // raft-rs drops these too.
-            StepError::Propose(ProposeError::Transferring) if raft.lead_transferee.is_some() => {
-                return Ok(());
-            }
-            StepError::Propose(ProposeError::ChangePending) if raft.has_pending_conf() => {
-                Rule::ChangeRefused
-            }
-            StepError::Propose(ProposeError::Membership(_))
-                if self.is_impossible(&Input::Message(message.clone())) =>
-            {
-                Rule::ChangeRefused
-            }
-            StepError::Transfer(error) if self.has_no_use(before, error) => Rule::TransferRefused,
-            _ => return unexplained(error),
+            return Ok(());
+        }
+        let is_of_stranger = matches!(error, StepError::NotAMember { .. });
+        let is_wish_of_others = matches!(
+            error,
+            StepError::Propose(ProposeError::NotLeader { .. })
+                | StepError::Read(ReadError::NotLeader { .. })
+                | StepError::Transfer(TransferError::NotLeader { .. })
+        );
+        let is_pending = matches!(error, StepError::Propose(ProposeError::ChangePending));
+        let is_impossible = matches!(error, StepError::Propose(ProposeError::Membership(_)));
+        let input = Input::Message(message.clone());
+        let rule = if is_of_stranger && raft.prs().get(message.from.get()).is_none() {
+            Rule::FromStranger
+        } else if is_wish_of_others && raft.state != StateRole::Leader {
+            Rule::NotForwarded
+        } else if (is_pending && raft.has_pending_conf())
+            || (is_impossible && self.is_impossible(&input))
+        {
+            Rule::ChangeRefused
+        } else if matches!(error, StepError::Transfer(error) if self.has_no_use(before, error)) {
+            Rule::TransferRefused
+        } else {
+            return unexplained(error);
         };
         self.rules.apply(rule);
         Ok(())
@@ -454,4 +440,26 @@ impl Pair {
 
 fn unexplained<T: std::fmt::Debug>(refused: &T) -> Result<(), Stop> {
     different(format!("almadia refuses it: {refused:?}"))
+}
+
+/// The one change that is proposed, if one is.
+fn change_in(input: &Input) -> Option<&MembershipChange> {
+    if let Input::Change(change) = input {
+        return Some(change);
+    }
+    let Input::Message(Message { body, .. }) = input else {
+        return None;
+    };
+    let Body::Propose(proposals) = body else {
+        return None;
+    };
+    match &proposals[..] {
+        [
+            Proposal {
+                payload: Payload::Change(change),
+                ..
+            },
+        ] => Some(change),
+        _ => None,
+    }
 }
