@@ -4,12 +4,14 @@
 //! found out by `hunt.rs`. A patch names the text that it takes the place of, so one that does not fit
 //! any more is an error and not a bug that nobody can find.
 
+/// In which file, in place of what, what.
+pub(crate) type Patch = (&'static str, &'static str, &'static str);
+
 /// One bug. It is on when `crate::bug("<id>")` says so.
 pub(crate) struct Bug {
     pub(crate) id: &'static str,
     pub(crate) what: &'static str,
-    /// In which file, in place of what, what.
-    pub(crate) patches: &'static [(&'static str, &'static str, &'static str)],
+    pub(crate) patches: &'static [Patch],
     /// Which random runs are most likely to find it, if not any.
     pub(crate) profile: Option<&'static str>,
     /// Which presets of the model checker may find it, the most fitting one first.

@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bugs::{BUGS, Bug, MISSES};
+use crate::bugs::{BUGS, Bug, MISSES, Patch};
 use crate::tests::{self, Fate, Test, fate_of};
 use crate::tree;
 
 /// What stands at the end of `lib.rs` in the copy.
-const SWITCH: &str = "
+pub(crate) const SWITCH: &str = "
 extern crate std;
 /// Whether this bug is switched on.
 pub(crate) fn bug(id: &str) -> bool {
@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path, only: &str, by: &str) -> Outcome<()> {
     let tree = folder.join("tree");
     tree::copy(root, &tree)?;
     for bug in BUGS {
-        put_in(bug, &tree.join("src"))?;
+        put_in(bug.id, bug.patches, &tree.join("src"))?;
     }
     tree::allow_lints(&tree, SWITCH)?;
     let program = folder.join("build/release/almadia-harness");
@@ -111,12 +111,12 @@ pub(crate) fn run(root: &Path, only: &str, by: &str) -> Outcome<()> {
     Err(format!("against the list in bugs.rs: {}", unexpected.join(", ")).into())
 }
 
-fn put_in(bug: &Bug, source: &Path) -> Outcome<()> {
-    for (file, from, to) in bug.patches {
+/// Changes the sources as these patches have it, each at the one place that it names.
+pub(crate) fn put_in(id: &str, patches: &[Patch], source: &Path) -> Outcome<()> {
+    for (file, from, to) in patches {
         let path = source.join(file);
         let text = fs::read_to_string(&path)?;
         if text.matches(from).count() != 1 {
-            let id = bug.id;
             return Err(format!("{id}: {file} does not hold this just once:\n{from}").into());
         }
         fs::write(path, text.replace(from, to))?;

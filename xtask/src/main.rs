@@ -1,10 +1,12 @@
-//! What developers run now and then: `cargo xtask mutants`, `cargo xtask bugs`.
+//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`.
 //!
 //! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `mutants.rs`; the
-//! bugs are in `bugs.rs`, and how they are hunted in `hunt.rs`.
+//! bugs are in `bugs.rs`, and how they are hunted in `hunt.rs`; those beside the rules of the comparison
+//! with raft-rs are in `lockstep.rs`.
 
 mod bugs;
 mod hunt;
+mod lockstep;
 mod mutants;
 mod mutate;
 mod tests;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask mutants [--jobs N] [--only TEXT]
        cargo xtask bugs [--only TEXT] [--by TOOL]
+       cargo xtask lockstep [--only TEXT]
 
 mutants
 
@@ -35,12 +38,18 @@ which tool of the test-kit finds each, after how many seeds or states. The last 
 
   --only TEXT   only bugs whose id contains TEXT
   --by TOOL     only by runs, model or tests
+
+lockstep
+Puts bugs into a copy of the core, below target/lockstep-bugs, that lie close to what the comparison
+with raft-rs allows, and prints in which case it finds each. The last line is `F of N bugs found`.
+
+  --only TEXT   only bugs whose id contains TEXT
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
-    if !["mutants", "bugs"].contains(&command.as_str()) {
+    if !["mutants", "bugs", "lockstep"].contains(&command.as_str()) {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     }
@@ -60,10 +69,10 @@ fn main() -> ExitCode {
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let result = if command == "bugs" {
-        hunt::run(&root, &only, &by)
-    } else {
-        mutants::run(&root, jobs, &only)
+    let result = match command.as_str() {
+        "bugs" => hunt::run(&root, &only, &by),
+        "lockstep" => lockstep::run(&root, &only),
+        _ => mutants::run(&root, jobs, &only),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use almadia::{
-    Body, Bytes, ChangeForm, ConfState, Config, HardState, LogIndex, MemStorage, MemberChange,
-    MembershipChange, Message, NodeId, RoleKind, SnapshotStatus, Term, Transition,
+    Body, Bytes, ChangeForm, ConfState, Config, ConfigBuilder, HardState, LogIndex, MemStorage,
+    MemberChange, MembershipChange, Message, NodeId, Payload, Proposal, RoleKind, SnapshotStatus,
+    Term, Transition,
 };
 use almadia_harness::Dice;
 
@@ -256,6 +257,10 @@ impl Cluster {
     fn propose(&mut self) -> Result<(), Stop> {
         let length = [0, 1, 8, 40][self.dice.position(4)];
         let data = Bytes::from(vec![b'd'; length]);
+        if self.pair.is_leader() && self.dice.chance(200) {
+            self.forward(&data);
+            return Ok(());
+        }
         if self.pair.is_leader() || self.dice.chance(50) {
             return self.give(Input::Propose(data));
         }
@@ -263,6 +268,27 @@ impl Cluster {
             self.with_peer(id, |peer| peer.node.propose("", data));
         }
         Ok(())
+    }
+
+    /// What a node of raft-rs does with proposals: almadia's refuse them.
+    fn forward(&mut self, data: &Bytes) {
+        let context = Bytes::new();
+        let payloads = if self.dice.chance(200) {
+            vec![Payload::Change(any_change(&mut self.dice).into())]
+        } else {
+            let count = 1 + self.dice.position(3);
+            vec![Payload::Data(data.clone()); count]
+        };
+        let propose = |payload| Proposal {
+            payload,
+            context: context.clone(),
+        };
+        self.network.push(through_bytes(&Message {
+            to: node(PAIR),
+            from: node(2 + self.dice.below(NODES - 1)),
+            term: Term::ZERO,
+            body: Body::Propose(payloads.into_iter().map(propose).collect()),
+        }));
     }
 
     fn change(&mut self) -> Result<(), Stop> {
@@ -401,20 +427,24 @@ impl Shared {
         }
     }
 
-    /// The same, without anything that raft-rs has not: its timeouts are pinned, the window is
-    /// bounded by messages alone, and nothing is kept in memory beside the storage.
     fn of_pair(&self, dice: &mut Dice) -> Settings {
         let Settings { config, .. } = self.of(PAIR, 0, dice);
         Settings {
-            config: config
-                .max_election_timeout_ticks(self.election + 1)
-                .max_inflight_bytes(u64::MAX)
-                .max_uncommitted_bytes(u64::MAX)
-                .max_committed_bytes_per_ready(u64::MAX)
-                .max_tail_bytes(0),
+            config: pinned(config, self.election),
             batch_append: dice.chance(300),
         }
     }
+}
+
+/// The same, without anything that raft-rs has not: its timeouts are pinned, the window is bounded
+/// by messages alone, and nothing is kept in memory beside the storage.
+pub(crate) fn pinned(config: ConfigBuilder, election_timeout_ticks: u32) -> ConfigBuilder {
+    config
+        .max_election_timeout_ticks(election_timeout_ticks + 1)
+        .max_inflight_bytes(u64::MAX)
+        .max_uncommitted_bytes(u64::MAX)
+        .max_committed_bytes_per_ready(u64::MAX)
+        .max_tail_bytes(0)
 }
 
 /// A change of any kind, possible or not; the pair stays a member in most.

@@ -8,7 +8,7 @@ use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, MessageType};
 
 use crate::ours::Output;
-use crate::pair::{Before, Input, Pair, Stop};
+use crate::pair::{Before, Input, Pair, Stop, different, same};
 use crate::reads::Asked;
 use crate::rules::Rule;
 
@@ -21,14 +21,16 @@ impl Pair {
         theirs: &mut Output,
     ) -> Result<(), Stop> {
         if let Input::Message(message) = input {
-            self.note_answer(message);
+            if message.term.0 == before.term {
+                self.note_answer(message);
+            }
         }
         self.note_ends(&ours.messages);
         self.forget_commits(before);
         self.mend_state(before, input);
-        self.end_transfer(input);
+        self.end_transfer(input)?;
         loop {
-            self.leave_joint();
+            self.leave_joint()?;
             self.give_queued_reads()?;
             self.send_at_once(before, input, ours, theirs);
             let mut more = self.drain_theirs(before, ours);
@@ -68,15 +70,25 @@ impl Pair {
         }
     }
 
-    /// A transfer fails after an election timeout of its own.
-    fn end_transfer(&mut self, input: &Input) {
+    /// A transfer fails after an election timeout of its own, to the tick.
+    fn end_transfer(&mut self, input: &Input) -> Result<(), Stop> {
         let ours = self.ours.node.basic_status().transferee;
+        let timeout = self.ours.node.config().election_timeout_ticks();
         let raft = &mut self.theirs.node.raft;
-        let theirs = raft.lead_transferee.and_then(NodeId::new);
-        if matches!(input, Input::Tick) && raft.state == StateRole::Leader && ours != theirs {
-            self.rules.apply(Rule::TransferClock);
-            raft.lead_transferee = ours.map(NodeId::get);
+        let leads = raft.state == StateRole::Leader;
+        if let (Input::Tick, true, Some((transferee, ticks))) = (input, leads, &mut self.transfer) {
+            *ticks += 1;
+            let expected = Some(*transferee).filter(|_| *ticks < timeout);
+            same("transfer", &ours, &expected)?;
+            let theirs = raft.lead_transferee.and_then(NodeId::new);
+            if ours != theirs {
+                self.rules.apply(Rule::TransferClock);
+                raft.lead_transferee = ours.map(NodeId::get);
+            }
         }
+        let earlier = self.transfer.filter(|earlier| Some(earlier.0) == ours);
+        self.transfer = earlier.or_else(|| Some((ours?, 0)));
+        Ok(())
     }
 
     /// The leader that has sent TimeoutNow follows.
@@ -107,7 +119,7 @@ impl Pair {
 
     fn hold_leave(&mut self, before: &Before, ours: &Output) -> Option<u64> {
         let raft = &mut self.theirs.node.raft;
-        let may_leave = before.auto_leave || raft.lead_transferee.is_some();
+        let may_leave = before.membership.auto_leave() || raft.lead_transferee.is_some();
         let is_transferring = self.ours.node.basic_status().transferee.is_some();
         if !may_leave || (ours.written.iter().any(leaves_joint) && !is_transferring) {
             return None;
@@ -123,25 +135,56 @@ impl Pair {
         }
     }
 
+    /// Whether this leader has to leave its joint configuration: one that asks for it, no change of
+    /// it is on its way, and no transfer.
+    fn is_to_leave(&self) -> bool {
+        let raft = &self.theirs.node.raft;
+        raft.state == StateRole::Leader
+            && self.theirs.conf_state().auto_leave
+            && !raft.has_pending_conf()
+            && raft.lead_transferee.is_none()
+    }
+
+    /// A joint configuration that is to be left is left with the next apply, or when the transfer
+    /// has failed that stood in the way.
+    pub(crate) fn judge_joint(
+        &self,
+        before: &Before,
+        input: &Input,
+        ours: &Output,
+    ) -> Result<(), Stop> {
+        let has_failed = before.is_transferring && matches!(input, Input::Tick);
+        let is_occasion = before.role == RoleKind::Leader && !ours.applied.is_empty() || has_failed;
+        if is_occasion && self.ours.node.membership().is_joint() && self.is_to_leave() {
+            return different("the joint configuration is not left".into());
+        }
+        Ok(())
+    }
+
     /// The entry that leaves a joint configuration, which raft-rs proposes in fewer cases.
-    fn leave_joint(&mut self) {
+    fn leave_joint(&mut self) -> Result<(), Stop> {
         let node = &self.ours.node;
         let next = self.theirs.node.raft.raft_log.last_index() + 1;
         if node.role() != RoleKind::Leader || node.last_log().index.0 < next {
-            return;
+            return Ok(());
         }
         let index = almadia::LogIndex(next);
         let request = almadia::EntriesRequest::new(index, index, u64::MAX, almadia::Purpose::Scan);
         let entries = node.storage().entries(&request).expect("it is persisted");
-        let raft = &mut self.theirs.node.raft;
-        if !entries.iter().all(leaves_joint) || raft.state != StateRole::Leader {
-            return;
+        let leads = self.theirs.node.raft.state == StateRole::Leader;
+        if !entries.iter().all(leaves_joint) || !leads {
+            return Ok(());
+        }
+        if !self.is_to_leave() {
+            return different("a joint configuration is left that is to stay".into());
         }
         self.rules.apply(Rule::JointLeft);
+        let raft = &mut self.theirs.node.raft;
         let mut entry = Entry::default();
         entry.set_entry_type(EntryType::EntryConfChangeV2);
         assert!(raft.append_entry(&mut [entry]), "there is no limit");
         raft.pending_conf_index = next;
+        Ok(())
     }
 
     fn give_queued_reads(&mut self) -> Result<(), Stop> {
@@ -201,9 +244,13 @@ impl Pair {
                 continue;
             }
             let repeats = streams && !has_more;
-            raft.send_append(peer.get());
             let ours_state = self.ours.node.progress(peer).map(almadia::Progress::state);
             let is_nudge = matches!(ours_state, Some(ProgressState::Replicate { .. })) && repeats;
+            if is_nudge && !self.may_repeat(input, peer, ours) {
+                continue;
+            }
+            let raft = &mut self.theirs.node.raft;
+            raft.send_append(peer.get());
             self.rules.apply(if is_nudge {
                 Rule::CommitRepeated
             } else {
@@ -211,6 +258,25 @@ impl Pair {
             });
         }
     }
+}
+
+impl Pair {
+    /// Whether an append without entries has a reason: the peer has answered a heartbeat, or is
+    /// told a commit index that it is not known to know.
+    fn may_repeat(&self, input: &Input, peer: NodeId, ours: &Output) -> bool {
+        let (known, _) = self.known_commit(peer);
+        is_answer_of(input, peer)
+            || ours.messages.iter().any(|message| {
+                matches!(&message.body, Body::AppendEntries(append)
+                    if message.to == peer && append.leader_commit > known)
+            })
+    }
+}
+
+/// Whether this peer has answered a heartbeat.
+pub(crate) fn is_answer_of(input: &Input, peer: NodeId) -> bool {
+    matches!(input, Input::Message(Message { from, body, .. })
+        if *from == peer && matches!(body, Body::HeartbeatResponse(_)))
 }
 
 pub(crate) fn leaves_joint(entry: &almadia::Entry) -> bool {

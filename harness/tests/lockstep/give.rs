@@ -4,13 +4,16 @@
 //! refused it, and how it is brought to decide as almadia does.
 
 use almadia::{
-    AppendEntries, AppendEntriesResponse, Body, LogId, Message, ProposeError, ReadError,
-    SnapshotStatus, StepError, Token, TransferError, VoteResponse,
+    AppendEntries, AppendEntriesResponse, Body, ChangeForm, LogId, MembershipChange, Message,
+    Payload, Proposal, ProposeError, ReadError, SnapshotStatus, StepError, Token, TransferError,
+    VoteResponse,
 };
 use raft::StateRole;
+use raft::eraftpb::ConfChangeV2;
 
+use crate::disk::write;
 use crate::ours::Output;
-use crate::pair::{Before, Input, Pair, Stop};
+use crate::pair::{Before, Input, Pair, Stop, different};
 use crate::reads::{Asked, Key};
 use crate::rules::Rule;
 
@@ -72,7 +75,7 @@ impl Pair {
                 };
                 return self.give_message(before, message, refused, ours);
             }
-            (_, Err(refused)) => return self.refused(&refused),
+            (_, Err(refused)) => return self.refused(before, input, &refused),
             (Input::Tick, Ok(())) => self.tick_theirs(),
             (Input::Propose(data), Ok(())) => {
                 let _ = self.theirs.node.propose(Vec::new(), data.to_vec());
@@ -113,24 +116,35 @@ impl Pair {
     }
 
     /// What raft-rs would do with a wish that almadia has refused, it is not asked to do.
-    fn refused(&mut self, refused: &Refused) -> Result<(), Stop> {
+    fn refused(&mut self, before: &Before, input: &Input, refused: &Refused) -> Result<(), Stop> {
         let raft = &self.theirs.node.raft;
+        let (leads, leader) = (raft.state == StateRole::Leader, self.theirs.leader());
         let rule = match refused {
-            Refused::Propose(ProposeError::NotLeader { .. })
-            | Refused::Read(ReadError::NoLeader)
-            | Refused::Transfer(TransferError::NoLeader) => Rule::NotForwarded,
+            Refused::Propose(ProposeError::NotLeader { leader: told })
+                if !leads && *told == leader =>
+            {
+                Rule::NotForwarded
+            }
+            Refused::Read(ReadError::NoLeader) | Refused::Transfer(TransferError::NoLeader)
+                if leader.is_none() =>
+            {
+                Rule::NotForwarded
+            }
             // raft-rs drops these too.
             Refused::Propose(ProposeError::Transferring) if raft.lead_transferee.is_some() => {
                 return Ok(());
             }
-            Refused::Propose(ProposeError::ChangePending | ProposeError::Membership(_)) => {
+            Refused::Propose(ProposeError::ChangePending) if raft.has_pending_conf() => {
                 Rule::ChangeRefused
             }
-            Refused::Transfer(TransferError::AlreadyLeader(_) | TransferError::NotAVoter(_)) => {
-                Rule::TransferRefused
+            Refused::Propose(ProposeError::Membership(_)) if self.is_impossible(input) => {
+                Rule::ChangeRefused
             }
-            Refused::Campaign(almadia::CampaignError::AlreadyLeader) => return Ok(()),
-            Refused::Campaign(almadia::CampaignError::NotAVoter) => Rule::CampaignRefused,
+            Refused::Transfer(error) if self.has_no_use(before, error) => Rule::TransferRefused,
+            Refused::Campaign(almadia::CampaignError::AlreadyLeader) if leads => return Ok(()),
+            Refused::Campaign(almadia::CampaignError::NotAVoter) if !raft.promotable() => {
+                Rule::CampaignRefused
+            }
             Refused::Step(_)
             | Refused::Propose(_)
             | Refused::Read(_)
@@ -139,6 +153,34 @@ impl Pair {
         };
         self.rules.apply(rule);
         Ok(())
+    }
+
+    /// Whether raft-rs's own rules of configurations refuse this change, too.
+    fn is_impossible(&self, input: &Input) -> bool {
+        let Some(change) = change_in(input) else {
+            return false;
+        };
+        let change: ConfChangeV2 = write(&MembershipChange {
+            form: ChangeForm::V2,
+            ..change.clone()
+        });
+        let mut changer = raft::Changer::new(self.theirs.node.raft.prs());
+        let result = if change.leave_joint() {
+            changer.leave_joint()
+        } else if let Some(auto_leave) = change.enter_joint() {
+            changer.enter_joint(auto_leave, &change.changes)
+        } else {
+            changer.simple(&change.changes)
+        };
+        result.is_err()
+    }
+
+    /// Whether a transfer is refused to whoever leads, or to somebody without a vote.
+    fn has_no_use(&self, before: &Before, error: &TransferError) -> bool {
+        if let TransferError::AlreadyLeader(to) = error {
+            return self.theirs.leader() == Some(*to);
+        }
+        matches!(error, TransferError::NotAVoter(to) if !before.membership.is_voter(*to))
     }
 
     fn tick_theirs(&mut self) {
@@ -183,11 +225,11 @@ impl Pair {
         ours: &Output,
     ) -> Result<(), Stop> {
         if let Some(error) = refused {
-            return self.refused_message(&error);
+            return self.refused_message(before, message, &error);
         }
         let has_stepped_down = self.learn_commit(message);
         self.answer_of_later_term(before, message);
-        if self.is_kept_away(before, message, ours) {
+        if self.is_kept_away(before, message) {
             return Ok(());
         }
         match &message.body {
@@ -231,27 +273,42 @@ impl Pair {
     }
 
     /// A message that almadia has refused does not reach raft-rs.
-    fn refused_message(&mut self, error: &StepError) -> Result<(), Stop> {
+    fn refused_message(
+        &mut self,
+        before: &Before,
+        message: &Message,
+        error: &StepError,
+    ) -> Result<(), Stop> {
+        let raft = &self.theirs.node.raft;
+        let is_transferring = matches!(error, StepError::Propose(ProposeError::Transferring));
+        if is_transferring && raft.lead_transferee.is_some() {
+            // raft-rs drops these too.
+            return Ok(());
+        }
+        let is_of_stranger = matches!(error, StepError::NotAMember { .. });
         let is_wish_of_others = matches!(
             error,
             StepError::Propose(ProposeError::NotLeader { .. })
                 | StepError::Read(ReadError::NotLeader { .. })
                 | StepError::Transfer(TransferError::NotLeader { .. })
         );
-        let is_transfer = matches!(
-            error,
-            StepError::Transfer(TransferError::AlreadyLeader(_) | TransferError::NotAVoter(_))
-        );
-        self.rules
-            .apply(if matches!(error, StepError::NotAMember { .. }) {
-                Rule::FromStranger
-            } else if is_wish_of_others {
-                Rule::NotForwarded
-            } else if is_transfer {
-                Rule::TransferRefused
-            } else {
-                return unexplained(error);
-            });
+        let is_pending = matches!(error, StepError::Propose(ProposeError::ChangePending));
+        let is_impossible = matches!(error, StepError::Propose(ProposeError::Membership(_)));
+        let input = Input::Message(message.clone());
+        let rule = if is_of_stranger && raft.prs().get(message.from.get()).is_none() {
+            Rule::FromStranger
+        } else if is_wish_of_others && raft.state != StateRole::Leader {
+            Rule::NotForwarded
+        } else if (is_pending && raft.has_pending_conf())
+            || (is_impossible && self.is_impossible(&input))
+        {
+            Rule::ChangeRefused
+        } else if matches!(error, StepError::Transfer(error) if self.has_no_use(before, error)) {
+            Rule::TransferRefused
+        } else {
+            return unexplained(error);
+        };
+        self.rules.apply(rule);
         Ok(())
     }
 
@@ -272,7 +329,7 @@ impl Pair {
     }
 
     /// Whether almadia takes no notice of this message, where raft-rs would.
-    fn is_kept_away(&mut self, before: &Before, message: &Message, ours: &Output) -> bool {
+    fn is_kept_away(&mut self, before: &Before, message: &Message) -> bool {
         let raft = &self.theirs.node.raft;
         let (term, node) = (message.term.0, &self.ours.node);
         let rule = match &message.body {
@@ -283,8 +340,7 @@ impl Pair {
                     && raft.leader_id != raft::INVALID_ID
                     && raft.election_elapsed < raft.election_timeout();
                 let leads = raft.state == StateRole::Leader;
-                let is_silent = node.current_term().0 == before.term && ours.messages.is_empty();
-                let is_barred = may_be_barred && (hears || (leads && is_silent));
+                let is_barred = may_be_barred && (hears || (leads && self.has_quorum));
                 (is_barred && !raft.check_quorum).then_some(Rule::StandsByLeader)
             }
             Body::PreVoteResponse(VoteResponse::Granted) => {
@@ -364,7 +420,7 @@ impl Pair {
 
     /// A read that a peer has forwarded; raft-rs tells reads apart by their marks alone.
     fn give_read(&mut self, message: &Message, token: &Token) -> Result<(), Stop> {
-        let key = Key::of(message.from, token);
+        let key = Key::of(message.from, token)?;
         if self.reads.is_repeated(&key) {
             self.rules.apply(Rule::ReadMarks);
         }
@@ -383,5 +439,27 @@ impl Pair {
 }
 
 fn unexplained<T: std::fmt::Debug>(refused: &T) -> Result<(), Stop> {
-    Err(Stop::Difference(format!("almadia refuses it: {refused:?}")))
+    different(format!("almadia refuses it: {refused:?}"))
+}
+
+/// The one change that is proposed, if one is.
+fn change_in(input: &Input) -> Option<&MembershipChange> {
+    if let Input::Change(change) = input {
+        return Some(change);
+    }
+    let Input::Message(Message { body, .. }) = input else {
+        return None;
+    };
+    let Body::Propose(proposals) = body else {
+        return None;
+    };
+    match &proposals[..] {
+        [
+            Proposal {
+                payload: Payload::Change(change),
+                ..
+            },
+        ] => Some(change),
+        _ => None,
+    }
 }

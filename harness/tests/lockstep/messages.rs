@@ -1,8 +1,9 @@
 //! The comparison of what both nodes have sent after one input.
 //!
-//! Owns the normalisation: messages are compared in the form of their bytes, peer by peer; appends
-//! that continue each other are one; marks of reads are matched. And the rules that concern
-//! messages alone.
+//! Owns the normalisation: messages are compared in the form of their bytes, peer by peer; marks of
+//! reads are matched before; appends that continue each other are one, of which the bytes are not
+//! compared, but the sender, the term, the places and entries, and how far the peer may commit. And
+//! the rules that concern messages alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +13,9 @@ use almadia::{
 };
 use almadia_proto::{Decode as _, Encode as _};
 
-use crate::follow::leaves_joint;
+use crate::follow::{is_answer_of, leaves_joint};
 use crate::ours::Output;
-use crate::pair::{Before, Input, Pair, Stop, same};
+use crate::pair::{Before, Input, Pair, Stop, different, same};
 use crate::rules::Rule;
 
 /// Appends to one peer that continue each other.
@@ -32,6 +33,13 @@ impl Run {
         self.entries.last().map_or(self.prev_log, |last| last.id)
     }
 
+    /// Whether both are as good as one message: not if neither carries anything, since one would
+    /// have done.
+    fn goes_on_with(&self, next: &Self) -> bool {
+        let is_for_nothing = self.entries.is_empty() && next.entries.is_empty();
+        self.end() == next.prev_log && self.term == next.term && !is_for_nothing
+    }
+
     fn of(term: Term, append: &AppendEntries) -> Self {
         let mut run = Self {
             term,
@@ -44,12 +52,46 @@ impl Run {
     }
 }
 
+/// A heartbeat to some peer.
+#[derive(Clone, Debug)]
+struct Beat {
+    from: NodeId,
+    term: Term,
+    leader_commit: LogIndex,
+    token: Token,
+}
+
+impl Beat {
+    fn to(&self, peer: NodeId) -> Message {
+        let &Self {
+            from,
+            term,
+            leader_commit,
+            ..
+        } = self;
+        let token = self.token.clone();
+        Message {
+            to: peer,
+            from,
+            term,
+            body: Body::Heartbeat(Heartbeat {
+                leader_commit,
+                token,
+            }),
+        }
+    }
+
+    fn is_for_reads(&self) -> bool {
+        self.token != Token::None
+    }
+}
+
 /// Everything that was sent after one input.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) appends: BTreeMap<NodeId, Vec<Run>>,
-    heartbeats: BTreeMap<NodeId, Vec<Heartbeat>>,
-    reads: Vec<Token>,
+    heartbeats: BTreeMap<NodeId, Vec<Beat>>,
+    reads: Vec<Message>,
     others: Vec<Message>,
 }
 
@@ -57,13 +99,13 @@ impl Sent {
     pub(crate) fn of(messages: impl IntoIterator<Item = Message>) -> Self {
         let mut sent = Self::default();
         for message in messages {
-            let (to, term) = (message.to, message.term);
+            let (to, from, term) = (message.to, message.from, message.term);
             match message.body {
                 Body::AppendEntries(append) => {
                     let runs = sent.appends.entry(to).or_default();
                     let run = Run::of(term, &append);
                     match runs.last_mut() {
-                        Some(last) if last.end() == run.prev_log && last.term == term => {
+                        Some(last) if last.goes_on_with(&run) => {
                             last.entries.extend(run.entries);
                             last.told = last.told.max(run.told);
                         }
@@ -71,9 +113,15 @@ impl Sent {
                     }
                 }
                 Body::Heartbeat(heartbeat) => {
-                    sent.heartbeats.entry(to).or_default().push(heartbeat);
+                    let beat = Beat {
+                        from,
+                        term,
+                        leader_commit: heartbeat.leader_commit,
+                        token: heartbeat.token,
+                    };
+                    sent.heartbeats.entry(to).or_default().push(beat);
                 }
-                Body::ReadIndex(token) => sent.reads.push(token),
+                Body::ReadIndex(_) => sent.reads.push(message),
                 // Compared read by read.
                 Body::ReadIndexResponse(_) => {}
                 body @ (Body::RequestVote(_)
@@ -92,6 +140,16 @@ impl Sent {
     }
 }
 
+/// Compares the bytes of messages. Equal messages have equal bytes, and some others have, too.
+pub(crate) fn same_bytes(what: &str, ours: &[Message], theirs: &[Message]) -> Result<(), Stop> {
+    let bytes =
+        |messages: &[Message]| -> Vec<_> { messages.iter().map(|it| it.encode()).collect() };
+    if ours == theirs || bytes(ours) == bytes(theirs) {
+        return Ok(());
+    }
+    different(format!("{what}:\n  almadia {ours:?}\n  raft-rs {theirs:?}"))
+}
+
 /// As it comes out of the bytes.
 pub(crate) fn through_bytes(message: &Message) -> Message {
     Message::decode(message.encode()).expect("what a node sends can be read")
@@ -105,11 +163,12 @@ impl Pair {
         ours: &Output,
         theirs: Vec<Message>,
     ) -> Result<(), Stop> {
-        self.note_answers(&ours.messages, &theirs);
+        self.note_answers(before, &theirs)?;
+        self.check_appends(&ours.messages)?;
         let mut ours = Sent::of(ours.messages.iter().map(through_bytes));
         let mut theirs = Sent::of(theirs);
         self.compare_heartbeats(before, &mut ours, &mut theirs)?;
-        self.compare_forwarded(&ours.reads, &theirs.reads)?;
+        self.compare_forwarded(before, input, ours.reads, &theirs.reads)?;
         let peers: BTreeSet<NodeId> = ours
             .appends
             .keys()
@@ -147,71 +206,122 @@ impl Pair {
             let mut ours = ours.heartbeats.remove(&peer).unwrap_or_default();
             let mut theirs = theirs.heartbeats.remove(&peer).unwrap_or_default();
             // Members may get a vote, or lose it, by what was committed together with the reads.
-            let is_voter =
-                before.voters.contains(&peer) && self.ours.node.membership().is_voter(peer);
-            let is_for_reads = |it: &Heartbeat| it.token != Token::None;
-            if ours.is_empty() && !is_voter && theirs.iter().all(is_for_reads) {
+            let was_voter = before.membership.is_voter(peer);
+            let is_voter = was_voter && self.ours.node.membership().is_voter(peer);
+            if ours.is_empty() && !is_voter && theirs.iter().all(Beat::is_for_reads) {
                 self.rules.apply(Rule::ReadHeartbeats);
                 theirs.clear();
             }
-            let rounds = ours.iter().filter(|it| is_for_reads(it)).count();
-            if theirs.len() > 1 && rounds == 1 && theirs.iter().all(is_for_reads) {
+            let rounds = ours.iter().filter(|it| it.is_for_reads()).count();
+            if theirs.len() > 1 && rounds == 1 && theirs.iter().all(Beat::is_for_reads) {
                 self.rules.apply(Rule::ReadHeartbeats);
                 theirs.drain(..theirs.len() - 1);
             }
-            if hands_over_to == Some(peer) && ours.len() > theirs.len() {
+            let is_told = ours.last().is_some_and(|it| self.is_news(peer, it));
+            if hands_over_to == Some(peer) && ours.len() > theirs.len() && is_told {
                 self.rules.apply(Rule::SuccessorTold);
                 ours.pop();
             }
-            let was_voter = before.voters.contains(&peer) && !is_voter;
-            if was_voter && theirs.is_empty() && ours.iter().all(is_for_reads) {
+            let has_lost_vote = was_voter && !is_voter;
+            if has_lost_vote && theirs.is_empty() && ours.iter().all(Beat::is_for_reads) {
                 self.rules.apply(Rule::ReadHeartbeats);
                 ours.clear();
             }
-            if theirs.is_empty() && ours.iter().all(is_for_reads) && self.reads.some_are_lost() {
+            let all_for_reads = ours.iter().all(Beat::is_for_reads);
+            if theirs.is_empty() && all_for_reads && self.reads.some_are_lost() {
                 self.rules.apply(Rule::ReadAskedAgain);
                 ours.clear();
             }
-            if let ([ours], [theirs]) = (&ours[..], &mut theirs[..]) {
+            if let ([ours], [theirs]) = (&mut ours[..], &mut theirs[..]) {
                 // It left before a change of membership committed more.
                 if self.has_asked_late && ours.leader_commit < theirs.leader_commit {
                     self.rules.apply(Rule::ReadQueued);
                     theirs.leader_commit = ours.leader_commit;
                 }
             }
-            let commits = |heartbeats: &[Heartbeat]| -> Vec<LogIndex> {
-                heartbeats.iter().map(|it| it.leader_commit).collect()
-            };
-            same(
-                &format!("heartbeats to {peer}"),
-                &commits(&ours),
-                &commits(&theirs),
-            )?;
-            for (ours, theirs) in ours.iter().zip(&theirs) {
+            for (ours, theirs) in ours.iter_mut().zip(&theirs) {
                 let rule = self
                     .reads
                     .pair_heartbeats(term, &ours.token, &theirs.token)?;
                 if let Some(rule) = rule {
                     self.rules.apply(rule);
                 }
+                ours.token = theirs.token.clone();
+            }
+            let to_peer =
+                |beats: &[Beat]| -> Vec<Message> { beats.iter().map(|it| it.to(peer)).collect() };
+            same_bytes("heartbeats", &to_peer(&ours), &to_peer(&theirs))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a heartbeat tells the commit index to a peer that does not know it.
+    fn is_news(&self, peer: NodeId, beat: &Beat) -> bool {
+        let commit_index = self.ours.node.commit_index();
+        let (known, _) = self.known_commit(peer);
+        !beat.is_for_reads() && beat.leader_commit == commit_index && known < commit_index
+    }
+
+    /// Appends are compared as runs; here is what a run has not: who says it, and a commit index
+    /// that is one.
+    fn check_appends(&self, messages: &[Message]) -> Result<(), Stop> {
+        let commit_index = self.ours.node.commit_index();
+        for message in messages {
+            if let Body::AppendEntries(append) = &message.body {
+                if message.from != self.id() || append.leader_commit > commit_index {
+                    return different(format!("committed is {commit_index}, sent {message:?}"));
+                }
             }
         }
         Ok(())
     }
 
-    /// Reads that were forwarded to the leader: almadia's last one is the one that is new.
-    fn compare_forwarded(&mut self, ours: &[Token], theirs: &[Token]) -> Result<(), Stop> {
-        if ours.len() > theirs.len() {
-            self.rules.apply(Rule::ReadAskedAgain);
-        } else if ours.len() < theirs.len() {
-            return Err(Stop::Difference(format!(
-                "raft-rs alone forwards reads: {theirs:?}"
-            )));
+    /// What almadia sends instead of raft-rs's appends, where a rule asks for other ones.
+    fn explain_appends(
+        &self,
+        before: &Before,
+        input: &Input,
+        peer: NodeId,
+        ours: &[Run],
+        theirs: &[Run],
+    ) -> Option<Rule> {
+        if self.is_added_again(before, peer) {
+            return self.goes_on(before, peer, ours).then_some(Rule::AddedAgain);
         }
-        for (ours, theirs) in ours.iter().rev().zip(theirs.iter().rev()) {
-            self.reads.pair_forwarded(ours, theirs);
+        if self.is_first_probe(before, peer) {
+            return self.asks_for_last(ours).then_some(Rule::FirstProbe);
         }
-        Ok(())
+        if ours.is_empty() && self.may_wait(before, input, peer) {
+            return Some(Rule::TriedAgain);
+        }
+        let is_one = matches!(ours, [run] if run.entries.is_empty());
+        if is_one && theirs.len() <= 1 && self.window_was_full(before, input, peer) {
+            return Some(Rule::WindowKept);
+        }
+        None
+    }
+
+    /// Whether this is one probe for the entry that was the last one when the peer became a member.
+    /// What was appended after that, in this very step, may go with it.
+    fn asks_for_last(&self, ours: &[Run]) -> bool {
+        let log = &self.theirs.node.raft.raft_log;
+        let [run] = ours else {
+            return false;
+        };
+        let prev = run.prev_log;
+        let is_in_log = log.term(prev.index.0).is_ok_and(|term| term == prev.term.0);
+        let leaves = run.entries.iter().all(leaves_joint);
+        is_in_log && leaves && run.end().index.0 == log.last_index()
+    }
+
+    /// Whether a peer that one change removes and adds again is sent what it had not been sent.
+    fn goes_on(&self, before: &Before, peer: NodeId, ours: &[Run]) -> bool {
+        let was = before.peers.get(&peer);
+        let first = was.map_or(0, |was| match was.state {
+            raft::ProgressState::Replicate => was.next_idx,
+            raft::ProgressState::Probe | raft::ProgressState::Snapshot => was.matched + 1,
+        });
+        ours.iter().all(|run| run.prev_log.index.0 + 1 >= first)
     }
 
     /// What both sent to a peer of the log.
@@ -226,29 +336,13 @@ impl Pair {
         if ours == theirs {
             return Ok(());
         }
-        if before.added_again.contains(&peer) {
-            self.rules.apply(Rule::AddedAgain);
-            return Ok(());
-        }
-        if self.is_first_probe(before, peer) {
-            self.rules.apply(Rule::FirstProbe);
-            return Ok(());
-        }
-        let node = &self.ours.node;
-        let is_fetching = node.progress(peer).is_some_and(|it| it.is_fetching());
-        if ours.is_empty() && is_fetching {
-            self.rules.apply(Rule::TriedAgain);
-            return Ok(());
-        }
-        let keeps = ours.iter().all(|run| run.entries.is_empty()) && theirs.len() <= 1;
-        if keeps && self.window_was_full(before, input, peer) {
-            self.rules.apply(Rule::WindowKept);
+        if let Some(rule) = self.explain_appends(before, input, peer, ours, &theirs) {
+            self.rules.apply(rule);
             return Ok(());
         }
         let (known, may_be_told) = self.known_commit(peer);
         // The answer to a heartbeat has one append follow on both sides, while anything is missing.
-        let is_nudge = matches!(input, Input::Message(Message { from, body, .. })
-            if *from == peer && matches!(body, Body::HeartbeatResponse(_)));
+        let is_nudge = is_answer_of(input, peer);
         let mut rules = Vec::new();
         theirs.retain(|run| {
             let says_nothing = run.entries.is_empty() && !ours.contains(run);
@@ -284,6 +378,14 @@ impl Pair {
                     // It left before it was committed, and raft-rs's after that.
                     rules.push(Rule::JointLeft);
                     ours.told = theirs.told;
+                } else if ours.told < theirs.told
+                    && paused
+                    && ours.told == before.commit_index
+                    && ours.entries.len() > 1
+                {
+                    // All entries left before they were committed, and raft-rs's last ones after.
+                    rules.push(Rule::AtOnce);
+                    ours.told = theirs.told;
                 } else if ours.told < theirs.told && theirs.told <= known {
                     rules.push(Rule::SaysNothingNew);
                     ours.told = theirs.told;
@@ -311,13 +413,13 @@ impl Pair {
                 self.add_commit(&ours, &mut theirs);
             }
         }
-        self.drop_early_snapshots(before, &ours, &mut theirs);
+        self.drop_early_snapshots(before, input, &ours, &mut theirs);
         let in_order = |messages: &mut Vec<Message>| {
             messages.sort_by_cached_key(|message| (message.to, message.encode()));
         };
         in_order(&mut ours);
         in_order(&mut theirs);
-        same("messages", &ours, &theirs)
+        same_bytes("messages", &ours, &theirs)
     }
 
     /// The answer to a request of an earlier term.
@@ -376,21 +478,39 @@ impl Pair {
         }
     }
 
-    /// Snapshots that almadia asks its storage for later.
+    /// Snapshots that almadia asks its storage for later: raft-rs asks at every occasion, and sends
+    /// them to silent peers, too.
     fn drop_early_snapshots(
         &mut self,
         before: &Before,
+        input: &Input,
         ours: &[Message],
         theirs: &mut Vec<Message>,
     ) {
-        let node = &self.ours.node;
+        let mut rules = Vec::new();
         theirs.retain(|message| {
-            let waits = node
-                .progress(message.to)
-                .map_or(before.fetching.contains(&message.to), |it| it.is_fetching());
+            let peer = message.to;
             let is_snapshot = matches!(message.body, Body::InstallSnapshot(_));
-            !is_snapshot || !waits || ours.contains(message)
+            if !is_snapshot || ours.contains(message) {
+                return true;
+            }
+            let progress = self.ours.node.progress(peer);
+            // Who is removed in this step is sent nothing more.
+            let is_gone = progress.is_none() && before.fetching.contains(&peer);
+            if !is_gone && !self.may_wait(before, input, peer) {
+                return true;
+            }
+            let is_silent = progress.is_some_and(|it| !it.recently_active());
+            rules.push(if is_silent {
+                Rule::ActivityForgotten
+            } else {
+                Rule::TriedAgain
+            });
+            false
         });
+        for rule in rules {
+            self.rules.apply(rule);
+        }
     }
 
     /// raft-rs's acknowledgement of a snapshot has no commit index.

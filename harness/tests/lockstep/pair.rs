@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use almadia::{
-    Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, MembershipChange, Message, NodeId,
-    Payload, RoleKind, Storage as _,
+    Body, Bytes, Config, Entry, LogIndex, MemStorage, MemberChange, Membership, MembershipChange,
+    Message, NodeId, Payload, RoleKind, Storage as _,
 };
 use raft::StateRole;
 
@@ -66,14 +66,13 @@ impl Stop {
 pub(crate) struct Before {
     pub(crate) role: RoleKind,
     pub(crate) term: u64,
-
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) commit_index: LogIndex,
     pub(crate) election_elapsed: usize,
-
     pub(crate) peers: BTreeMap<NodeId, raft::Progress>,
-    /// Whether a joint configuration is in force that the leader is to leave.
-    pub(crate) auto_leave: bool,
-    /// Who votes.
-    pub(crate) voters: Vec<NodeId>,
+    pub(crate) membership: Membership,
+    /// Whether this leader hands over.
+    pub(crate) is_transferring: bool,
     /// Who has been removed and added again by one change, in this very step.
     pub(crate) added_again: Vec<NodeId>,
     /// To whom almadia could not send what the storage had not.
@@ -88,12 +87,16 @@ pub(crate) struct Pair {
     /// What the leader knows about what it has told, and the driver has to know too.
     pub(crate) views: BTreeMap<NodeId, View>,
     pub(crate) reads: Reads,
+    /// Whether a quorum had answered this leader at the last check, whether or not it is in force.
+    pub(crate) has_quorum: bool,
     /// Ticks since a leader was heard.
     pub(crate) quiet_ticks: u32,
     /// Whether raft-rs was given reads in this step that had to wait.
     pub(crate) has_asked_late: bool,
     /// For how many ticks almadia waits for the outcome of a transfer.
     transfer_ticks: u32,
+    /// To whom this leader hands over, and for how many ticks it has tried.
+    pub(crate) transfer: Option<(NodeId, u32)>,
     restarts: u32,
 }
 
@@ -144,8 +147,10 @@ impl Pair {
             settings,
             views: BTreeMap::new(),
             reads: Reads::default(),
+            has_quorum: true,
             quiet_ticks: 0,
             transfer_ticks: 0,
+            transfer: None,
             has_asked_late: false,
             restarts: 0,
         }
@@ -165,6 +170,9 @@ impl Pair {
             return self.restart();
         }
         let mut before = self.before();
+        let is_tick = matches!(input, Input::Tick);
+        self.reads
+            .begin_step(self.ours.node.commit_index(), is_tick);
         let result = self.give_ours(input);
         if matches!(input, Input::Transfer(_)) {
             self.transfer_ticks = 3 * self.ours.node.config().max_election_timeout_ticks();
@@ -177,6 +185,7 @@ impl Pair {
             return Err(Stop::Parted(Rule::RemovedLeader));
         }
         self.give_theirs(&before, input, result, &ours)?;
+        self.judge_answers(&before, input, &ours)?;
         self.hand_over(&ours)?;
         let mut theirs = self.drain_theirs(&before, &ours);
         self.follow_up(&before, input, &ours, &mut theirs)?;
@@ -199,16 +208,31 @@ impl Pair {
                 .is_some_and(almadia::Progress::is_fetching)
         });
         Before {
-            voters: node.membership().voters(),
+            membership: node.membership().clone(),
+            is_transferring: raft.lead_transferee.is_some(),
             fetching,
             added_again: Vec::new(),
-            auto_leave: node.membership().auto_leave(),
             role: node.role(),
             term: raft.term,
+            leader: node.leader(),
+            commit_index: node.commit_index(),
             election_elapsed: raft.election_elapsed,
             peers: peers
                 .filter_map(|(&id, progress)| Some((NodeId::new(id)?, progress.clone())))
                 .collect(),
+        }
+    }
+
+    /// What a leader finds out once in an election timeout.
+    fn check_quorum(&mut self, before: &Before, input: &Input) {
+        let raft = &self.theirs.node.raft;
+        if raft.state != StateRole::Leader || before.role != RoleKind::Leader {
+            self.has_quorum = true;
+        } else if matches!(input, Input::Tick) && raft.election_elapsed == 0 {
+            self.has_quorum = before.membership.has_quorum(|voter| {
+                let progress = before.peers.get(&voter);
+                voter == self.id() || progress.is_some_and(|it| it.recent_active)
+            });
         }
     }
 
@@ -217,7 +241,15 @@ impl Pair {
         let node = &self.ours.node;
         let is_heard = match input {
             Input::Message(message) => {
-                node.leader() == Some(message.from) && node.current_term() == message.term
+                let is_leaders = matches!(
+                    message.body,
+                    Body::AppendEntries(_)
+                        | Body::Heartbeat(_)
+                        | Body::InstallSnapshot(_)
+                        | Body::TimeoutNow
+                );
+                let is_current = node.current_term() == message.term;
+                is_leaders && is_current && node.leader() == Some(message.from)
             }
             Input::Tick => {
                 self.quiet_ticks += 1;
@@ -255,6 +287,7 @@ impl Pair {
         self.reads = Reads::default();
         self.quiet_ticks = 0;
         self.transfer_ticks = 0;
+        self.transfer = None;
         self.compare_state()?;
         Ok(Vec::new())
     }
@@ -274,9 +307,12 @@ impl Pair {
             &theirs.refused_changes,
         )?;
         self.compare_messages(before, input, ours, theirs.messages)?;
-        self.compare_reads(&ours.reads, &theirs.reads)?;
+        self.compare_reads(&theirs.reads)?;
         self.compare_state()?;
-        self.compare_peers(before, input)
+        self.judge_joint(before, input, ours)?;
+        self.compare_peers(before, input)?;
+        self.check_quorum(before, input);
+        Ok(())
     }
 
     /// Everything that both nodes can be asked for.
@@ -383,7 +419,10 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
     if ours == theirs {
         return Ok(());
     }
-    Err(Stop::Difference(format!(
-        "{what}:\n  almadia {ours:?}\n  raft-rs {theirs:?}"
-    )))
+    different(format!("{what}:\n  almadia {ours:?}\n  raft-rs {theirs:?}"))
+}
+
+/// Nobody has decided this.
+pub(crate) fn different<T>(what: String) -> Result<T, Stop> {
+    Err(Stop::Difference(what))
 }

@@ -5,11 +5,12 @@
 //! almadia's, so that the case can go on.
 
 use almadia::{
-    AppendEntriesResponse, Body, HeartbeatResponse, LogIndex, Message, NodeId, Progress,
-    ProgressState, RoleKind, Storage as _,
+    AppendEntriesResponse, Body, HeartbeatResponse, LogIndex, Membership, Message, NodeId,
+    Progress, ProgressState, RoleKind, Storage as _,
 };
 use raft::StateRole;
 
+use crate::follow::is_answer_of;
 use crate::messages::Run;
 use crate::pair::{Before, Input, Pair, Stop};
 use crate::rules::Rule;
@@ -78,10 +79,32 @@ impl Pair {
         (told, skips)
     }
 
-    /// Whether the peer is a member since this very input, or raft-rs takes it for one.
+    /// Whether the peer is a member since this very input.
     pub(crate) fn is_first_probe(&self, before: &Before, peer: NodeId) -> bool {
-        before.role == RoleKind::Leader
-            && (!before.peers.contains_key(&peer) || before.added_again.contains(&peer))
+        before.role == RoleKind::Leader && !before.peers.contains_key(&peer)
+    }
+
+    /// Whether raft-rs takes a peer for a new one that one change has removed and added again.
+    pub(crate) fn is_added_again(&self, before: &Before, peer: NodeId) -> bool {
+        before.peers.contains_key(&peer) && before.added_again.contains(&peer)
+    }
+
+    /// Whether almadia may wait with what it has not to send: because there is no snapshot, or
+    /// nobody to send it to; and for the next occasion, once it has found that out.
+    pub(crate) fn may_wait(&self, before: &Before, input: &Input, peer: NodeId) -> bool {
+        let Some(progress) = self.ours.node.progress(peer) else {
+            return false;
+        };
+        let waits_on = before.fetching.contains(&peer) && !is_answer_of(input, peer);
+        progress.is_fetching() && (waits_on || !self.can_be_sent_snapshot(peer, progress))
+    }
+
+    fn can_be_sent_snapshot(&self, peer: NodeId, progress: &Progress) -> bool {
+        let saved = self.ours.node.storage().saved_snapshot();
+        let is_member = |snapshot: &almadia::Snapshot| {
+            Membership::try_from(&snapshot.conf_state).is_ok_and(|it| it.contains(peer))
+        };
+        progress.recently_active() && saved.is_some_and(is_member)
     }
 
     /// Whether a heartbeat was answered while the window was full.
@@ -225,20 +248,25 @@ impl Pair {
             body: Body::AppendEntriesResponse(AppendEntriesResponse::Rejected { prev_index, .. }),
             ..
         }) if *from == peer && was == Some(prev_index.0));
-        if before.added_again.contains(&peer) {
-            Some(Rule::AddedAgain)
+        if self.is_added_again(before, peer) {
+            self.is_same_member(before, peer, ours)
+                .then_some(Rule::AddedAgain)
         } else if self.is_first_probe(before, peer) {
-            Some(Rule::FirstProbe)
+            is_newly_probed(ours).then_some(Rule::FirstProbe)
         } else if denies_match && differing == ["match index"] {
             Some(Rule::MatchDenied)
         } else if differing == ["next index"] && self.is_before_log(peer, ours) {
             Some(Rule::HintBeforeLog)
-        } else if ours.is_fetching() {
+        } else if self.may_wait(before, input, peer)
+            && !differing.contains(&"match index")
+            && !differing.contains(&"commit index")
+        {
             Some(Rule::TriedAgain)
-        } else if self.window_was_full(before, input, peer) {
+        } else if self.window_was_full(before, input, peer) && keeps_window(before, peer, ours) {
             Some(Rule::WindowKept)
         } else if differing == ["activity"]
             && matches!(input, Input::Tick)
+            && self.theirs.node.raft.election_elapsed == 0
             && !config.check_quorum()
         {
             Some(Rule::ActivityForgotten)
@@ -250,6 +278,17 @@ impl Pair {
         } else {
             None
         }
+    }
+
+    /// Whether nothing was forgotten of a peer that is still the same member.
+    fn is_same_member(&self, before: &Before, peer: NodeId, ours: &Progress) -> bool {
+        before.peers.get(&peer).is_some_and(|was| {
+            let streamed = was.state == raft::ProgressState::Replicate;
+            let streams = matches!(ours.state(), ProgressState::Replicate { .. });
+            ours.match_index().0 >= was.matched
+                && ours.commit_index().0 >= was.committed_index
+                && (!streamed || (streams && ours.next_index().0 >= was.next_idx))
+        })
     }
 
     /// Whether both would go on where the log does not reach any more.
@@ -285,6 +324,24 @@ impl Pair {
             ProgressState::Snapshot { pending, .. } => theirs.become_snapshot(pending.0),
         }
     }
+}
+
+/// Whether nothing is known of the peer, and it was probed.
+fn is_newly_probed(ours: &Progress) -> bool {
+    ours.match_index() == LogIndex::ZERO
+        && ours.commit_index() == LogIndex::ZERO
+        && ours.recently_active()
+        && *ours.state() == (ProgressState::Probe { awaiting: true })
+}
+
+/// Whether what was on its way to the peer still is, and nothing else.
+fn keeps_window(before: &Before, peer: NodeId, ours: &Progress) -> bool {
+    before.peers.get(&peer).is_some_and(|was| {
+        matches!(ours.state(), ProgressState::Replicate { inflight, .. }
+            if inflight.messages() == was.ins.count())
+            && ours.match_index().0 == was.matched
+            && ours.next_index().0 == was.next_idx
+    })
 }
 
 /// In which respects the views differ.

@@ -7,6 +7,7 @@ use almadia::{
     Bytes, ConfState, Config, LogIndex, Membership, MembershipChange, Message, NodeId, Payload,
     ReadState,
 };
+use almadia_proto::{Decode as _, Encode as _};
 use protobuf_of_raft_rs::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, EntryType};
 use raft::{RawNode, eraftpb};
@@ -145,6 +146,30 @@ fn in_order(conf_state: &ConfState) -> ConfState {
         .to_conf_state()
 }
 
+/// Each message as almadia-proto reads it. It writes the same bytes again, or the same fields in
+/// another order, as raft-rs can tell: so nothing is lost on the way to the comparison.
 fn take_messages(output: &mut Output, messages: Vec<eraftpb::Message>) {
-    output.messages.extend(messages.iter().map(read::<Message>));
+    for message in messages {
+        let bytes = Bytes::from(message.write_to_bytes().expect("it can be encoded"));
+        let taken = Message::decode(bytes.clone())
+            .unwrap_or_else(|error| panic!("raft-rs's own bytes: {error}: {message:?}"));
+        let again = taken.encode();
+        if again != bytes {
+            let again = eraftpb::Message::parse_from_bytes(&again).expect("almadia-proto's bytes");
+            let (again, message) = (with_changes_in_order(again), with_changes_in_order(message));
+            assert_eq!(again, message, "there and back");
+        }
+        output.messages.push(taken);
+    }
+}
+
+/// raft-rs writes the id of a change behind its other fields; both orders mean the same.
+fn with_changes_in_order(mut message: eraftpb::Message) -> eraftpb::Message {
+    for entry in message.mut_entries() {
+        if entry.get_entry_type() == EntryType::EntryConfChange {
+            let change = ConfChange::parse_from_bytes(&entry.data).expect("a change");
+            entry.data = change.write_to_bytes().expect("it can be encoded").into();
+        }
+    }
+    message
 }

@@ -59,8 +59,10 @@ impl Pair {
     ) -> Result<(), Stop> {
         let raft = &self.theirs.node.raft;
         let (own, commit) = (raft.priority, raft.raft_log.committed);
-        if self.passes_by_priority(before, message, request, ours) {
-            self.rules.apply(Rule::Priority);
+        if self.passes_by_priority(before, message, request) {
+            if is_granted(message, ours) {
+                self.rules.apply(Rule::Priority);
+            }
             self.theirs.node.raft.set_priority(i64::MIN);
         }
         // A leader learns no commit index from others, also if it steps down for what they say.
@@ -86,22 +88,8 @@ impl Pair {
         result
     }
 
-    /// Whether almadia has granted what raft-rs's reading of priorities would refuse.
-    fn passes_by_priority(
-        &self,
-        before: &Before,
-        message: &Message,
-        request: RequestVote,
-        ours: &Output,
-    ) -> bool {
-        let is_granted = ours.messages.iter().any(|answer| {
-            answer.to == message.from
-                && matches!(
-                    answer.body,
-                    Body::RequestVoteResponse(VoteResponse::Granted)
-                        | Body::PreVoteResponse(VoteResponse::Granted)
-                )
-        });
+    /// Whether raft-rs would refuse for its priority what nothing else stands against.
+    fn passes_by_priority(&self, before: &Before, message: &Message, request: RequestVote) -> bool {
         let raft = &self.theirs.node.raft;
         let last = LogId::new(raft.raft_log.last_term(), raft.raft_log.last_index());
         let is_outranked = raft.priority > request.priority && request.last_log.index <= last.index;
@@ -113,7 +101,7 @@ impl Pair {
             .saturating_mul(3);
         let may_pass =
             request.last_log > last || request.leadership_transfer || self.quiet_ticks >= limit;
-        is_granted && is_outranked && may_pass && message.term.0 >= before.term
+        is_outranked && may_pass && message.term.0 >= before.term
     }
 
     /// A later term that nobody leads yet has restarted the clock.
@@ -132,4 +120,15 @@ impl Pair {
             raft.election_elapsed = before.election_elapsed;
         }
     }
+}
+
+fn is_granted(request: &Message, ours: &Output) -> bool {
+    ours.messages.iter().any(|answer| {
+        answer.to == request.from
+            && matches!(
+                answer.body,
+                Body::RequestVoteResponse(VoteResponse::Granted)
+                    | Body::PreVoteResponse(VoteResponse::Granted)
+            )
+    })
 }
