@@ -77,10 +77,10 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/leader.rs", "        core.log.commit_to(index);\n        while let", "        if crate::bug(\"B24\") && core.log.commit_index().next() < self.term_start {\n            return;\n        }\n        core.log.commit_to(index);\n        while let"),
     ]),
     bug!("B25", "a follower commits up to the end of its log, and not to the last new entry", None, ["lost-overwrites"], [
-        ("raft/core.rs", "self.log.commit_to(append.leader_commit.min(last_new.index));", "self.log.commit_to(append.leader_commit.min(if crate::bug(\"B25\") { self.log.last_index() } else { last_new.index }));"),
+        ("raft/core.rs", "self.log.commit_to(leader_commit.min(last_new.index));", "self.log.commit_to(leader_commit.min(if crate::bug(\"B25\") { self.log.last_index() } else { last_new.index }));"),
     ]),
     bug!("B26", "an append cuts the log off though nothing conflicts", None, ["replication"], [
-        ("log.rs", "        for entry in entries {\n            if !self.holds(entry.id)? {", "        for entry in entries {\n            if crate::bug(\"B26\") || !self.holds(entry.id)? {"),
+        ("log.rs", "        for entry in &entries {\n            if !self.holds(entry.id)? {", "        for entry in &entries {\n            if crate::bug(\"B26\") || !self.holds(entry.id)? {"),
     ]),
     bug!("B28", "matchIndex falls with a late acknowledgement", None, ["replication"], [
         ("progress.rs", "self.match_index = self.match_index.max(index);", "self.match_index = if crate::bug(\"B28\") { index } else { self.match_index.max(index) };"),
