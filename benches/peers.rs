@@ -7,6 +7,10 @@
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
+    // As a test it has nothing to say.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let wanted: Vec<String> = std::env::args()
         .skip(1)

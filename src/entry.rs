@@ -110,26 +110,46 @@ impl Entries {
     /// Positions past the end of the run are taken as its end.
     #[must_use]
     pub fn slice(&self, start: usize, end: usize) -> Self {
-        let end = end.min(self.len());
-        let start = start.min(end);
-        let Some(part) = self.get(start..end).filter(|part| !part.is_empty()) else {
-            return Self::empty();
-        };
-        if part.len() == self.len() {
+        self.part_within(start, end, u64::MAX)
+    }
+
+    /// Of the entries from `start` to before `end` as many as [`prefix_within`](Self::prefix_within)
+    /// these bytes. Looks at no entry behind them, for the rest may be long.
+    pub(crate) fn part_within(&self, start: usize, end: usize, max_bytes: u64) -> Self {
+        if start == 0 && end >= self.len() && self.bytes <= max_bytes {
             return self.clone();
+        }
+        let part = self.get(start..end.min(self.len())).unwrap_or_default();
+        let (mut count, mut bytes) = (0, 0_u64);
+        for entry in part {
+            let with_it = bytes.saturating_add(entry.size_bytes());
+            if with_it > max_bytes && count > 0 {
+                break;
+            }
+            (count, bytes) = (count + 1, with_it);
+        }
+        if count == 0 {
+            return Self::empty();
         }
         Self {
             batch: self.batch.clone(),
             start: self.start + start,
-            end: self.start + end,
-            bytes: sum_of_bytes(part),
+            end: self.start + start + count,
+            bytes,
         }
     }
 
-    /// Drops the entries before `start`, counted within this run, and those from `end` on.
+    /// Drops the entries before `start`, counted within this run, and those from `end` on. What is
+    /// left is copied if it is the lesser part of its batch, so that it does not keep all of that in
+    /// memory.
     pub(crate) fn narrow(&mut self, start: usize, end: usize) {
-        if start > 0 || end < self.len() {
-            *self = self.slice(start, end);
+        if start == 0 && end >= self.len() {
+            return;
+        }
+        *self = self.slice(start, end);
+        let batch_len = self.batch.as_ref().map_or(0, |batch| batch.len());
+        if self.len() < batch_len / 2 {
+            *self = Self::from(&**self);
         }
     }
 
@@ -137,18 +157,7 @@ impl Entries {
     /// less than one entry: an entry larger than the limit still travels, alone.
     #[must_use]
     pub fn prefix_within(&self, max_bytes: u64) -> Self {
-        if self.bytes <= max_bytes {
-            return self.clone();
-        }
-        let mut bytes = 0_u64;
-        let count = self
-            .iter()
-            .take_while(|entry| {
-                bytes = bytes.saturating_add(entry.size_bytes());
-                bytes <= max_bytes
-            })
-            .count();
-        self.slice(0, count.max(1))
+        self.part_within(0, self.len(), max_bytes)
     }
 
     /// Whether both are the same part of the same memory. Runs that were made apart are not, even if

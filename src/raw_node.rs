@@ -99,6 +99,13 @@ impl<S: Storage> RawNode<S> {
         self.raft.tick()
     }
 
+    /// What [`tick`](Self::tick) does where it does not pass over a tick in which nothing happens: for
+    /// tests, which show that it makes no difference.
+    #[doc(hidden)]
+    pub fn tick_in_full(&mut self) -> Result<(), Halted> {
+        self.raft.tick_in_full()
+    }
+
     /// So many ticks of time have passed: the same as so many calls of [`tick`](Self::tick), at
     /// the cost of those in which something happens.
     ///
@@ -338,8 +345,8 @@ impl<S: Storage> RawNode<S> {
         self.raft.ready()
     }
 
-    /// Everything in this `Ready` has been done: the same as [`persisted`](Self::persisted) and
-    /// [`applied`](Self::applied), and its memory is used again.
+    /// Everything in this `Ready` has been done: [`persisted`](Self::persisted) and
+    /// [`applied`](Self::applied) in one, and its memory is used again.
     ///
     /// # Errors
     ///

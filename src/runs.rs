@@ -100,9 +100,10 @@ impl Runs {
         while let Some(run) = self.runs.pop_back() {
             self.bytes -= run.size_bytes();
             if run.first().is_some_and(|first| first.index() < index) {
-                let keep = run.slice(0, offset(&run, index));
-                self.bytes += keep.size_bytes();
-                self.runs.push_back(keep);
+                let mut kept = run;
+                kept.narrow(0, offset(&kept, index));
+                self.bytes += kept.size_bytes();
+                self.runs.push_back(kept);
                 break;
             }
         }
@@ -133,8 +134,9 @@ impl Runs {
         self.first = index.next();
     }
 
-    /// All entries of the runs.
+    /// All entries. The runs are sealed.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        debug_assert!(self.open.is_empty(), "runs are sealed before they are read");
         self.runs.iter().flatten()
     }
 
@@ -165,28 +167,26 @@ impl Runs {
         max_bytes: u64,
         out: &mut Vec<Entries>,
     ) -> LogIndex {
-        assert!(self.open.is_empty(), "they are sealed before they are read");
-        assert!(first >= self.first, "only what is held is read");
+        assert!(self.open.is_empty(), "runs are sealed before they are read");
+        assert!(first >= self.first, "only what the runs hold is read");
         let mut read = first.previous();
         let mut budget = max_bytes;
         while read < last {
             let Some(run) = self.run_holding(read.next()) else {
                 break;
             };
-            let piece = run.slice(offset(run, read.next()), offset(run, last.next()));
-            let bytes = piece.size_bytes();
-            if bytes <= budget {
-                read = piece.last_id().map_or(last, |id| id.index);
-                budget -= bytes;
-                out.push(piece);
-                continue;
+            let (begin, end) = (offset(run, read.next()), offset(run, last.next()));
+            let piece = run.part_within(begin, end, budget);
+            if piece.size_bytes() > budget && !out.is_empty() {
+                break;
             }
-            let fits = piece.prefix_within(budget);
-            if out.is_empty() || fits.size_bytes() <= budget {
-                read = fits.last_id().map_or(last, |id| id.index);
-                out.push(fits);
+            let is_whole = piece.len() == end - begin;
+            read = piece.last_id().map_or(last, |id| id.index);
+            budget = budget.saturating_sub(piece.size_bytes());
+            out.push(piece);
+            if !is_whole {
+                break;
             }
-            break;
         }
         read
     }
@@ -198,10 +198,7 @@ impl Runs {
             return Entries::empty();
         };
         let begin = offset(run, first);
-        let mut fits = run.slice(begin, run.len());
-        if fits.size_bytes() > max_bytes {
-            fits = fits.prefix_within(max_bytes);
-        }
+        let fits = run.part_within(begin, run.len(), max_bytes);
         let is_last_run = self
             .runs
             .back()

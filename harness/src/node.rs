@@ -180,7 +180,7 @@ impl<S: Store> Node<S> {
         match self {
             Self::Almadia(node) => {
                 let mut twin = (***node).clone();
-                let twin_result = (0..ticks).try_for_each(|_| twin.tick());
+                let twin_result = (0..ticks).try_for_each(|_| twin.tick_in_full());
                 forget();
                 let result = node.tick_many(ticks);
                 let is_same = ***node == twin && result == twin_result;

@@ -22,10 +22,6 @@ pub struct Cluster {
 }
 
 /// The ids from 1.
-///
-/// # Panics
-///
-/// Never.
 #[must_use]
 pub fn ids(size: u64) -> Vec<NodeId> {
     (1..=size).filter_map(NodeId::new).collect()

@@ -1,12 +1,16 @@
 //! almadia beside other consensus libraries, each doing the same work.
 //!
 //! Owns the workloads and how they are timed. Each peer stands in a module of its own; all run as
-//! clusters in one thread, and pass their messages by value.
+//! clusters in one thread, on the in-memory store that comes with each, and pass their messages by value.
+//! So neither a codec nor a disk is in the figures of a cluster, and what several nodes can share of a
+//! message they share: with almadia the entries, which raft-rs copies for each message and each store.
 
 pub mod almadia_cluster;
 pub mod raft_rs_cluster;
 pub mod rounds;
 pub mod workloads;
+
+use std::sync::OnceLock;
 
 /// Logs are cut when they hold this many entries, on every side.
 pub const KEPT: u64 = 1024;
@@ -16,6 +20,12 @@ pub const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 
 /// How many messages every side may have on their way.
 pub const MAX_INFLIGHT: usize = 256;
+
+/// A logger that says nothing, which all nodes share that want one.
+pub fn silent() -> &'static slog::Logger {
+    static SILENT: OnceLock<slog::Logger> = OnceLock::new();
+    SILENT.get_or_init(|| slog::Logger::root(slog::Discard, slog::o!()))
+}
 
 /// The command that is proposed. Each proposal is in bytes of its own, as a client's would be.
 #[must_use]

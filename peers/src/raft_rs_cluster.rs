@@ -50,12 +50,11 @@ pub fn store(size: u64) -> MemStorage {
 /// If the log is none.
 #[must_use]
 pub fn node(id: u64, batch_append: bool, store: MemStorage, applied: u64) -> Node {
-    let logger = slog::Logger::root(slog::Discard, slog::o!());
     let config = Config {
         applied,
         ..config(id, batch_append)
     };
-    let node = Node::new(&config, store, &logger);
+    let node = Node::new(&config, store, crate::silent());
     node.expect("the log is a good start")
 }
 
@@ -158,18 +157,17 @@ pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
         for entry in ready.take_committed_entries() {
             black_box(entry);
         }
-        let store = node.raft.raft_log.store.clone();
-        store
-            .wl()
-            .append(ready.entries())
-            .expect("entries continue the log");
+        if !ready.entries().is_empty() {
+            let appended = node.store().wl().append(ready.entries());
+            appended.expect("entries continue the log");
+        }
         if let Some(hard_state) = ready.hs() {
-            store.wl().set_hardstate(hard_state.clone());
+            node.store().wl().set_hardstate(hard_state.clone());
         }
         mail.append(&mut ready.take_persisted_messages());
         let mut light = node.advance(ready);
         if let Some(commit) = light.commit_index() {
-            store.wl().mut_hard_state().set_commit(commit);
+            node.store().wl().mut_hard_state().set_commit(commit);
         }
         mail.append(&mut light.take_messages());
         for entry in light.take_committed_entries() {

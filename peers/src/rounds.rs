@@ -105,8 +105,11 @@ impl Table {
                 rounds: Vec::new(),
             })
             .collect();
-        for _ in 0..ROUNDS {
-            for (side, costs) in sides.iter_mut().zip(&mut costs) {
+        for round in 0..ROUNDS {
+            // Each side begins in its turn.
+            for at in 0..sides.len() {
+                let at = (round + at) % sides.len();
+                let (side, costs) = (&mut sides[at], &mut costs[at]);
                 let taken = (side.work)(times).as_nanos() as f64;
                 costs.rounds.push(taken / f64::from(times * units));
             }
@@ -121,6 +124,14 @@ impl Table {
             rounds: vec![count as f64],
         });
         self.tell(name, &costs, "B");
+    }
+
+    /// Prints the line of each workload.
+    pub fn finish(self) {
+        println!();
+        for (name, ratio) in self.ratios {
+            println!("RATIO {name} {ratio:.2}");
+        }
     }
 
     fn tell(&mut self, name: &str, costs: &[Costs], unit: &str) {
@@ -141,17 +152,5 @@ impl Table {
             ratio.middle, ratio.low, ratio.high, best.name
         );
         self.ratios.push((name.to_owned(), ratio.middle));
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        println!();
-        for (name, ratio) in &self.ratios {
-            println!("RATIO {name} {ratio:.2}");
-        }
     }
 }

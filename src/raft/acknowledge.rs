@@ -12,7 +12,7 @@ use crate::types::LogIndex;
 
 impl<S: Storage> Raft<S> {
     /// Whether all that this `Ready` stands for was handed out here; nothing of it counts if not.
-    pub(crate) fn check_own(&self, ready: &Ready) -> Result<(), AcknowledgeError> {
+    fn check_own(&self, ready: &Ready) -> Result<(), AcknowledgeError> {
         self.core.check_running()?;
         if ready.from != self.core.id() {
             return Err(AcknowledgeError::NoSuchReady(ready.number));
@@ -62,7 +62,10 @@ impl<S: Storage> Raft<S> {
                 Ok(())
             }
             Err(AcknowledgeError::Halted(halted)) => Ok(self.finish(Err(halted.error))?),
-            Err(refusal) => Err(refusal),
+            Err(refusal) => {
+                self.check_invariants();
+                Err(refusal)
+            }
         }
     }
 

@@ -20,6 +20,12 @@ impl<S: Storage> Raft<S> {
             self.skip(1);
             return Ok(());
         }
+        self.tick_in_full()
+    }
+
+    /// A tick in which something may happen.
+    pub(crate) fn tick_in_full(&mut self) -> Result<(), Halted> {
+        self.core.check_running()?;
         self.core.tick();
         let next = match &mut self.role {
             Role::Follower(follower) => follower.tick(&mut self.core),

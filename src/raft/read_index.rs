@@ -119,10 +119,8 @@ impl Reads {
 
     /// Lets time pass in which nothing happens.
     pub(super) fn skip(&mut self, ticks: u32) {
-        if !self.waiting.is_empty() {
-            for read in &mut self.waiting {
-                read.ticks_left -= ticks;
-            }
+        for read in &mut self.waiting {
+            read.ticks_left -= ticks;
         }
     }
 }

@@ -33,7 +33,8 @@ pub struct MemStorage {
     snapshot: Option<Snapshot>,
 }
 
-/// About so many entries are copied at most to answer with more than one run.
+/// About so many entries are copied at most to answer with more than one run: what is larger than
+/// a hundred kilobytes costs more to get from the system, and to give back, than to ask for twice.
 const MAX_JOINED: u64 = 1024;
 
 /// A call of [`MemStorage`] that cannot be carried out; nothing was changed.
@@ -132,6 +133,9 @@ impl MemStorage {
             return Ok(());
         };
         let contiguous = first > self.before_first.index
+            && entries
+                .last_id()
+                .is_some_and(|last| last.index <= LogIndex::MAX)
             && first <= self.last_index_or_snapshot().next()
             && entries
                 .iter()

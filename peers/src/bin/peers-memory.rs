@@ -24,6 +24,7 @@ fn main() {
         let ours = held(our_leader);
         table.count("memory_leader", ours, held(raft_rs_leader));
     }
+    table.finish();
 }
 
 /// The size of what is made, and of all that it holds on the heap.

@@ -13,5 +13,7 @@ fn main() {
         .collect();
     let wanted =
         |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
-    workloads::run_all(&mut Table::begun(), &wanted);
+    let mut table = Table::begun();
+    workloads::run_all(&mut table, &wanted);
+    table.finish();
 }

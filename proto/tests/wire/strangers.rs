@@ -463,6 +463,16 @@ fn unknown_fields_are_passed_over() {
     assert_eq!(refused(&deep).reason(), Reason::Malformed);
 }
 
+/// Entries are read whatever the kind of the message: a heartbeat has none, and a read one that carries
+/// its token.
+#[test]
+fn a_change_that_is_none_is_refused_in_any_message() {
+    for kind in ["08", "0f", "03"] {
+        let text = format!("08{kind}1002180120013a050801220108");
+        expect(&text, "ConfChange.id", 14, Reason::Malformed);
+    }
+}
+
 /// The memory that is asked for depends on the bytes that are there, not on what they claim.
 #[test]
 fn a_claimed_length_reserves_nothing() {
