@@ -92,7 +92,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/core.rs", "        self.accept(leader, last_new.index);\n", "        self.accept(leader, if crate::bug(\"B30\") { self.log.last_index() } else { last_new.index });\n"),
     ]),
     bug!("B32", "the index of a quorum is that of one voter too few", None, ["replication"], [
-        ("quorum.rs", "let position = voters.len().checked_sub(majority(voters.len()))?;", "let position = voters.len().checked_sub(majority(voters.len()))? + usize::from(crate::bug(\"B32\") && voters.len() > 2);"),
+        ("quorum.rs", "let needed = majority(indexes.len());", "let needed = majority(indexes.len()) - usize::from(crate::bug(\"B32\") && indexes.len() > 2);"),
     ]),
     bug!("B33", "a heartbeat tells a commit index beyond what the peer is known to hold", None, ["heartbeats"], [
         ("raft/replication.rs", "let leader_commit = core.log.commit_index().min(progress.match_index);", "let leader_commit = if crate::bug(\"B33\") { core.log.commit_index() } else { core.log.commit_index().min(progress.match_index) };"),
