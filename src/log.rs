@@ -325,7 +325,7 @@ impl<S: Storage> Log<S> {
     }
 
     /// Hands out the snapshot to be persisted and restored, once.
-    pub(crate) fn take_snapshot(&mut self) -> Option<Snapshot> {
+    pub(crate) fn take_snapshot(&mut self) -> Option<Box<Snapshot>> {
         let snapshot = self.incoming.as_mut()?.hand_out()?;
         let index = snapshot.last_included.index;
         self.applying = index;

@@ -96,6 +96,7 @@ pub(crate) struct Buffers {
     pub(crate) messages_after_persist: Vec<Message>,
     pub(crate) entries: Vec<Entries>,
     pub(crate) committed_entries: Vec<Entries>,
+    pub(crate) read_states: Vec<ReadState>,
 }
 
 impl Buffers {
@@ -104,6 +105,7 @@ impl Buffers {
         self.messages_after_persist = emptied(ready.messages_after_persist);
         self.entries = emptied(ready.entries);
         self.committed_entries = emptied(ready.committed_entries);
+        self.read_states = emptied(ready.read_states);
     }
 }
 

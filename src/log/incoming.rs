@@ -3,6 +3,8 @@
 //! Owns when it is handed out, and what must not be applied before it is persisted. Knows nothing of
 //! the log that it replaces.
 
+use alloc::boxed::Box;
+
 use crate::entry::Snapshot;
 use crate::types::LogIndex;
 
@@ -45,12 +47,12 @@ impl Incoming {
     }
 
     /// The snapshot, to be persisted; once.
-    pub(crate) fn hand_out(&mut self) -> Option<Snapshot> {
+    pub(crate) fn hand_out(&mut self) -> Option<Box<Snapshot>> {
         if self.handed_out {
             return None;
         }
         self.handed_out = true;
-        Some(self.snapshot.clone())
+        Some(Box::new(self.snapshot.clone()))
     }
 
     /// Whether applying up to `index` takes a snapshot that is not persisted.

@@ -3,7 +3,6 @@
 //! Owns what goes into which part of it, and with that the durability rules on the way out:
 //! messages wait behind the write that they speak for. Must not know roles.
 
-use alloc::boxed::Box;
 use core::mem;
 
 use super::core::Core;
@@ -38,8 +37,9 @@ impl<S: Storage> Core<S> {
             messages_after_persist,
             mut entries,
             mut committed_entries,
+            read_states,
         } = mem::take(&mut self.buffers);
-        let snapshot = self.log.take_snapshot().map(Box::new);
+        let snapshot = self.log.take_snapshot();
         if snapshot.is_none() {
             let max_bytes = self.config.max_committed_bytes_per_ready;
             let may_apply = self.may_apply();
@@ -88,7 +88,7 @@ impl<S: Storage> Core<S> {
             must_sync,
             messages_after_persist: after,
             committed_entries,
-            read_states: self.reads.take_states(),
+            read_states: self.reads.take_states(read_states),
             transfer_outcomes,
             applies_to: applied.or(snapshot_index),
             from: self.id(),

@@ -64,8 +64,9 @@ impl Reads {
         !self.states.is_empty()
     }
 
-    pub(crate) fn take_states(&mut self) -> Vec<ReadState> {
-        core::mem::take(&mut self.states)
+    /// The reads that have ended; the next ones are put into `empty`.
+    pub(crate) fn take_states(&mut self, empty: Vec<ReadState>) -> Vec<ReadState> {
+        core::mem::replace(&mut self.states, empty)
     }
 
     fn answer(&mut self, token: u64, read_index: LogIndex) {

@@ -45,13 +45,24 @@ impl Leader {
     /// Makes all messages that are due.
     pub(super) fn replicate<S: Storage>(&mut self, core: &mut Core<S>) -> Result<(), StorageError> {
         self.send_heartbeats(core);
+        let term_start = self.term_start;
         for (peer, progress) in &mut self.peers {
             loop {
-                match due(progress, core) {
+                let due = due(progress, core);
+                let prev_log = match due {
                     Due::Nothing => break,
-                    Due::Append { max_bytes } => send_append(core, *peer, progress, max_bytes)?,
-                    Due::EmptyAppend => send_empty_append(core, *peer, progress)?,
-                    Due::Snapshot => send_snapshot(core, *peer, progress)?,
+                    // The log may not reach back to where the peer is (Raft 7).
+                    Due::Append { .. } | Due::EmptyAppend => prev_log(core, progress, term_start)?,
+                    Due::Snapshot => None,
+                };
+                match (prev_log, due) {
+                    (Some(prev_log), Due::Append { max_bytes }) => {
+                        send_append(core, *peer, progress, prev_log, max_bytes)?;
+                    }
+                    (Some(prev_log), Due::EmptyAppend | Due::Nothing | Due::Snapshot) => {
+                        send_entries(core, *peer, progress, prev_log, Entries::empty());
+                    }
+                    (None, _) => send_snapshot(core, *peer, progress)?,
                 }
             }
         }
@@ -139,18 +150,30 @@ fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
     }
 }
 
+/// The entry before the next one for this peer; `None` if it has been compacted away.
+fn prev_log<S: Storage>(
+    core: &Core<S>,
+    progress: &Progress,
+    term_start: LogIndex,
+) -> Result<Option<LogId>, StorageError> {
+    let index = progress.next_index.previous();
+    // From the entry on that opened the term all are of this term, and the `Storage` need not be asked.
+    let term = if index >= term_start {
+        Some(core.current_term)
+    } else {
+        core.log.term(index)?
+    };
+    Ok(term.map(|term| LogId { term, index }))
+}
+
 fn send_append<S: Storage>(
     core: &mut Core<S>,
     peer: NodeId,
     progress: &mut Progress,
+    prev_log: LogId,
     max_bytes: u64,
 ) -> Result<(), StorageError> {
-    let index = progress.next_index.previous();
-    let Some(term) = core.log.term(index)? else {
-        return send_snapshot(core, peer, progress);
-    };
-    let prev_log = LogId { term, index };
-    if index == core.log.last_index() {
+    if prev_log.index == core.log.last_index() {
         send_entries(core, peer, progress, prev_log, Entries::empty());
         return Ok(());
     }
@@ -165,25 +188,6 @@ fn send_append<S: Storage>(
             Ok(())
         }
     }
-}
-
-fn send_empty_append<S: Storage>(
-    core: &mut Core<S>,
-    peer: NodeId,
-    progress: &mut Progress,
-) -> Result<(), StorageError> {
-    let index = progress.next_index.previous();
-    let Some(term) = core.log.term(index)? else {
-        return send_snapshot(core, peer, progress);
-    };
-    send_entries(
-        core,
-        peer,
-        progress,
-        LogId { term, index },
-        Entries::empty(),
-    );
-    Ok(())
 }
 
 fn send_entries<S: Storage>(
@@ -207,7 +211,7 @@ fn send_entries<S: Storage>(
     core.send(peer, Body::AppendEntries(append));
 }
 
-/// The log does not reach back to where the peer is (Raft 7).
+/// A snapshot in place of the log (Raft 7).
 fn send_snapshot<S: Storage>(
     core: &mut Core<S>,
     peer: NodeId,

@@ -1,0 +1,181 @@
+//! What a steady load costs, counted and not timed: allocations, and reads of the `Storage`.
+//!
+//! Owns the counts. They are exact: whoever adds one says here what for.
+
+use std::cell::Cell;
+
+use allocation_counter::measure;
+use almadia::{
+    Bytes, ConfState, Config, Entries, EntriesRequest, InitialState, LogIndex, Message, NodeId,
+    RawNode, Snapshot, Storage, StorageError, Term,
+};
+
+/// A disk that is written to and never read: each reading is counted, and finds nothing.
+struct WriteOnly {
+    voters: Vec<NodeId>,
+    reads: Cell<u64>,
+}
+
+impl WriteOnly {
+    fn read<T>(&self) -> Result<T, StorageError> {
+        self.reads.set(self.reads.get() + 1);
+        Err(StorageError::Contract("nothing is read"))
+    }
+}
+
+impl Storage for WriteOnly {
+    fn initial_state(&self) -> Result<InitialState, StorageError> {
+        Ok(InitialState {
+            conf_state: ConfState::of_voters(self.voters.iter().copied()),
+            ..InitialState::default()
+        })
+    }
+
+    fn entries(&self, _: &EntriesRequest) -> Result<Entries, StorageError> {
+        self.read()
+    }
+
+    fn term(&self, index: LogIndex) -> Result<Term, StorageError> {
+        // Asked for once, when the node starts.
+        if index == LogIndex::ZERO {
+            Ok(Term::ZERO)
+        } else {
+            self.read()
+        }
+    }
+
+    fn first_index(&self) -> Result<LogIndex, StorageError> {
+        Ok(LogIndex(1))
+    }
+
+    fn last_index(&self) -> Result<LogIndex, StorageError> {
+        Ok(LogIndex::ZERO)
+    }
+
+    fn snapshot(&self, _: LogIndex, _: NodeId) -> Result<Snapshot, StorageError> {
+        self.read()
+    }
+}
+
+type Node = RawNode<WriteOnly>;
+
+/// Three nodes, and how many allocations each has made.
+struct Cluster {
+    nodes: Vec<Node>,
+    mail: Vec<Message>,
+    allocations: [u64; 3],
+}
+
+/// Which node leads.
+const LEADER: usize = 0;
+/// Until all buffers have their size.
+const WARM_UP: usize = 50;
+const ROUNDS: u64 = 20;
+
+impl Cluster {
+    fn elected() -> Self {
+        let voters: Vec<NodeId> = (1..=3).filter_map(NodeId::new).collect();
+        let node = |&id| {
+            let storage = WriteOnly {
+                voters: voters.clone(),
+                reads: Cell::new(0),
+            };
+            RawNode::new(Config::new(id), storage).expect("an empty log is a good start")
+        };
+        let mut cluster = Self {
+            nodes: voters.iter().map(node).collect(),
+            mail: Vec::with_capacity(1000),
+            allocations: [0; 3],
+        };
+        cluster.on(LEADER, |leader, _| {
+            leader.campaign().expect("a voter may campaign")
+        });
+        cluster.settle();
+        cluster
+    }
+
+    /// Something that a node does.
+    fn on(&mut self, node: usize, act: impl FnOnce(&mut Node, &mut Vec<Message>)) {
+        let Self {
+            nodes,
+            mail,
+            allocations,
+        } = self;
+        allocations[node] += measure(|| act(&mut nodes[node], mail)).count_total;
+    }
+
+    /// Lets messages pass until nobody has anything left to do.
+    fn settle(&mut self) {
+        loop {
+            for node in 0..self.nodes.len() {
+                self.on(node, work);
+            }
+            if self.mail.is_empty() {
+                return;
+            }
+            for message in std::mem::replace(&mut self.mail, Vec::with_capacity(1000)) {
+                let to = message.to.get() as usize - 1;
+                self.on(to, |node, _| node.step(message).expect("peers are correct"));
+            }
+        }
+    }
+
+    /// The allocations of the leader and of the followers in so many rounds, once all is warm; and
+    /// that nobody has read from a disk.
+    fn count(&mut self, round: impl Fn(&mut Node)) -> [u64; 3] {
+        for _ in 0..WARM_UP {
+            self.on(LEADER, |leader, _| round(leader));
+            self.settle();
+        }
+        self.allocations = [0; 3];
+        for _ in 0..ROUNDS {
+            self.on(LEADER, |leader, _| round(leader));
+            self.settle();
+        }
+        for node in &self.nodes {
+            assert_eq!(node.storage().reads.get(), 0, "node {}", node.id());
+        }
+        self.allocations
+    }
+}
+
+fn work(node: &mut Node, mail: &mut Vec<Message>) {
+    while let Some(mut ready) = node.ready().expect("memory does not fail") {
+        mail.append(&mut ready.messages);
+        mail.append(&mut ready.messages_after_persist);
+        node.advance(ready).expect("the ready is this node's");
+    }
+}
+
+/// The entries of a batch lie in one piece of memory, which the log, the messages, the `Ready`s and
+/// the followers share. That is all, however many they are.
+#[test]
+fn a_batch_takes_one_allocation_at_its_leader_and_none_elsewhere() {
+    for batch in [1, 2, 16, 64] {
+        let allocations = Cluster::elected().count(|leader| {
+            for _ in 0..batch {
+                let data = Bytes::from_static(b"a command of the caller's");
+                leader.propose(Bytes::new(), data).expect("it leads");
+            }
+        });
+        assert_eq!(allocations, [ROUNDS, 0, 0], "batches of {batch}");
+    }
+}
+
+#[test]
+fn reads_and_heartbeats_take_none() {
+    let read = |leader: &mut Node| {
+        leader
+            .read_index(Bytes::from_static(b"a read"))
+            .expect("it leads");
+    };
+    assert_eq!(Cluster::elected().count(read), [0; 3], "reads");
+    assert_eq!(Cluster::elected().count(Node::ping), [0; 3], "heartbeats");
+}
+
+#[test]
+fn ticks_take_none() {
+    let mut cluster = Cluster::elected();
+    let ticks = |leader: &mut Node| leader.tick().expect("memory does not fail");
+    assert_eq!(cluster.count(ticks), [0; 3]);
+}
