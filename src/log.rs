@@ -554,9 +554,14 @@ impl<S: Storage> Log<S> {
             .max(self.before_first.index))
     }
 
+    /// Whether the entries behind this one are in memory, as far as there are any.
+    pub(crate) const fn goes_on_in_memory_from(&self, index: LogIndex) -> bool {
+        index.next().0 >= self.tail.first().0
+    }
+
     /// Whether the entries behind this one can be sent, as far as there are any.
     pub(crate) fn goes_on_from(&self, index: LogIndex) -> Result<bool, StorageError> {
-        let is_there = index.next() >= self.tail.first() || index >= self.compacted_through()?;
+        let is_there = self.goes_on_in_memory_from(index) || index >= self.compacted_through()?;
         Ok(is_there && self.term(index)?.is_some())
     }
 

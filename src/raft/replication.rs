@@ -157,8 +157,9 @@ fn prev_log<S: Storage>(
     term_start: LogIndex,
 ) -> Result<Option<LogId>, StorageError> {
     let index = progress.next_index.previous();
-    // From the entry on that opened the term all are of this term, and the `Storage` need not be asked.
-    let term = if index >= term_start {
+    // From the entry on that opened the term all are of this term. If what follows is in memory, nobody
+    // need be asked.
+    let term = if index >= term_start && core.log.goes_on_in_memory_from(index) {
         Some(core.current_term)
     } else {
         core.log.term(index)?
