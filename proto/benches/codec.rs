@@ -5,36 +5,18 @@
 //! generated code, `eraftpb::Message` for raft-rs.
 #![allow(missing_docs, reason = "a bench")]
 
+#[path = "common/append.rs"]
+mod append;
+
 use std::hint::black_box;
 
-use almadia::{AppendEntries, Body, Bytes, Entry, LogId, LogIndex, Message, NodeId, Payload, Term};
+use almadia::{AppendEntries, Body, Entry, LogId, LogIndex, Message, NodeId, Payload, Term};
 use almadia_proto::{Decode, Encode};
 use almadia_proto_oracle::eraftpb as generated;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use protobuf::Message as _;
 use protobuf_of_raft_rs::Message as _;
 use raft_proto::eraftpb as raft_rs;
-
-fn append(entries: u64, payload: usize) -> Message {
-    let node = |id| NodeId::new(id).expect("above zero");
-    let entries = (1..=entries)
-        .map(|offset| Entry {
-            id: LogId::new(7, 1_000_000 + offset),
-            payload: Payload::Data(vec![b'x'; payload].into()),
-            context: Bytes::new(),
-        })
-        .collect();
-    Message {
-        to: node(2),
-        from: node(1),
-        term: Term(7),
-        body: Body::AppendEntries(AppendEntries {
-            prev_log: LogId::new(7, 1_000_000),
-            leader_commit: LogIndex(1_000_000),
-            entries,
-        }),
-    }
-}
 
 /// What a codec of generated types would do with an append.
 fn to_generated(message: &Message) -> generated::Message {
@@ -92,7 +74,7 @@ fn from_generated(message: generated::Message) -> Message {
 fn codec(criterion: &mut Criterion) {
     for entries in [1, 64] {
         for payload in [16, 128, 4096] {
-            let message = append(entries, payload);
+            let message = append::append(entries, payload);
             let bytes = message.encode();
             let peer: raft_rs::Message = {
                 let mut peer = raft_rs::Message::default();

@@ -7,10 +7,13 @@
 //! rounds, and the middle half of them. The rounds take place at several depths of the stack, because
 //! where that begins may be worth a fifth of the time.
 
+#[path = "common/append.rs"]
+mod append;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use almadia::{AppendEntries, Body, Bytes, Entry, LogId, LogIndex, Message, NodeId, Payload, Term};
+use almadia::{Bytes, Message};
 use almadia_proto::{Decode, Encode, Encoder, Pieces};
 use protobuf_of_raft_rs::Message as _;
 use raft_proto::eraftpb as raft_rs;
@@ -22,28 +25,6 @@ const DEPTHS: usize = 11;
 const DEPTH_BYTES: usize = 368;
 /// How long a round of one side takes, about.
 const ROUND: Duration = Duration::from_micros(300);
-
-fn node(id: u64) -> NodeId {
-    NodeId::new(id).expect("above zero")
-}
-
-fn append(count: u64, payload: usize) -> Message {
-    let entries = (1..=count).map(|offset| Entry {
-        id: LogId::new(7, 1_000_000 + offset),
-        payload: Payload::Data(vec![b'x'; payload].into()),
-        context: Bytes::new(),
-    });
-    Message {
-        to: node(2),
-        from: node(1),
-        term: Term(7),
-        body: Body::AppendEntries(AppendEntries {
-            prev_log: LogId::new(7, 1_000_000),
-            leader_commit: LogIndex(1_000_000),
-            entries: entries.collect(),
-        }),
-    }
-}
 
 /// What its transports mostly do: payloads are copied.
 fn of_raft_rs(bytes: &[u8]) -> raft_rs::Message {
@@ -141,7 +122,7 @@ fn main() {
     }
     for count in [1, 64] {
         for payload in [16, 128, 4096] {
-            let message = append(count, payload);
+            let message = append::append(count, payload);
             let bytes = message.encode();
             let theirs = of_raft_rs(&bytes);
             let write = |(): ()| drop(black_box(black_box(&theirs).write_to_bytes().unwrap()));
@@ -190,7 +171,7 @@ fn main() {
     // One run of entries to several followers.
     for followers in [2, 6] {
         for payload in [128, 4096] {
-            let message = append(64, payload);
+            let message = append::append(64, payload);
             let theirs = of_raft_rs(&message.encode());
             compare(
                 &format!("followers_{followers}_64x{payload}"),
