@@ -8,14 +8,18 @@ use almadia::{
     ConfState, Config, LogId, MemStorage, Message, NodeId, RawNode, RoleKind, Snapshot, Storage,
 };
 
-use crate::cluster::{self, Peer};
 use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES};
 
 /// One node.
 pub type Node = RawNode<MemStorage>;
 
-/// Some of them.
-pub type Cluster = cluster::Cluster<Node>;
+/// Some nodes, of which the first one leads.
+pub struct Cluster {
+    /// The nodes, the one with id 1 first.
+    pub nodes: Vec<Node>,
+    mail: Vec<Message>,
+    reads: usize,
+}
 
 /// The ids from 1.
 #[must_use]
@@ -69,74 +73,121 @@ impl Cluster {
             let node = Node::new(config_of_applied(id, applied), store);
             node.expect("the log is a good start")
         });
-        Self::of_nodes(nodes.collect())
+        Self {
+            nodes: nodes.collect(),
+            mail: Vec::new(),
+            reads: 0,
+        }
+    }
+
+    /// Makes node 1 the leader.
+    ///
+    /// # Panics
+    ///
+    /// If it is not elected.
+    pub fn elect(&mut self) {
+        self.nodes[0].campaign().expect("a voter may campaign");
+        self.settle();
+        assert_eq!(self.nodes[0].role(), RoleKind::Leader);
+    }
+
+    /// Lets messages pass until nobody has anything left to do.
+    ///
+    /// # Panics
+    ///
+    /// If a node refuses a message.
+    pub fn settle(&mut self) {
+        loop {
+            for node in &mut self.nodes {
+                self.reads += work(node, &mut self.mail);
+            }
+            if self.mail.is_empty() {
+                return;
+            }
+            for message in self.mail.drain(..) {
+                let to = message.to.get() as usize - 1;
+                self.nodes[to].step(message).expect("peers are correct");
+            }
+        }
+    }
+
+    /// Has the leader propose so many commands, and lets all nodes commit them.
+    ///
+    /// # Panics
+    ///
+    /// If one is not taken.
+    pub fn commit(&mut self, count: u64, bytes: usize) {
+        for _ in 0..count {
+            let proposed = self.nodes[0].propose("", crate::command(bytes));
+            proposed.expect("node 1 leads");
+        }
+        self.settle();
+    }
+
+    /// Cuts the logs, now and then.
+    pub fn compact(&mut self) {
+        self.nodes.iter_mut().for_each(compact);
+    }
+
+    /// How many reads were answered since this was asked last.
+    pub fn take_reads(&mut self) -> usize {
+        std::mem::take(&mut self.reads)
+    }
+
+    /// What all nodes know to be committed.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        let commits = self.nodes.iter().map(|node| node.commit_index().0);
+        commits.min().unwrap_or_default()
     }
 }
 
-impl Peer for Node {
-    type Message = Message;
-
-    fn receiver(message: &Message) -> u64 {
-        message.to.get()
-    }
-
-    fn campaign(&mut self) {
-        self.campaign().expect("a voter may campaign");
-    }
-
-    fn leads(&self) -> bool {
-        self.role() == RoleKind::Leader
-    }
-
-    fn propose(&mut self, command: Vec<u8>) {
-        self.propose("", command).expect("it leads");
-    }
-
-    fn step(&mut self, message: Message) {
-        self.step(message).expect("peers are correct");
-    }
-
-    fn work(&mut self, mail: &mut Vec<Message>) -> usize {
-        let mut reads = 0;
-        while let Some(mut ready) = self.ready().expect("memory does not fail") {
-            mail.append(&mut ready.messages);
-            for run in &ready.entries {
-                let appended = self.storage_mut().append(run);
-                appended.expect("entries continue the log");
-            }
-            if let Some(hard_state) = ready.hard_state {
-                self.storage_mut().set_hard_state(hard_state);
-            }
-            mail.append(&mut ready.messages_after_persist);
-            for entry in ready.committed_entries.iter().flatten() {
-                black_box(entry);
-            }
-            reads += ready.read_states.len();
-            self.advance(ready).expect("the ready is this node's");
+/// Does what a node asks for, and tells how many reads were answered.
+///
+/// # Panics
+///
+/// If the node halts.
+pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
+    let mut reads = 0;
+    while let Some(mut ready) = node.ready().expect("memory does not fail") {
+        mail.append(&mut ready.messages);
+        for run in &ready.entries {
+            let appended = node.storage_mut().append(run);
+            appended.expect("entries continue the log");
         }
-        reads
-    }
-
-    fn compact(&mut self) {
-        let index = self.last_applied();
-        let first = self.storage().first_index().expect("memory does not fail");
-        if index.since(first) < KEPT {
-            return;
+        if let Some(hard_state) = ready.hard_state {
+            node.storage_mut().set_hard_state(hard_state);
         }
-        let term = self.storage().term(index).expect("applied is in the log");
-        let snapshot = Snapshot {
-            last_included: LogId { term, index },
-            conf_state: ConfState::of_voters(self.membership().voters()),
-            data: almadia::Bytes::new(),
-        };
-        let store = self.storage_mut();
-        store
-            .save_snapshot(snapshot)
-            .expect("applied is in the log");
-        store.compact(index).expect("the snapshot covers it");
+        mail.append(&mut ready.messages_after_persist);
+        for entry in ready.committed_entries.iter().flatten() {
+            black_box(entry);
+        }
+        reads += ready.read_states.len();
+        node.advance(ready).expect("the ready is this node's");
     }
+    reads
+}
 
-    fn committed(&self) -> u64 {
-        self.commit_index().0
+/// Cuts the log of a node that has grown long.
+///
+/// # Panics
+///
+/// If memory fails.
+pub fn compact(node: &mut Node) {
+    let index = node.last_applied();
+    let first = node.storage().first_index().expect("memory does not fail");
+    if index.since(first) < KEPT {
+        return;
     }
+    let term = node.storage().term(index).expect("applied is in the log");
+    let snapshot = Snapshot {
+        last_included: LogId { term, index },
+        conf_state: ConfState::of_voters(node.membership().voters()),
+        data: almadia::Bytes::new(),
+    };
+    let store = node.storage_mut();
+    store
+        .save_snapshot(snapshot)
+        .expect("applied is in the log");
+    store.compact(index).expect("the snapshot covers it");
 }

@@ -6,7 +6,6 @@
 //! message they share: with almadia the entries, which raft-rs copies for each message and each store.
 
 pub mod almadia_cluster;
-pub mod cluster;
 pub mod raft_rs_cluster;
 pub mod rounds;
 pub mod workloads;
@@ -26,14 +25,6 @@ pub const MAX_INFLIGHT: usize = 256;
 pub fn silent() -> &'static slog::Logger {
     static SILENT: OnceLock<slog::Logger> = OnceLock::new();
     SILENT.get_or_init(|| slog::Logger::root(slog::Discard, slog::o!()))
-}
-
-/// Whether a workload is asked for: all are, unless the arguments are names of some, or beginnings of
-/// them.
-pub fn wanted() -> impl Fn(&str) -> bool {
-    let arguments = std::env::args().skip(1);
-    let names: Vec<String> = arguments.filter(|name| !name.starts_with('-')).collect();
-    move |name| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted))
 }
 
 /// The command that is proposed. Each proposal is in bytes of its own, as a client's would be.

@@ -8,14 +8,18 @@ use raft::eraftpb::{ConfState, Message};
 use raft::storage::MemStorage;
 use raft::{Config, RawNode, StateRole, Storage};
 
-use crate::cluster::{self, Peer};
 use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES};
 
 /// One node.
 pub type Node = RawNode<MemStorage>;
 
-/// Some of them.
-pub type Cluster = cluster::Cluster<Node>;
+/// Some nodes, of which the first one leads.
+pub struct Cluster {
+    /// The nodes, the one with id 1 first.
+    pub nodes: Vec<Node>,
+    mail: Vec<Message>,
+    reads: usize,
+}
 
 /// What all nodes run with: the same as almadia's.
 #[must_use]
@@ -68,74 +72,122 @@ impl Cluster {
     #[must_use]
     pub fn on(stores: Vec<(MemStorage, u64)>, batch_append: bool) -> Self {
         let nodes = (1..).zip(stores);
-        let nodes = nodes.map(|(id, (store, applied))| node(id, batch_append, store, applied));
-        Self::of_nodes(nodes.collect())
+        Self {
+            nodes: nodes
+                .map(|(id, (store, applied))| node(id, batch_append, store, applied))
+                .collect(),
+            mail: Vec::new(),
+            reads: 0,
+        }
+    }
+
+    /// Makes node 1 the leader.
+    ///
+    /// # Panics
+    ///
+    /// If it is not elected.
+    pub fn elect(&mut self) {
+        self.nodes[0].campaign().expect("a voter may campaign");
+        self.settle();
+        assert_eq!(self.nodes[0].raft.state, StateRole::Leader);
+    }
+
+    /// Lets messages pass until nobody has anything left to do.
+    ///
+    /// # Panics
+    ///
+    /// If a node refuses a message.
+    pub fn settle(&mut self) {
+        loop {
+            for node in &mut self.nodes {
+                self.reads += work(node, &mut self.mail);
+            }
+            if self.mail.is_empty() {
+                return;
+            }
+            for message in self.mail.drain(..) {
+                let to = message.to as usize - 1;
+                self.nodes[to].step(message).expect("peers are correct");
+            }
+        }
+    }
+
+    /// Has the leader propose so many commands, and lets all nodes commit them.
+    ///
+    /// # Panics
+    ///
+    /// If one is not taken.
+    pub fn commit(&mut self, count: u64, bytes: usize) {
+        for _ in 0..count {
+            let proposed = self.nodes[0].propose(vec![], crate::command(bytes));
+            proposed.expect("node 1 leads");
+        }
+        self.settle();
+    }
+
+    /// Cuts the logs, now and then.
+    pub fn compact(&mut self) {
+        self.nodes.iter_mut().for_each(compact);
+    }
+
+    /// How many reads were answered since this was asked last.
+    pub fn take_reads(&mut self) -> usize {
+        std::mem::take(&mut self.reads)
+    }
+
+    /// What all nodes know to be committed.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        let commits = self.nodes.iter().map(|node| node.raft.raft_log.committed);
+        commits.min().unwrap_or_default()
     }
 }
 
-impl Peer for Node {
-    type Message = Message;
-
-    fn receiver(message: &Message) -> u64 {
-        message.to
-    }
-
-    fn campaign(&mut self) {
-        self.campaign().expect("a voter may campaign");
-    }
-
-    fn leads(&self) -> bool {
-        self.raft.state == StateRole::Leader
-    }
-
-    fn propose(&mut self, command: Vec<u8>) {
-        self.propose(vec![], command).expect("it leads");
-    }
-
-    fn step(&mut self, message: Message) {
-        self.step(message).expect("peers are correct");
-    }
-
-    fn work(&mut self, mail: &mut Vec<Message>) -> usize {
-        let mut reads = 0;
-        while self.has_ready() {
-            let mut ready = self.ready();
-            mail.append(&mut ready.take_messages());
-            reads += ready.read_states().len();
-            for entry in ready.take_committed_entries() {
-                black_box(entry);
-            }
-            if !ready.entries().is_empty() {
-                let appended = self.store().wl().append(ready.entries());
-                appended.expect("entries continue the log");
-            }
-            if let Some(hard_state) = ready.hs() {
-                self.store().wl().set_hardstate(hard_state.clone());
-            }
-            mail.append(&mut ready.take_persisted_messages());
-            let mut light = self.advance(ready);
-            if let Some(commit) = light.commit_index() {
-                self.store().wl().mut_hard_state().set_commit(commit);
-            }
-            mail.append(&mut light.take_messages());
-            for entry in light.take_committed_entries() {
-                black_box(entry);
-            }
-            self.advance_apply();
+/// Does what a node asks for, and tells how many reads were answered.
+///
+/// # Panics
+///
+/// If its storage fails.
+pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
+    let mut reads = 0;
+    while node.has_ready() {
+        let mut ready = node.ready();
+        mail.append(&mut ready.take_messages());
+        reads += ready.read_states().len();
+        for entry in ready.take_committed_entries() {
+            black_box(entry);
         }
-        reads
-    }
-
-    fn compact(&mut self) {
-        let applied = self.raft.raft_log.applied;
-        let store = self.raft.raft_log.store.clone();
-        let first = store.first_index().expect("memory does not fail");
-        if applied.saturating_sub(first) >= KEPT {
-            store.wl().compact(applied).expect("applied is in the log");
+        if !ready.entries().is_empty() {
+            let appended = node.store().wl().append(ready.entries());
+            appended.expect("entries continue the log");
         }
+        if let Some(hard_state) = ready.hs() {
+            node.store().wl().set_hardstate(hard_state.clone());
+        }
+        mail.append(&mut ready.take_persisted_messages());
+        let mut light = node.advance(ready);
+        if let Some(commit) = light.commit_index() {
+            node.store().wl().mut_hard_state().set_commit(commit);
+        }
+        mail.append(&mut light.take_messages());
+        for entry in light.take_committed_entries() {
+            black_box(entry);
+        }
+        node.advance_apply();
     }
+    reads
+}
 
-    fn committed(&self) -> u64 {
-        self.raft.raft_log.committed
+/// Cuts the log of a node that has grown long.
+///
+/// # Panics
+///
+/// If memory fails.
+pub fn compact(node: &mut Node) {
+    let applied = node.raft.raft_log.applied;
+    let store = node.raft.raft_log.store.clone();
+    let first = store.first_index().expect("memory does not fail");
+    if applied.saturating_sub(first) >= KEPT {
+        store.wl().compact(applied).expect("applied is in the log");
     }
 }

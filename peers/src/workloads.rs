@@ -14,7 +14,6 @@ use almadia_proto::{Decode, Encode};
 use protobuf::Message as _;
 use raft::eraftpb;
 
-use crate::cluster::Peer;
 use crate::rounds::{Side, Table};
 use crate::{almadia_cluster as ours, command, raft_rs_cluster as raft_rs};
 
@@ -61,10 +60,20 @@ pub fn run_all(table: &mut Table, wanted: &dyn Fn(&str) -> bool) {
 /// The whole cluster's cost of a committed entry.
 fn commit(table: &mut Table, name: &str, nodes: u64, batch: u32, bytes: usize) {
     let mut cluster = ours::Cluster::of(nodes);
-    let mut sides = vec![Side::new("almadia", move || cluster.commit(batch, bytes))];
+    let mut sides = vec![Side::new("almadia", move || {
+        let before = cluster.committed();
+        cluster.commit(batch.into(), bytes);
+        assert_eq!(cluster.committed(), before + u64::from(batch));
+        cluster.compact();
+    })];
     for (mode, batch_append) in BATCHING {
         let mut cluster = raft_rs::Cluster::of(nodes, batch_append);
-        sides.push(Side::new(mode, move || cluster.commit(batch, bytes)));
+        sides.push(Side::new(mode, move || {
+            let before = cluster.committed();
+            cluster.commit(batch.into(), bytes);
+            assert_eq!(cluster.committed(), before + u64::from(batch));
+            cluster.compact();
+        }));
     }
     table.compare(name, batch, sides);
 }
@@ -118,11 +127,11 @@ fn follower_append(table: &mut Table, name: &str) {
         let start = Instant::now();
         for message in messages {
             follower.step(message).expect("it continues the log");
-            Peer::work(&mut follower, &mut mail);
+            ours::work(&mut follower, &mut mail);
             mail.clear();
         }
         let taken = start.elapsed();
-        Peer::compact(&mut follower);
+        ours::compact(&mut follower);
         taken
     });
     let mut follower = raft_rs::Cluster::of(3, false).nodes.swap_remove(1);
@@ -137,11 +146,11 @@ fn follower_append(table: &mut Table, name: &str) {
         let start = Instant::now();
         for message in messages {
             follower.step(message).expect("it continues the log");
-            Peer::work(&mut follower, &mut mail);
+            raft_rs::work(&mut follower, &mut mail);
             mail.clear();
         }
         let taken = start.elapsed();
-        Peer::compact(&mut follower);
+        raft_rs::compact(&mut follower);
         taken
     });
     table.compare(name, 1, vec![ours, theirs]);

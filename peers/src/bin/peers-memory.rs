@@ -7,13 +7,14 @@ use std::hint::black_box;
 
 use allocation_counter::measure;
 use almadia::{AppendEntriesResponse, Body, LogIndex, MemStorage, Message, Term, VoteResponse};
-use almadia_peers::cluster::Peer;
 use almadia_peers::rounds::Table;
 use almadia_peers::{almadia_cluster as ours, command, raft_rs_cluster as raft_rs};
 use raft::eraftpb::{self, MessageType};
 
 fn main() {
-    let wanted = almadia_peers::wanted();
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    let wanted =
+        |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
     let mut table = Table::begun();
     if wanted("memory_follower") {
         let ours = held(our_follower);
@@ -57,7 +58,7 @@ fn our_leader() -> ours::Node {
     let mut node = ours::Node::new(ours::config(ids[0]), store).expect("the log is a good start");
     let mut mail = Vec::new();
     node.campaign().expect("a voter may campaign");
-    Peer::work(&mut node, &mut mail);
+    ours::work(&mut node, &mut mail);
     let votes = [
         Body::PreVoteResponse(VoteResponse::Granted),
         Body::RequestVoteResponse(VoteResponse::Granted),
@@ -71,7 +72,7 @@ fn our_leader() -> ours::Node {
     for body in votes.into_iter().chain((1..=COMMITTED).map(accepted)) {
         if node.last_applied() > LogIndex::ZERO {
             node.propose("", command(16)).expect("it leads");
-            Peer::work(&mut node, &mut mail);
+            ours::work(&mut node, &mut mail);
         }
         for &from in &ids[1..] {
             let answer = Message {
@@ -81,7 +82,7 @@ fn our_leader() -> ours::Node {
                 body: body.clone(),
             };
             node.step(answer).expect("peers are correct");
-            Peer::work(&mut node, &mut mail);
+            ours::work(&mut node, &mut mail);
         }
     }
     assert_eq!(node.last_applied(), LogIndex(COMMITTED));
@@ -92,7 +93,7 @@ fn raft_rs_leader() -> raft_rs::Node {
     let mut node = raft_rs::node(1, false, raft_rs::store(3), 0);
     let mut mail = Vec::new();
     node.campaign().expect("a voter may campaign");
-    Peer::work(&mut node, &mut mail);
+    raft_rs::work(&mut node, &mut mail);
     let votes = [
         (MessageType::MsgRequestPreVoteResponse, 0),
         (MessageType::MsgRequestVoteResponse, 0),
@@ -101,7 +102,7 @@ fn raft_rs_leader() -> raft_rs::Node {
     for (kind, index) in votes.into_iter().chain((1..=COMMITTED).map(accepted)) {
         if node.raft.raft_log.applied > 0 {
             node.propose(vec![], command(16)).expect("it leads");
-            Peer::work(&mut node, &mut mail);
+            raft_rs::work(&mut node, &mut mail);
         }
         for from in [2, 3] {
             let mut answer = eraftpb::Message::default();
@@ -112,7 +113,7 @@ fn raft_rs_leader() -> raft_rs::Node {
             answer.index = index;
             answer.commit = index.saturating_sub(1);
             node.step(answer).expect("peers are correct");
-            Peer::work(&mut node, &mut mail);
+            raft_rs::work(&mut node, &mut mail);
         }
     }
     assert_eq!(node.raft.raft_log.applied, COMMITTED);

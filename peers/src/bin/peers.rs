@@ -7,7 +7,13 @@ use almadia_peers::rounds::Table;
 use almadia_peers::workloads;
 
 fn main() {
+    let names: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let wanted =
+        |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
     let mut table = Table::begun();
-    workloads::run_all(&mut table, &almadia_peers::wanted());
+    workloads::run_all(&mut table, &wanted);
     table.finish();
 }
