@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn handle(
     node: &mut RawNode<MemStorage>,
     counter: &mut Counter,
-    mut ready: Ready,
+    mut ready: Box<Ready>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     // 1. Messages that need not wait for the disk.
     ready.messages.drain(..).for_each(send);

@@ -19,10 +19,9 @@ pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
 
 /// Empties a vector, and keeps a little of its memory.
 #[inline]
-pub(crate) fn emptied<T>(mut vector: Vec<T>) -> Vec<T> {
+pub(crate) fn empty<T>(vector: &mut Vec<T>) {
     vector.clear();
     if vector.capacity() > KEPT {
         vector.shrink_to(KEPT);
     }
-    vector
 }

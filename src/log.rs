@@ -337,14 +337,16 @@ impl<S: Storage> Log<S> {
         Some(snapshot)
     }
 
-    /// Hands out the entries to be persisted, once.
-    pub(crate) fn take_unpersisted(&mut self, out: &mut Vec<Entries>) {
-        self.tail.seal();
-        if self.handed_out < self.last.index {
-            self.tail
-                .read(self.handed_out.next(), self.last.index, u64::MAX, out);
-            self.handed_out = self.last.index;
+    /// Hands out the entries to be persisted, once. Returns the last one's index, if there are any.
+    pub(crate) fn take_unpersisted(&mut self, out: &mut Vec<Entries>) -> Option<LogIndex> {
+        if self.handed_out >= self.last.index {
+            return None;
         }
+        self.tail.seal();
+        self.tail
+            .read(self.handed_out.next(), self.last.index, u64::MAX, out);
+        self.handed_out = self.last.index;
+        Some(self.last.index)
     }
 
     /// The last index that may be applied now: committed, and persisted here up to the given
@@ -364,17 +366,17 @@ impl<S: Storage> Log<S> {
         has_room && !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }
 
-    /// Hands out entries to be applied, once.
+    /// Hands out entries to be applied, once. Returns the last one's index, if there are any.
     pub(crate) fn take_unapplied(
         &mut self,
         persisted: LogIndex,
         max_bytes: u64,
         out: &mut Vec<Entries>,
-    ) -> Result<(), StorageError> {
-        self.tail.seal();
+    ) -> Result<Option<LogIndex>, StorageError> {
         if !self.has_unapplied(persisted, max_bytes) {
-            return Ok(());
+            return Ok(None);
         }
+        self.tail.seal();
         let last = self.may_apply_to(persisted);
         let first = self.applying.next();
         let room = max_bytes.saturating_sub(self.outstanding_bytes);
@@ -391,13 +393,14 @@ impl<S: Storage> Log<S> {
                 }
             }
         }
-        if let Some(last) = out.last().and_then(Entries::last_id) {
-            let bytes = out.iter().map(Entries::size_bytes).sum();
-            self.applying = last.index;
-            self.outstanding.push_back((last.index, bytes));
-            self.outstanding_bytes += bytes;
-        }
-        Ok(())
+        let Some(last) = out.last().and_then(Entries::last_id) else {
+            return Ok(None);
+        };
+        let bytes = out.iter().map(Entries::size_bytes).sum();
+        self.applying = last.index;
+        self.outstanding.push_back((last.index, bytes));
+        self.outstanding_bytes += bytes;
+        Ok(Some(last.index))
     }
 
     /// Whether `Storage` is to be asked again.

@@ -308,7 +308,7 @@ impl<S: Storage> Raft<S> {
         core.has_output() || has_something_due
     }
 
-    pub(crate) fn ready(&mut self) -> Result<Option<Ready>, Halted> {
+    pub(crate) fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
         self.core.check_running()?;
         if let Role::Leader(leader) = &mut self.role {
             if let Err(error) = leader.replicate(&mut self.core) {

@@ -4,6 +4,7 @@
 //! ([`RawNode::propose`], [`RawNode::campaign`] and others), the output ([`RawNode::ready`]) and
 //! its acknowledgement. Decides nothing; that is `raft.rs` and below.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -341,7 +342,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     ///
     /// [`Halted`] if the storage fails, now or before.
-    pub fn ready(&mut self) -> Result<Option<Ready>, Halted> {
+    pub fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
         self.raft.ready()
     }
 
@@ -351,10 +352,8 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
-    pub fn advance(&mut self, ready: Ready) -> Result<(), AcknowledgeError> {
-        self.raft.done(&ready)?;
-        self.raft.core.buffers.recycle(ready);
-        Ok(())
+    pub fn advance(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
+        self.raft.done(ready)
     }
 
     /// The writes of the `Ready` of this number, and of all before it, are durable.

@@ -8,7 +8,7 @@ use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
-use crate::buffer::emptied;
+use crate::buffer::empty;
 use crate::entry::{Entries, Snapshot};
 use crate::error::{ReadDropped, TransferOutcome};
 use crate::message::Message;
@@ -87,42 +87,103 @@ impl Ready {
     pub const fn applies_to(&self) -> Option<LogIndex> {
         self.applies_to
     }
+
+    const fn empty(from: NodeId) -> Self {
+        Self {
+            number: 0,
+            messages: Vec::new(),
+            snapshot: None,
+            entries: Vec::new(),
+            hard_state: None,
+            must_sync: false,
+            messages_after_persist: Vec::new(),
+            committed_entries: Vec::new(),
+            read_states: Vec::new(),
+            transfer_outcomes: Vec::new(),
+            applies_to: None,
+            from,
+        }
+    }
+
+    /// Empties it, whatever of it was taken. What else it says is said anew when it is handed out.
+    fn clear(&mut self) {
+        empty(&mut self.messages);
+        empty(&mut self.messages_after_persist);
+        empty(&mut self.entries);
+        empty(&mut self.committed_entries);
+        empty(&mut self.read_states);
+        empty(&mut self.transfer_outcomes);
+        self.snapshot = None;
+    }
 }
 
-/// The memory of a `Ready` that has come back, for the next one. No part of a node's identity.
+/// The next `Ready`: whatever is due goes into it as it comes up. One that comes back is emptied and
+/// used again, so a steady load allocates none.
+///
+/// Of a node's identity only what is in it is a part.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers {
-    pub(crate) messages: Vec<Message>,
-    pub(crate) messages_after_persist: Vec<Message>,
-    pub(crate) entries: Vec<Entries>,
-    pub(crate) committed_entries: Vec<Entries>,
-    pub(crate) read_states: Vec<ReadState>,
-}
+pub(crate) struct NextReady(Option<Box<Ready>>);
 
-impl Buffers {
-    pub(crate) fn recycle(&mut self, ready: Ready) {
-        self.messages = emptied(ready.messages);
-        self.messages_after_persist = emptied(ready.messages_after_persist);
-        self.entries = emptied(ready.entries);
-        self.committed_entries = emptied(ready.committed_entries);
-        self.read_states = emptied(ready.read_states);
+impl NextReady {
+    /// Whether messages wait in it.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.0.as_ref().is_some_and(|ready| {
+            !ready.messages.is_empty() || !ready.messages_after_persist.is_empty()
+        })
+    }
+
+    /// To put something into it, on behalf of this node.
+    pub(crate) fn open(&mut self, from: NodeId) -> &mut Ready {
+        self.0.get_or_insert_with(|| Box::new(Ready::empty(from)))
+    }
+
+    pub(crate) fn take(&mut self, from: NodeId) -> Box<Ready> {
+        self.0
+            .take()
+            .unwrap_or_else(|| Box::new(Ready::empty(from)))
+    }
+
+    /// Uses the memory of a `Ready` that has come back.
+    pub(crate) fn recycle(&mut self, mut ready: Box<Ready>) {
+        if self.0.is_none() {
+            ready.clear();
+            self.0 = Some(ready);
+        }
+    }
+
+    fn messages(&self) -> [&[Message]; 2] {
+        self.0.as_ref().map_or([&[], &[]], |ready| {
+            [&ready.messages, &ready.messages_after_persist]
+        })
     }
 }
 
-impl Clone for Buffers {
+impl Clone for NextReady {
     fn clone(&self) -> Self {
-        Self::default()
+        if !self.has_messages() {
+            return Self(None);
+        }
+        Self(self.0.as_ref().map(|ready| {
+            let mut clone = Ready::empty(ready.from);
+            clone.messages.clone_from(&ready.messages);
+            clone
+                .messages_after_persist
+                .clone_from(&ready.messages_after_persist);
+            Box::new(clone)
+        }))
     }
 }
 
-impl PartialEq for Buffers {
-    fn eq(&self, _: &Self) -> bool {
-        true
+impl PartialEq for NextReady {
+    fn eq(&self, other: &Self) -> bool {
+        self.messages() == other.messages()
     }
 }
 
-impl Eq for Buffers {}
+impl Eq for NextReady {}
 
-impl Hash for Buffers {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
+impl Hash for NextReady {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.messages().hash(state);
+    }
 }

@@ -7,7 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::buffer::{emptied, give_back};
+use crate::buffer::{empty, give_back};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
@@ -85,7 +85,7 @@ impl Runs {
         if !self.open.is_empty() {
             let batch = self.open.drain(..).collect();
             self.runs.push_back(Entries::of_batch(batch));
-            self.open = emptied(core::mem::take(&mut self.open));
+            empty(&mut self.open);
         }
     }
 

@@ -192,7 +192,7 @@ impl Node {
     }
 
     /// Fulfils one `Ready`, in the order that its documentation gives.
-    fn handle_ready(&mut self, mut ready: Ready) -> Result<(), AnyError> {
+    fn handle_ready(&mut self, mut ready: Box<Ready>) -> Result<(), AnyError> {
         for message in ready.messages.drain(..) {
             self.send(message);
         }

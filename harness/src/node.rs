@@ -73,11 +73,11 @@ pub(crate) struct Batch {
     pub(crate) transfer_outcomes: Vec<TransferOutcome>,
     pub(crate) applies_to: Option<LogIndex>,
     /// What almadia wants back.
-    pub(crate) ready: Option<Ready>,
+    pub(crate) ready: Option<Box<Ready>>,
 }
 
-impl From<Ready> for Batch {
-    fn from(mut ready: Ready) -> Self {
+impl From<Box<Ready>> for Batch {
+    fn from(mut ready: Box<Ready>) -> Self {
         use std::mem::take;
         Self {
             number: ready.number,

@@ -361,7 +361,7 @@ impl<S: Storage> Recorded<S> {
     /// # Errors
     ///
     /// As [`RawNode::ready`].
-    pub fn ready(&mut self) -> Result<Option<Ready>, Halted> {
+    pub fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
         self.run(call::TakeReady {})
     }
 
@@ -370,7 +370,7 @@ impl<S: Storage> Recorded<S> {
     /// # Errors
     ///
     /// As [`RawNode::advance`].
-    pub fn advance(&mut self, ready: Ready) -> Result<(), AcknowledgeError> {
+    pub fn advance(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
         if let Some(Closing(tape)) = &self.tape {
             tape.input(|out| call::Advance::of(&ready).encode(out));
         }

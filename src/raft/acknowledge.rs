@@ -3,6 +3,8 @@
 //! Owns what follows when a `Ready` is persisted or applied: votes count, entries commit, memory is let
 //! go. Knows what was handed out, and refuses what was not.
 
+use alloc::boxed::Box;
+
 use super::{Next, Raft, Role};
 use crate::error::{AcknowledgeError, Halted};
 use crate::event::Event;
@@ -11,26 +13,21 @@ use crate::storage::Storage;
 use crate::types::LogIndex;
 
 impl<S: Storage> Raft<S> {
-    /// Whether all that this `Ready` stands for was handed out here; nothing of it counts if not.
-    fn check_own(&self, ready: &Ready) -> Result<(), AcknowledgeError> {
+    /// All that was handed out with this `Ready` is done. Nothing of it counts if some of it was not
+    /// handed out here.
+    pub(crate) fn done(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
         self.core.check_running()?;
-        if ready.from != self.core.id() {
-            return Err(AcknowledgeError::NoSuchReady(ready.number));
+        let (from, number, applies_to) = (ready.from, ready.number, ready.applies_to);
+        if from != self.core.id() {
+            return Err(AcknowledgeError::NoSuchReady(number));
         }
         let handed_out = self.core.log.applying();
-        match ready.applies_to {
-            Some(index) if index > handed_out => {
-                Err(AcknowledgeError::NotHandedOut { index, handed_out })
-            }
-            Some(_) | None => Ok(()),
+        if let Some(index) = applies_to.filter(|&index| index > handed_out) {
+            return Err(AcknowledgeError::NotHandedOut { index, handed_out });
         }
-    }
-
-    /// All that was handed out with this `Ready` is done.
-    pub(crate) fn done(&mut self, ready: &Ready) -> Result<(), AcknowledgeError> {
-        self.check_own(ready)?;
-        let persisted = self.note_persisted(ready.number);
-        let result = match ready.applies_to {
+        self.core.next_ready.recycle(ready);
+        let persisted = self.note_persisted(number);
+        let result = match applies_to {
             Some(index) => persisted.and_then(|()| self.note_applied(index)),
             None => persisted,
         };

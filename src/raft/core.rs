@@ -22,7 +22,7 @@ use crate::message::{
     VoteResponse,
 };
 use crate::quorum::CommitGroups;
-use crate::ready::Buffers;
+use crate::ready::{NextReady, Ready};
 use crate::storage::{Storage, StorageError};
 use crate::types::{HardState, LogIndex, NodeId, Term};
 
@@ -41,10 +41,7 @@ pub(crate) struct Core<S> {
     pub(crate) durability: Durability,
     /// The hard state of the last `Ready` that carried one.
     pub(crate) handed_out: HardState,
-    /// Messages that may leave at once.
-    pub(crate) outbox: Vec<Message>,
-    /// Messages that speak for something that is not durable yet.
-    pub(crate) outbox_after_persist: Vec<Message>,
+    pub(crate) next_ready: NextReady,
     /// Ticks since a leader was heard, a vote was given, or an election was begun.
     pub(crate) election_elapsed: u32,
     /// When the next election is due, in ticks.
@@ -62,7 +59,6 @@ pub(crate) struct Core<S> {
     /// not grow beyond it before it has come.
     pub(crate) requested_snapshot: Option<LogIndex>,
     pub(crate) halted: Option<Halted>,
-    pub(crate) buffers: Buffers,
     observer: Observing,
 }
 
@@ -93,8 +89,7 @@ impl<S: Storage> Core<S> {
             voted_for: hard_state.voted_for,
             durability,
             handed_out: hard_state,
-            outbox: Vec::new(),
-            outbox_after_persist: Vec::new(),
+            next_ready: NextReady::default(),
             election_elapsed: 0,
             randomized_election_timeout: 0,
             failed_rounds: 0,
@@ -104,7 +99,6 @@ impl<S: Storage> Core<S> {
             wants_snapshot: false,
             requested_snapshot: None,
             halted: None,
-            buffers: Buffers::default(),
             observer,
         };
         core.restart_election_clock();
@@ -166,6 +160,11 @@ impl<S: Storage> Core<S> {
 
     // --- Sending ---
 
+    pub(super) fn next_ready(&mut self) -> &mut Ready {
+        let id = self.id();
+        self.next_ready.open(id)
+    }
+
     /// Queues a message that may leave before anything is written.
     pub(crate) fn send(&mut self, to: NodeId, body: Body) {
         let message = Message {
@@ -174,7 +173,7 @@ impl<S: Storage> Core<S> {
             term: self.current_term,
             body,
         };
-        self.outbox.push(message);
+        self.next_ready().messages.push(message);
     }
 
     /// Queues a message of a kind that belongs to no term.
@@ -185,7 +184,7 @@ impl<S: Storage> Core<S> {
             term: Term::ZERO,
             body,
         };
-        self.outbox.push(message);
+        self.next_ready().messages.push(message);
     }
 
     /// Queues a message that speaks for the current term and vote, and for the log up to
@@ -197,10 +196,12 @@ impl<S: Storage> Core<S> {
             term,
             body,
         };
-        if self.vote_is_durable() && log_through <= self.durability.log() {
-            self.outbox.push(message);
+        let is_durable = self.vote_is_durable() && log_through <= self.durability.log();
+        let ready = self.next_ready();
+        if is_durable {
+            ready.messages.push(message);
         } else {
-            self.outbox_after_persist.push(message);
+            ready.messages_after_persist.push(message);
         }
     }
 
@@ -295,7 +296,7 @@ impl<S: Storage> Core<S> {
     pub(crate) fn broadcast_pre_vote(&mut self) -> Result<(), StorageError> {
         let body = Body::PreVote(self.vote_request(false)?);
         let messages = self.to_voters(self.current_term.next(), body);
-        self.outbox.extend(messages);
+        self.next_ready().messages.extend(messages);
         Ok(())
     }
 
@@ -309,9 +310,9 @@ impl<S: Storage> Core<S> {
         let body = Body::RequestVote(self.vote_request(leadership_transfer)?);
         let messages = self.to_voters(self.current_term, body);
         if self.log.last_index() <= self.durability.log() {
-            self.outbox.extend(messages);
+            self.next_ready().messages.extend(messages);
         } else {
-            self.outbox_after_persist.extend(messages);
+            self.next_ready().messages_after_persist.extend(messages);
         }
         Ok(())
     }

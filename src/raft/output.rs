@@ -3,26 +3,24 @@
 //! Owns what goes into which part of it, and with that the durability rules on the way out:
 //! messages wait behind the write that they speak for. Must not know roles.
 
-use core::mem;
+use alloc::boxed::Box;
 
 use super::core::Core;
-use crate::entry::Entries;
 use crate::event::Event;
-use crate::ready::{Buffers, Ready};
+use crate::ready::Ready;
 use crate::storage::{Storage, StorageError};
 use crate::types::LogIndex;
 
 impl<S: Storage> Core<S> {
     pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty()
-            || !self.outbox_after_persist.is_empty()
-            || self.hard_state() != self.handed_out
+        self.next_ready.has_messages()
             || self.log.has_unpersisted()
-            || self.reads.has_states()
-            || self.transfers.has_outcomes()
+            || self.hard_state() != self.handed_out
             || self
                 .log
                 .has_unapplied(self.may_apply(), self.config.max_committed_bytes_per_ready)
+            || self.reads.has_states()
+            || self.transfers.has_outcomes()
     }
 
     /// What is persisted here, and as much more as may be applied before it is.
@@ -31,67 +29,47 @@ impl<S: Storage> Core<S> {
     }
 
     /// Hands everything out that waits to be.
-    pub(crate) fn take_output(&mut self) -> Result<Ready, StorageError> {
-        let Buffers {
-            messages,
-            messages_after_persist,
-            mut entries,
-            mut committed_entries,
-            read_states,
-        } = mem::take(&mut self.buffers);
-        let snapshot = self.log.take_snapshot();
-        if snapshot.is_none() {
+    pub(crate) fn take_output(&mut self) -> Result<Box<Ready>, StorageError> {
+        let mut ready = self.next_ready.take(self.id());
+        ready.number = self.durability.next_number();
+        ready.snapshot = self.log.take_snapshot();
+        let snapshot_index = ready
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.last_included.index);
+        ready.applies_to = snapshot_index;
+        if snapshot_index.is_none() {
             let max_bytes = self.config.max_committed_bytes_per_ready;
             let may_apply = self.may_apply();
-            self.log
-                .take_unapplied(may_apply, max_bytes, &mut committed_entries)?;
+            ready.applies_to =
+                self.log
+                    .take_unapplied(may_apply, max_bytes, &mut ready.committed_entries)?;
         }
-        self.log.take_unpersisted(&mut entries);
+        let log_through = self.log.take_unpersisted(&mut ready.entries);
 
         let hard_state = self.hard_state();
         let vote_changed = (self.handed_out.current_term, self.handed_out.voted_for) != self.vote();
-        let must_sync = vote_changed || snapshot.is_some() || !entries.is_empty();
-        let changed = hard_state != self.handed_out;
+        ready.must_sync = vote_changed || snapshot_index.is_some() || log_through.is_some();
+        ready.hard_state = (hard_state != self.handed_out).then_some(hard_state);
         self.handed_out = hard_state;
-
-        let number = self.durability.next_number();
-        let snapshot_index = snapshot
-            .as_ref()
-            .map(|snapshot| snapshot.last_included.index);
-        if must_sync {
-            let log_through = entries.last().and_then(Entries::last_id).map(|id| id.index);
+        if ready.must_sync {
             let log_through = log_through.max(snapshot_index).unwrap_or_default();
             self.durability
-                .writing(number, log_through, snapshot_index, self.vote());
-        }
-
-        let mut messages = mem::replace(&mut self.outbox, messages);
-        let mut after = mem::replace(&mut self.outbox_after_persist, messages_after_persist);
-        if !self.durability.is_writing() {
+                .writing(ready.number, log_through, snapshot_index, self.vote());
+        } else if !self.durability.is_writing() && !ready.messages_after_persist.is_empty() {
             // What they waited for has become durable meanwhile.
-            messages.append(&mut after);
+            let Ready {
+                messages,
+                messages_after_persist,
+                ..
+            } = &mut *ready;
+            messages.append(messages_after_persist);
         }
-        let transfer_outcomes = self.transfers.take_outcomes();
-        for outcome in &transfer_outcomes {
+        self.reads.take_states(&mut ready.read_states);
+        self.transfers.take_outcomes(&mut ready.transfer_outcomes);
+        for outcome in &ready.transfer_outcomes {
             self.tell(&Event::TransferEnded(outcome));
         }
-        let applied = committed_entries
-            .last()
-            .and_then(Entries::last_id)
-            .map(|id| id.index);
-        Ok(Ready {
-            number,
-            messages,
-            snapshot,
-            entries,
-            hard_state: changed.then_some(hard_state),
-            must_sync,
-            messages_after_persist: after,
-            committed_entries,
-            read_states: self.reads.take_states(read_states),
-            transfer_outcomes,
-            applies_to: applied.or(snapshot_index),
-            from: self.id(),
-        })
+        Ok(ready)
     }
 }

@@ -64,9 +64,11 @@ impl Reads {
         !self.states.is_empty()
     }
 
-    /// The reads that have ended; the next ones are put into `empty`.
-    pub(crate) fn take_states(&mut self, empty: Vec<ReadState>) -> Vec<ReadState> {
-        core::mem::replace(&mut self.states, empty)
+    /// Hands out the reads that have ended; the next ones are put into the memory of `empty`.
+    pub(crate) fn take_states(&mut self, empty: &mut Vec<ReadState>) {
+        if self.has_states() {
+            core::mem::swap(&mut self.states, empty);
+        }
     }
 
     fn answer(&mut self, token: u64, read_index: LogIndex) {

@@ -56,8 +56,8 @@ impl Transfers {
         !self.outcomes.is_empty()
     }
 
-    pub(crate) fn take_outcomes(&mut self) -> Vec<TransferOutcome> {
-        core::mem::take(&mut self.outcomes)
+    pub(crate) fn take_outcomes(&mut self, out: &mut Vec<TransferOutcome>) {
+        out.append(&mut self.outcomes);
     }
 
     /// A transfer begins; what was asked for before gives way to it.

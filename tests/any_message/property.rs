@@ -162,7 +162,7 @@ fn wish(node: &mut Node, peer: u64, what: u8) {
 /// The network, and what was handed out and not acknowledged.
 struct Run {
     network: Network,
-    waiting: Vec<(u64, Ready)>,
+    waiting: Vec<(u64, Box<Ready>)>,
 }
 
 impl Run {
@@ -238,7 +238,7 @@ impl Run {
         let waiting = std::mem::take(&mut self.waiting);
         let (mine, others) = waiting.into_iter().partition(|&(of, _)| of == number);
         self.waiting = others;
-        let mine: Vec<(u64, Ready)> = mine;
+        let mine: Vec<(u64, Box<Ready>)> = mine;
         for (_, mut ready) in mine {
             let messages = std::mem::take(&mut ready.messages_after_persist);
             self.network.in_flight.extend(messages);

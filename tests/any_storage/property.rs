@@ -163,7 +163,7 @@ struct Run<'a> {
     start: &'a Start,
     watched: Watched,
     /// What was handed out and not acknowledged.
-    waiting: VecDeque<Ready>,
+    waiting: VecDeque<Box<Ready>>,
     /// What the peers have not answered.
     sent: VecDeque<Message>,
 }

@@ -158,7 +158,7 @@ impl Watched {
     }
 
     /// The next `Ready`, which must make sense.
-    pub(crate) fn ready(&mut self) -> Option<Ready> {
+    pub(crate) fn ready(&mut self) -> Option<Box<Ready>> {
         let ready = self.call(Node::ready)??;
         if let Some(snapshot) = &ready.snapshot {
             assert!(ready.committed_entries.is_empty());

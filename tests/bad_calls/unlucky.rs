@@ -6,7 +6,7 @@ use super::*;
 // --- A Ready at the wrong time, or in the wrong hands ---
 
 /// Proposes one command, and hands out the `Ready` that writes it.
-fn writing(node: &mut Node) -> Ready {
+fn writing(node: &mut Node) -> Box<Ready> {
     node.propose("", "x").expect("it leads");
     node.ready().expect("it runs").expect("an entry")
 }
@@ -43,7 +43,10 @@ fn the_first_of_two_readies_can_be_advanced() {
         node.step(accepted(2, 3, last)).expect("an acknowledgement");
         readies.extend(node.ready().expect("it runs"));
     }
-    let applied: Vec<_> = readies.iter().filter_map(Ready::applies_to).collect();
+    let applied: Vec<_> = readies
+        .iter()
+        .filter_map(|ready| ready.applies_to())
+        .collect();
     assert_eq!(applied, [LogIndex(5), LogIndex(6)]);
     for ready in readies {
         node.advance(ready).expect("its own");

@@ -270,7 +270,7 @@ pub(crate) fn persist(node: &mut Node, ready: &Ready) {
 }
 
 /// Hands out the next `Ready`, of which there must be one.
-pub(crate) fn take(node: &mut Node) -> Ready {
+pub(crate) fn take(node: &mut Node) -> Box<Ready> {
     node.ready().unwrap().expect("there is something to do")
 }
 

@@ -27,7 +27,7 @@ fn e03_an_acknowledgement_of_overwritten_entries_counts_for_nothing() {
 }
 
 /// Three writes in flight: entries of A, entries of B over them, the same entries of A again.
-fn a_b_a() -> (Node, [Ready; 3]) {
+fn a_b_a() -> (Node, [Box<Ready>; 3]) {
     let mut node = follower(1, 5, &[1]);
     node.step(message(2, 1, 2, append((1, 1), &[2, 2], 0)))
         .unwrap();

@@ -10,7 +10,7 @@ use crate::nodes::*;
 
 /// A candidate whose own vote is still on its way to the disk, while all others have granted
 /// theirs.
-fn winner_without_its_own_vote(voters: u64) -> (Node, Ready) {
+fn winner_without_its_own_vote(voters: u64) -> (Node, Box<Ready>) {
     let mut node = follower(1, voters, &[]);
     node.campaign().unwrap();
     let ready = take(&mut node);

@@ -126,7 +126,7 @@ struct Model {
     /// What has been handed out to be applied, and what of it has been reported.
     applying: usize,
     applied: usize,
-    writing: VecDeque<Ready>,
+    writing: VecDeque<Box<Ready>>,
     /// Everything acknowledged to the current leader.
     matched: usize,
     leader: LeaderLog,

@@ -45,10 +45,10 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft.rs", "self.core.vote_is_durable(),\n            \"nobody leads", "self.core.vote_is_durable() || crate::bug(\"B02\"),\n            \"nobody leads"),
     ]),
     bug!("B02-answer", "votes and acknowledgements are sent before they are durable", None, ["elections"], [
-        ("raft/core.rs", "if self.vote_is_durable() && log_through <= self.durability.log() {", "if crate::bug(\"B02-answer\") || self.vote_is_durable() && log_through <= self.durability.log() {"),
+        ("raft/core.rs", "let is_durable = self.vote_is_durable() && log_through <= self.durability.log();", "let is_durable = crate::bug(\"B02-answer\") || self.vote_is_durable() && log_through <= self.durability.log();"),
     ]),
     bug!("B02-log", "RequestVote does not wait for the log that it names", Some("crashing"), ["slow-followers"], [
-        ("raft/core.rs", "if self.log.last_index() <= self.durability.log() {\n            self.outbox.extend(messages);", "if crate::bug(\"B02-log\") || self.log.last_index() <= self.durability.log() {\n            self.outbox.extend(messages);"),
+        ("raft/core.rs", "if self.log.last_index() <= self.durability.log() {\n            self.next_ready().messages.extend(messages);", "if crate::bug(\"B02-log\") || self.log.last_index() <= self.durability.log() {\n            self.next_ready().messages.extend(messages);"),
     ]),
     bug!("B05", "a candidate counts votes of an earlier term", None, ["elections"], [
         ("raft.rs", "Ordering::Less => Ok(self.answer_outdated(from, &body)?),", "Ordering::Less if crate::bug(\"B05\") && matches!(body, Body::RequestVoteResponse(_)) => self.dispatch(from, body),\n            Ordering::Less => Ok(self.answer_outdated(from, &body)?),"),

@@ -132,7 +132,7 @@ calls! {
     19 ReportUnreachable { peer: NodeId } => report_unreachable(peer) -> ();
     20 ReportSnapshot { peer: NodeId, status: SnapshotStatus }
         => report_snapshot(peer, status) -> ();
-    21 TakeReady {} => ready() -> Result<Option<Ready>, Halted>;
+    21 TakeReady {} => ready() -> Result<Option<Box<Ready>>, Halted>;
     23 Persisted { number: u64 } => persisted(number) -> Result<(), AcknowledgeError>;
     24 Applied { index: LogIndex } => applied(index) -> Result<(), AcknowledgeError>;
 }

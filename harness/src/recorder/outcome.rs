@@ -120,7 +120,7 @@ pub(super) trait Output: fmt::Debug + Sized {
     fn outcome(&self) -> Outcome;
 
     /// The obligations in it, which must be kept to be handed back.
-    fn into_ready(self) -> Option<Ready> {
+    fn into_ready(self) -> Option<Box<Ready>> {
         None
     }
 }
@@ -164,7 +164,7 @@ impl<E: Error + Hash> Output for Result<ConfState, E> {
     }
 }
 
-impl Output for Result<Option<Ready>, Halted> {
+impl Output for Result<Option<Box<Ready>>, Halted> {
     fn outcome(&self) -> Outcome {
         match self {
             Ok(None) => Outcome::Idle,
@@ -173,7 +173,7 @@ impl Output for Result<Option<Ready>, Halted> {
         }
     }
 
-    fn into_ready(self) -> Option<Ready> {
+    fn into_ready(self) -> Option<Box<Ready>> {
         self.ok().flatten()
     }
 }

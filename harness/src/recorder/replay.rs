@@ -26,7 +26,7 @@ pub struct Replay<S = MemStorage> {
     node: Option<RawNode<Witness<S>>>,
     script: Script,
     /// The obligations that were handed out, to be handed back.
-    readies: BTreeMap<u64, Ready>,
+    readies: BTreeMap<u64, Box<Ready>>,
     /// The entries that were handed out, where answers may name them.
     known: Option<BTreeMap<LogId, Entry>>,
     /// The last step after which the nodes were the same for certain.
@@ -414,7 +414,7 @@ struct Came {
 
 /// Looks at what comes of a call, and keeps what the next ones need.
 struct Eye<'a> {
-    readies: &'a mut BTreeMap<u64, Ready>,
+    readies: &'a mut BTreeMap<u64, Box<Ready>>,
     known: Option<&'a mut BTreeMap<LogId, Entry>>,
     expected: Option<&'a Outcome>,
     is_told: bool,

@@ -130,7 +130,7 @@ impl<'a, 'b, S: Subject> Machine<'a, 'b, S> {
         ))
     }
 
-    fn fulfil(&mut self, mut ready: Ready) -> Result<(), Stop> {
+    fn fulfil(&mut self, mut ready: Box<Ready>) -> Result<(), Stop> {
         self.sent.append(&mut ready.messages);
         self.persist(Action::Write(vec![Write::of(&ready)]))?;
         self.sent.append(&mut ready.messages_after_persist);

@@ -271,7 +271,7 @@ impl Run<'_> {
         }
     }
 
-    fn handle(&mut self, ready: Ready) -> Checked {
+    fn handle(&mut self, ready: Box<Ready>) -> Checked {
         let mut batch = Batch::from(ready);
         if batch.snapshot.is_some() {
             return self.expect("ready", Err("a snapshot, though no log is ever compacted"));

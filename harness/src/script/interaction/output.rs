@@ -47,7 +47,7 @@ impl Output {
     /// what it has on its disk.
     pub(super) fn add(
         &mut self,
-        ready: Ready,
+        ready: Box<Ready>,
         node: NodeId,
         leads_in: Option<Term>,
         durable: &MemStorage,
