@@ -305,7 +305,7 @@ impl<S: Storage> Raft<S> {
         let core = &self.core;
         let has_something_due =
             matches!(&self.role, Role::Leader(leader) if leader.has_something_due(core));
-        core.has_output() || has_something_due
+        core.halted.is_none() && (core.has_output() || has_something_due)
     }
 
     pub(crate) fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -36,6 +37,29 @@ use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawNode<S> {
     raft: Raft<S>,
+    quiet: Quiet,
+}
+
+/// What is known of the time in which nothing but ticks comes: it spares an idle node the looking.
+/// Follows from the rest, so it is no part of a node's identity.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quiet {
+    /// So many ticks will pass in which nothing happens, at least.
+    ticks: u32,
+    /// There is nothing for a `Ready`.
+    has_no_ready: bool,
+}
+
+impl PartialEq for Quiet {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Quiet {}
+
+impl Hash for Quiet {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Whether a snapshot has reached its peer.
@@ -56,6 +80,7 @@ impl<S: Storage> RawNode<S> {
     pub fn new(config: Config, storage: S) -> Result<Self, StartError> {
         Ok(Self {
             raft: Raft::open(config, storage, Observing::default())?,
+            quiet: Quiet::default(),
         })
     }
 
@@ -71,6 +96,7 @@ impl<S: Storage> RawNode<S> {
     ) -> Result<Self, StartError> {
         Ok(Self {
             raft: Raft::open(config, storage, Observing(Some(observer)))?,
+            quiet: Quiet::default(),
         })
     }
 
@@ -89,6 +115,16 @@ impl<S: Storage> RawNode<S> {
         Self::with_observer(config, storage, Arc::new(observer))
     }
 
+    /// Something may happen now: what was known of the quiet holds no more.
+    #[inline]
+    const fn active(&mut self) -> &mut Raft<S> {
+        self.quiet = Quiet {
+            ticks: 0,
+            has_no_ready: false,
+        };
+        &mut self.raft
+    }
+
     // --- Inputs ---
 
     /// One tick of time has passed.
@@ -96,15 +132,28 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     ///
     /// [`Halted`] if the storage fails, now or before.
+    #[inline]
     pub fn tick(&mut self) -> Result<(), Halted> {
-        self.raft.tick()
+        if self.quiet.ticks > 0 {
+            self.quiet.ticks -= 1;
+            self.raft.skip(1);
+            return Ok(());
+        }
+        self.tick_in_full()
     }
 
     /// What [`tick`](Self::tick) does where it does not pass over a tick in which nothing happens: for
     /// tests, which show that it makes no difference.
     #[doc(hidden)]
     pub fn tick_in_full(&mut self) -> Result<(), Halted> {
-        self.raft.tick_in_full()
+        self.active().tick()?;
+        let ticks = self.raft.ticks_until_action().saturating_sub(1);
+        let has_no_ready = ticks > 0 && !self.has_ready();
+        self.quiet = Quiet {
+            ticks,
+            has_no_ready,
+        };
+        Ok(())
     }
 
     /// So many ticks of time have passed: the same as so many calls of [`tick`](Self::tick), at
@@ -114,7 +163,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// [`Halted`] if the storage fails, now or before.
     pub fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
-        self.raft.tick_many(ticks)
+        self.active().tick_many(ticks)
     }
 
     /// After how many ticks this node will do something, if nothing else happens: before that a
@@ -133,7 +182,7 @@ impl<S: Storage> RawNode<S> {
     /// If the message makes no sense; the node is then exactly as it was. Report it and go on. One
     /// error has an answer for the sender: see [`StepError::into_reply`].
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        self.raft.step(message)
+        self.active().step(message)
     }
 
     // --- Commands ---
@@ -157,7 +206,7 @@ impl<S: Storage> RawNode<S> {
         data: impl Into<Bytes>,
     ) -> Result<LogId, ProposeError> {
         let payload = Payload::Data(data.into());
-        self.raft.propose(Proposal {
+        self.active().propose(Proposal {
             payload,
             context: context.into(),
         })
@@ -176,7 +225,7 @@ impl<S: Storage> RawNode<S> {
         change: MembershipChange,
     ) -> Result<LogId, ProposeError> {
         let payload = Payload::Change(Arc::new(change));
-        self.raft.propose(Proposal {
+        self.active().propose(Proposal {
             payload,
             context: context.into(),
         })
@@ -193,7 +242,7 @@ impl<S: Storage> RawNode<S> {
         &mut self,
         change: &MembershipChange,
     ) -> Result<ConfState, ChangeError> {
-        self.raft.apply_change(change)?;
+        self.active().apply_change(change)?;
         Ok(self.membership().to_conf_state())
     }
 
@@ -203,7 +252,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the node may not campaign, and why.
     pub fn campaign(&mut self) -> Result<(), CampaignError> {
-        self.raft.campaign()
+        self.active().campaign()
     }
 
     /// Asks for the index that a linearizable read must wait for (Thesis 6.4). On a follower or
@@ -217,7 +266,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the read was not taken, and why.
     pub fn read_index(&mut self, context: impl Into<Bytes>) -> Result<(), ReadError> {
-        self.raft.read_index(context.into())
+        self.active().read_index(context.into())
     }
 
     /// Like [`read_index`](Self::read_index), but answered without asking anybody where this node
@@ -232,7 +281,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the read was not taken, and why.
     pub fn lease_read(&mut self, context: impl Into<Bytes>) -> Result<(), ReadError> {
-        self.raft.lease_read(context.into())
+        self.active().lease_read(context.into())
     }
 
     /// Asks that this voter lead in place of the present leader (Thesis 3.10). Any node that knows
@@ -243,7 +292,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the transfer was not begun, and why.
     pub fn transfer_leader(&mut self, transferee: NodeId) -> Result<(), TransferError> {
-        self.raft.transfer_leader(transferee)
+        self.active().transfer_leader(transferee)
     }
 
     /// The leader is known, by other ways, to be gone: this node votes from now on as if it had not
@@ -251,12 +300,12 @@ impl<S: Storage> RawNode<S> {
     /// forget; with [`Config::lease_reads`](crate::Config::lease_reads) there is none as long as
     /// its lease may last.
     pub fn forget_leader(&mut self) -> bool {
-        self.raft.forget_leader()
+        self.active().forget_leader()
     }
 
     /// On a leader, sends heartbeats now.
     pub fn ping(&mut self) {
-        self.raft.ping();
+        self.active().ping();
     }
 
     /// Asks the leader for a snapshot, because the state machine is lost or in doubt. The request is
@@ -268,20 +317,20 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If it was not asked for, and why.
     pub fn request_snapshot(&mut self) -> Result<(), RequestSnapshotError> {
-        self.raft.request_snapshot()
+        self.active().request_snapshot()
     }
 
     /// What the storage answered with
     /// [`TemporarilyUnavailable`](crate::StorageError::TemporarilyUnavailable) to a request for
     /// this purpose is there now. Without this report the node asks again by and by.
     pub fn on_entries_fetched(&mut self, purpose: Purpose) {
-        self.raft.entries_fetched(purpose);
+        self.active().entries_fetched(purpose);
     }
 
     /// On a leader, changes how much may be on its way to this peer; `None` for what
     /// [`Config`] says. In force until the node steps down. Returns whether there is such a peer.
     pub fn set_window(&mut self, peer: NodeId, window: Option<Window>) -> bool {
-        self.raft.set_window(peer, window)
+        self.active().set_window(peer, window)
     }
 
     /// Puts group commit into force or out of it: whether an entry commits only when voters of two
@@ -289,14 +338,12 @@ impl<S: Storage> RawNode<S> {
     /// [`quorum::grouped_index`](crate::quorum::grouped_index). It concerns a leader, but outlives
     /// changes of role; not a restart.
     pub fn set_group_commit(&mut self, in_force: bool) {
-        self.raft
-            .change_groups(|groups| groups.are_in_force = in_force);
+        self.active().change_groups(|groups| groups.are_in_force = in_force);
     }
 
     /// Tells which group (zone, rack, region) a member belongs to; `None` for none.
     pub fn assign_commit_group(&mut self, member: NodeId, group: Option<NonZeroU64>) {
-        self.raft
-            .change_groups(|groups| groups.assign(member, group));
+        self.active().change_groups(|groups| groups.assign(member, group));
     }
 
     /// Whether everything committed is in two groups at least. `None` if this node does not lead,
@@ -307,34 +354,34 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Changes [`Config::priority`](crate::Config::priority).
-    pub const fn set_priority(&mut self, priority: i64) {
-        self.raft.core.config.priority = priority;
+    pub fn set_priority(&mut self, priority: i64) {
+        self.active().core.config.priority = priority;
     }
 
     /// Changes [`Config::skip_commit_broadcast`](crate::Config::skip_commit_broadcast).
-    pub const fn set_skip_commit_broadcast(&mut self, skip: bool) {
-        self.raft.core.config.skip_commit_broadcast = skip;
+    pub fn set_skip_commit_broadcast(&mut self, skip: bool) {
+        self.active().core.config.skip_commit_broadcast = skip;
     }
 
     /// The transport could not deliver to this peer: what is on its way is probably lost. A lost
     /// snapshot is reported by [`report_snapshot`](Self::report_snapshot) besides.
     pub fn report_unreachable(&mut self, peer: NodeId) {
-        self.raft.report_unreachable(peer);
+        self.active().report_unreachable(peer);
     }
 
     /// The snapshot sent to this peer has arrived or not. The transport owes this report for every
     /// snapshot; until then the peer is sent no entries.
     pub fn report_snapshot(&mut self, peer: NodeId, status: SnapshotStatus) {
-        self.raft
-            .report_snapshot(peer, status == SnapshotStatus::Delivered);
+        self.active().report_snapshot(peer, status == SnapshotStatus::Delivered);
     }
 
     // --- Output ---
 
     /// Whether [`ready`](Self::ready) has something to do.
     #[must_use]
+    #[inline]
     pub fn has_ready(&self) -> bool {
-        self.raft.core.halted.is_none() && self.raft.has_ready()
+        !self.quiet.has_no_ready && self.raft.has_ready()
     }
 
     /// What is to be done now, or `None`. Each obligation is handed out once.
@@ -342,8 +389,14 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     ///
     /// [`Halted`] if the storage fails, now or before.
+    #[inline]
     pub fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
-        self.raft.ready()
+        if self.quiet.has_no_ready {
+            return Ok(None);
+        }
+        let ready = self.active().ready()?;
+        self.quiet.has_no_ready = ready.is_none();
+        Ok(ready)
     }
 
     /// Everything in this `Ready` has been done: [`persisted`](Self::persisted) and
@@ -353,7 +406,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
     pub fn advance(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
-        self.raft.done(ready)
+        self.active().done(ready)
     }
 
     /// The writes of the `Ready` of this number, and of all before it, are durable.
@@ -362,7 +415,7 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If there was no such `Ready`, or the node has [`Halted`].
     pub fn persisted(&mut self, number: u64) -> Result<(), AcknowledgeError> {
-        self.raft.persisted(number)
+        self.active().persisted(number)
     }
 
     /// The state machine contains everything up to this index. An index reported before says
@@ -373,7 +426,7 @@ impl<S: Storage> RawNode<S> {
     /// If the index was not handed out to be applied, if it needs a snapshot that is not persisted
     /// yet, or if the node has [`Halted`].
     pub fn applied(&mut self, index: LogIndex) -> Result<(), AcknowledgeError> {
-        self.raft.applied(index)
+        self.active().applied(index)
     }
 
     // --- Questions ---

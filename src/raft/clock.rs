@@ -14,17 +14,8 @@ use crate::error::Halted;
 use crate::storage::Storage;
 
 impl<S: Storage> Raft<S> {
-    pub(crate) fn tick(&mut self) -> Result<(), Halted> {
-        self.core.check_running()?;
-        if self.ticks_until_action() > 1 {
-            self.skip(1);
-            return Ok(());
-        }
-        self.tick_in_full()
-    }
-
     /// A tick in which something may happen.
-    pub(crate) fn tick_in_full(&mut self) -> Result<(), Halted> {
+    pub(crate) fn tick(&mut self) -> Result<(), Halted> {
         self.core.check_running()?;
         self.core.tick();
         let next = match &mut self.role {
@@ -65,7 +56,9 @@ impl<S: Storage> Raft<S> {
         of_role.min(self.core.ticks_until_action())
     }
 
-    fn skip(&mut self, ticks: u32) {
+    /// Lets time pass in which nothing happens.
+    #[inline]
+    pub(crate) fn skip(&mut self, ticks: u32) {
         self.core.skip(ticks);
         match &mut self.role {
             Role::Candidate(_) if !self.core.vote_is_durable() => {}
@@ -103,6 +96,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Lets time pass in which nothing happens.
+    #[inline]
     pub(crate) fn skip(&mut self, ticks: u32) {
         let since_leader = self.ticks_since_leader.saturating_add(ticks);
         self.ticks_since_leader = since_leader.min(self.priority_ticks());

@@ -112,10 +112,13 @@ impl Leader {
         if self.tick_transfer(core) == Next::StepDown {
             return Next::StepDown;
         }
-        self.heartbeat_elapsed += 1;
-        if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
-            self.heartbeat_elapsed = 0;
-            self.heartbeat_due |= !self.peers.is_empty();
+        // With nobody to hear it, this clock stands still.
+        if !self.peers.is_empty() {
+            self.heartbeat_elapsed += 1;
+            if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
+                self.heartbeat_elapsed = 0;
+                self.heartbeat_due = true;
+            }
         }
         Next::Stay
     }
@@ -135,13 +138,9 @@ impl Leader {
 
     /// Lets time pass in which nothing happens.
     pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
-        let interval = core.config.heartbeat_interval_ticks;
-        let (rest, until_next) = (ticks % interval, interval - self.heartbeat_elapsed);
-        self.heartbeat_elapsed = if rest < until_next {
-            self.heartbeat_elapsed + rest
-        } else {
-            rest - until_next
-        };
+        if !self.peers.is_empty() {
+            self.heartbeat_elapsed += ticks;
+        }
         self.quorum_elapsed += ticks;
         self.age_lease(core, ticks);
         self.skip_transfer(ticks);
