@@ -121,7 +121,11 @@ impl Reads {
     }
 
     /// Lets time pass in which nothing happens.
+    #[inline]
     pub(super) fn skip(&mut self, ticks: u32) {
+        if self.waiting.is_empty() {
+            return;
+        }
         for read in &mut self.waiting {
             read.ticks_left -= ticks;
         }
