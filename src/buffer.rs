@@ -1,6 +1,6 @@
-//! How much memory an emptied buffer may keep.
+//! Queues and vectors that are filled and emptied all the time.
 //!
-//! Owns the one rule: a buffer that a burst has made large is given back when it is empty again, so
+//! Owns the one rule of how much memory they keep: a buffer that a burst has made large is given back when it is empty again, so
 //! an idle group costs little. Small ones are kept, so a steady load allocates nothing.
 
 use alloc::collections::VecDeque;
@@ -8,6 +8,16 @@ use alloc::vec::Vec;
 
 /// What an empty buffer may hold on to, in elements.
 const KEPT: usize = 64;
+
+/// Takes the first element, if it is to go.
+#[inline]
+pub(crate) fn pop_front_if<T>(queue: &mut VecDeque<T>, goes: impl FnOnce(&T) -> bool) -> Option<T> {
+    if queue.front().is_some_and(goes) {
+        queue.pop_front()
+    } else {
+        None
+    }
+}
 
 /// Gives the memory of an emptied queue back.
 #[inline]

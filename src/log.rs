@@ -11,7 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use self::incoming::Incoming;
-use crate::buffer::give_back;
+use crate::buffer::{give_back, pop_front_if};
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
 use crate::runs::Runs;
@@ -420,11 +420,8 @@ impl<S: Storage> Log<S> {
 
     pub(crate) fn applied_to(&mut self, index: LogIndex) {
         self.last_applied = self.last_applied.max(index);
-        while let Some(&(last, bytes)) = self.outstanding.front() {
-            if last > index {
-                break;
-            }
-            self.outstanding.pop_front();
+        while let Some((_, bytes)) = pop_front_if(&mut self.outstanding, |&(last, _)| last <= index)
+        {
             self.outstanding_bytes -= bytes;
         }
         give_back(&mut self.outstanding);

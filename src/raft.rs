@@ -68,10 +68,10 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Next {
     Stay,
-    /// Follow this leader of the current term, and hand it this message.
+    /// Follow this leader of the current term, and take this message of its.
     Follow {
         leader: NodeId,
-        body: Body,
+        body: Box<Body>,
     },
     /// Become a follower without a leader, in the same term.
     StepDown,
@@ -119,7 +119,6 @@ impl<S: Storage> Raft<S> {
             Err(error) => self.core.tell(&Event::MessageRefused { from, kind, error }),
             Ok(()) => {}
         }
-        self.check_invariants();
         result
     }
 
@@ -275,7 +274,7 @@ impl<S: Storage> Raft<S> {
         };
         if let Next::Follow { leader, body } = next {
             self.become_follower(self.core.current_term, Some(leader));
-            return self.dispatch(leader, body);
+            return self.dispatch(leader, *body);
         }
         Ok(self.go(next)?)
     }
@@ -318,10 +317,14 @@ impl<S: Storage> Raft<S> {
         if !self.core.has_output() {
             return Ok(None);
         }
+        // Nothing leaves a node that has broken its own rules.
+        self.check_invariants();
         match self.core.take_output() {
             Ok(ready) => {
-                self.release_memory();
-                self.check_invariants();
+                // Mostly that comes with the acknowledgement. Of this one there may be none.
+                if !ready.must_sync && ready.applies_to.is_none() {
+                    self.release_memory();
+                }
                 Ok(Some(ready))
             }
             Err(error) => self.finish(Err(error)),
@@ -337,7 +340,15 @@ impl<S: Storage> Raft<S> {
 
     // --- Changes of role ---
 
+    #[inline]
     fn go(&mut self, next: Next) -> Result<(), StorageError> {
+        match next {
+            Next::Stay => Ok(()),
+            next => self.change_role(next),
+        }
+    }
+
+    fn change_role(&mut self, next: Next) -> Result<(), StorageError> {
         match next {
             Next::Stay => Ok(()),
             Next::Follow { leader, .. } => {

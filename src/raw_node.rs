@@ -338,12 +338,14 @@ impl<S: Storage> RawNode<S> {
     /// [`quorum::grouped_index`](crate::quorum::grouped_index). It concerns a leader, but outlives
     /// changes of role; not a restart.
     pub fn set_group_commit(&mut self, in_force: bool) {
-        self.active().change_groups(|groups| groups.are_in_force = in_force);
+        self.active()
+            .change_groups(|groups| groups.are_in_force = in_force);
     }
 
     /// Tells which group (zone, rack, region) a member belongs to; `None` for none.
     pub fn assign_commit_group(&mut self, member: NodeId, group: Option<NonZeroU64>) {
-        self.active().change_groups(|groups| groups.assign(member, group));
+        self.active()
+            .change_groups(|groups| groups.assign(member, group));
     }
 
     /// Whether everything committed is in two groups at least. `None` if this node does not lead,
@@ -372,7 +374,8 @@ impl<S: Storage> RawNode<S> {
     /// The snapshot sent to this peer has arrived or not. The transport owes this report for every
     /// snapshot; until then the peer is sent no entries.
     pub fn report_snapshot(&mut self, peer: NodeId, status: SnapshotStatus) {
-        self.active().report_snapshot(peer, status == SnapshotStatus::Delivered);
+        self.active()
+            .report_snapshot(peer, status == SnapshotStatus::Delivered);
     }
 
     // --- Output ---

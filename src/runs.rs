@@ -7,16 +7,46 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::buffer::{empty, give_back};
+use crate::buffer::{empty, give_back, pop_front_if};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
-/// A gapless run of runs. Every index from `first` on is here.
+/// A run, and where it stands: its entries are not looked at to find out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Run {
+    first: LogIndex,
+    /// The index behind its last entry.
+    next: LogIndex,
+    entries: Entries,
+}
+
+impl Run {
+    /// Its part from `first` to before `next`, at most `max_bytes` of it, but one entry at least.
+    fn part(&self, first: LogIndex, next: LogIndex, max_bytes: u64) -> Entries {
+        let whole = first == self.first && next >= self.next;
+        if whole && self.entries.size_bytes() <= max_bytes {
+            return self.entries.clone();
+        }
+        let (begin, end) = (self.offset(first), self.offset(next));
+        self.entries.part_within(begin, end, max_bytes)
+    }
+
+    /// Where the entry with this index stands; clamped to the run's ends.
+    fn offset(&self, index: LogIndex) -> usize {
+        usize::try_from(index.since(self.first))
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len())
+    }
+}
+
+/// A gapless run of runs. Every index from `first` to before `next` is here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Runs {
     /// The index of the first entry held, or of the next one to come if there is none.
     first: LogIndex,
-    runs: VecDeque<Entries>,
+    /// The index of the next entry to come.
+    next: LogIndex,
+    runs: VecDeque<Run>,
     /// The entries proposed since the last [`seal`](Self::seal); behind all runs.
     open: Vec<Entry>,
     /// [`Entry::size_bytes`] over everything held.
@@ -27,6 +57,7 @@ impl Runs {
     pub(crate) const fn starting_at(first: LogIndex) -> Self {
         Self {
             first,
+            next: first,
             runs: VecDeque::new(),
             open: Vec::new(),
             bytes: 0,
@@ -42,10 +73,8 @@ impl Runs {
     }
 
     /// The index of the next entry to come.
-    pub(crate) fn next(&self) -> LogIndex {
-        let last = self.open.last().map(Entry::index);
-        let last = last.or_else(|| self.runs.back()?.last_id().map(|id| id.index));
-        last.map_or(self.first, LogIndex::next)
+    pub(crate) const fn next(&self) -> LogIndex {
+        self.next
     }
 
     /// Drops everything and begins again at `first`.
@@ -53,40 +82,49 @@ impl Runs {
         self.runs.clear();
         self.open.clear();
         self.first = first;
+        self.next = first;
         self.bytes = 0;
     }
 
     /// Adds one proposed entry; it joins a batch with its neighbours at the next seal.
     pub(crate) fn push(&mut self, entry: Entry) {
-        assert_eq!(
-            entry.index(),
-            self.next(),
+        assert!(
+            entry.index() == self.next,
             "a proposed entry continues the log"
         );
+        self.next = self.next.next();
         self.bytes += entry.size_bytes();
         self.open.push(entry);
     }
 
     /// Adds a run as it came from the leader.
-    pub(crate) fn push_run(&mut self, run: Entries) {
+    pub(crate) fn push_run(&mut self, entries: Entries) {
         self.seal();
-        let Some(first) = run.first() else { return };
-        assert_eq!(
-            first.index(),
-            self.next(),
-            "a received run continues the log"
-        );
-        self.bytes += run.size_bytes();
-        self.runs.push_back(run);
+        let Some(first) = entries.first().map(Entry::index) else {
+            return;
+        };
+        assert!(first == self.next, "a received run continues the log");
+        self.next = first + entries.len() as u64;
+        self.bytes += entries.size_bytes();
+        self.runs.push_back(Run {
+            first,
+            next: self.next,
+            entries,
+        });
     }
 
     /// Makes a run of what was proposed since the last call.
     pub(crate) fn seal(&mut self) {
-        if !self.open.is_empty() {
-            let batch = self.open.drain(..).collect();
-            self.runs.push_back(Entries::of_batch(batch));
-            empty(&mut self.open);
-        }
+        let Some(first) = self.open.first().map(Entry::index) else {
+            return;
+        };
+        let batch = self.open.drain(..).collect();
+        self.runs.push_back(Run {
+            first,
+            next: self.next,
+            entries: Entries::of_batch(batch),
+        });
+        empty(&mut self.open);
     }
 
     /// Drops the entries from `index` on; what comes next has this index, even if it is below all
@@ -97,28 +135,27 @@ impl Runs {
             self.restart_at(index);
             return;
         }
-        while let Some(run) = self.runs.pop_back() {
-            self.bytes -= run.size_bytes();
-            if run.first().is_some_and(|first| first.index() < index) {
-                let mut kept = run;
-                kept.narrow(0, offset(&kept, index));
-                self.bytes += kept.size_bytes();
-                self.runs.push_back(kept);
+        while let Some(mut run) = self.runs.pop_back() {
+            if run.next <= index {
+                self.runs.push_back(run);
                 break;
             }
+            self.bytes -= run.entries.size_bytes();
+            if run.first < index {
+                run.entries.narrow(0, run.offset(index));
+                run.next = index;
+                self.bytes += run.entries.size_bytes();
+                self.runs.push_back(run);
+            }
         }
+        self.next = self.next.min(index);
     }
 
     /// Drops the runs that lie wholly at or below `index`.
     pub(crate) fn release_through(&mut self, index: LogIndex) {
-        while let Some(last) = self.runs.front().and_then(Entries::last_id) {
-            if last.index > index {
-                break;
-            }
-            if let Some(run) = self.runs.pop_front() {
-                self.bytes -= run.size_bytes();
-                self.first = last.index.next();
-            }
+        while let Some(run) = pop_front_if(&mut self.runs, |run| run.next <= index.next()) {
+            self.bytes -= run.entries.size_bytes();
+            self.first = run.next;
         }
         give_back(&mut self.runs);
     }
@@ -126,10 +163,12 @@ impl Runs {
     /// Drops all entries at or below `index`, which is not beyond the last one.
     pub(crate) fn cut_through(&mut self, index: LogIndex) {
         self.release_through(index);
-        if let Some(run) = self.runs.front_mut() {
-            let before = run.size_bytes();
-            run.narrow(offset(run, index.next()), run.len());
-            self.bytes -= before - run.size_bytes();
+        if let Some(run) = self.runs.front_mut().filter(|run| run.first <= index) {
+            self.bytes -= run.entries.size_bytes();
+            let begin = run.offset(index.next());
+            run.entries.narrow(begin, run.entries.len());
+            run.first = index.next();
+            self.bytes += run.entries.size_bytes();
         }
         self.first = index.next();
     }
@@ -137,7 +176,7 @@ impl Runs {
     /// All entries. The runs are sealed.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         debug_assert!(self.open.is_empty(), "runs are sealed before they are read");
-        self.runs.iter().flatten()
+        self.runs.iter().flat_map(|run| &run.entries)
     }
 
     /// The term of the entry at `index`, if it is held.
@@ -151,15 +190,15 @@ impl Runs {
                 .get(usize::try_from(index.since(first.index())).ok()?),
             Some(_) | None => {
                 let run = self.run_holding(index)?;
-                run.get(offset(run, index))
+                run.entries.get(run.offset(index))
             }
         };
         entry.map(|entry| entry.id.term)
     }
 
-    /// Hands the entries from `first` to `last` to `take`, in pieces, until they would come to
-    /// more than `max_bytes`; at least one. Returns the index of the last one handed over. They
-    /// are sealed, and hold them.
+    /// Puts the entries from `first` to `last` into `out`, in pieces, until they would come to
+    /// more than `max_bytes`; at least one. Returns the index of the last one. They are sealed, and
+    /// held.
     pub(crate) fn read(
         &self,
         first: LogIndex,
@@ -169,26 +208,24 @@ impl Runs {
     ) -> LogIndex {
         assert!(self.open.is_empty(), "runs are sealed before they are read");
         assert!(first >= self.first, "only what the runs hold is read");
-        let mut read = first.previous();
+        let mut next = first;
         let mut budget = max_bytes;
-        while read < last {
-            let Some(run) = self.run_holding(read.next()) else {
+        while next <= last {
+            let Some(run) = self.run_holding(next) else {
                 break;
             };
-            let (begin, end) = (offset(run, read.next()), offset(run, last.next()));
-            let piece = run.part_within(begin, end, budget);
+            let piece = run.part(next, last.next(), budget);
             if piece.size_bytes() > budget && !out.is_empty() {
                 break;
             }
-            let is_whole = piece.len() == end - begin;
-            read = piece.last_id().map_or(last, |id| id.index);
+            next = next + piece.len() as u64;
             budget = budget.saturating_sub(piece.size_bytes());
             out.push(piece);
-            if !is_whole {
+            if next < run.next {
                 break;
             }
         }
-        read
+        next.previous()
     }
 
     /// The entries from `first` on that come to at most `max_bytes`, as one run; at least one. A
@@ -197,48 +234,27 @@ impl Runs {
         let Some(run) = self.run_holding(first) else {
             return Entries::empty();
         };
-        let begin = offset(run, first);
-        let fits = run.part_within(begin, run.len(), max_bytes);
-        let is_last_run = self
-            .runs
-            .back()
-            .is_some_and(|last| last.last_id() == run.last_id());
-        if begin + fits.len() < run.len() || is_last_run {
+        let fits = run.part(first, run.next, max_bytes);
+        if run.next == self.next || first + (fits.len() as u64) < run.next {
             return fits;
         }
         let mut pieces = Vec::new();
-        self.read(first, self.next().previous(), max_bytes, &mut pieces);
+        self.read(first, self.next.previous(), max_bytes, &mut pieces);
         Entries::joined(&pieces)
     }
 
     /// The last index of the run that holds `index`, if it is held.
     pub(crate) fn end_of_run(&self, index: LogIndex) -> Option<LogIndex> {
-        Some(self.run_holding(index)?.last_id()?.index)
+        Some(self.run_holding(index)?.next.previous())
     }
 
-    fn run_holding(&self, index: LogIndex) -> Option<&Entries> {
-        if index < self.first {
-            return None;
-        }
+    fn run_holding(&self, index: LogIndex) -> Option<&Run> {
         // Mostly what is new is asked for.
         let last = self.runs.back()?;
-        if last.first().is_some_and(|first| first.index() <= index) {
-            return last
-                .last()
-                .filter(|end| end.index() >= index)
-                .and(Some(last));
+        if last.first <= index {
+            return (index < last.next).then_some(last);
         }
-        let position = self
-            .runs
-            .partition_point(|run| run.last_id().is_some_and(|last| last.index < index));
-        self.runs.get(position)
+        let position = self.runs.partition_point(|run| run.next <= index);
+        self.runs.get(position).filter(|run| run.first <= index)
     }
-}
-
-/// Where the entry with this index stands in the run; clamped to its ends.
-fn offset(run: &Entries, index: LogIndex) -> usize {
-    let first = run.first().map_or(index, Entry::index);
-    usize::try_from(index.since(first))
-        .unwrap_or(usize::MAX)
-        .min(run.len())
 }

@@ -4,7 +4,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::buffer::give_back;
+use crate::buffer::{give_back, pop_front_if};
 use crate::types::LogIndex;
 
 /// The messages that carried entries and have not been acknowledged, oldest first.
@@ -43,11 +43,7 @@ impl Inflight {
 
     /// Removes the messages that end at or before `index`.
     pub(crate) fn free_through(&mut self, index: LogIndex) {
-        while let Some(&(last, bytes)) = self.messages.front() {
-            if last > index {
-                break;
-            }
-            self.messages.pop_front();
+        while let Some((_, bytes)) = pop_front_if(&mut self.messages, |&(last, _)| last <= index) {
             self.bytes = self.bytes.saturating_sub(bytes);
         }
         give_back(&mut self.messages);

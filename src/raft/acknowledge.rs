@@ -55,14 +55,10 @@ impl<S: Storage> Raft<S> {
         match result {
             Ok(()) => {
                 self.release_memory();
-                self.check_invariants();
                 Ok(())
             }
             Err(AcknowledgeError::Halted(halted)) => Ok(self.finish(Err(halted.error))?),
-            Err(refusal) => {
-                self.check_invariants();
-                Err(refusal)
-            }
+            Err(refusal) => Err(refusal),
         }
     }
 

@@ -4,6 +4,8 @@
 //! Owns the count of pre-votes and votes. Must not know how to follow or to lead; the outcome is a
 //! [`Next`].
 
+use alloc::boxed::Box;
+
 use super::Next;
 use super::core::Core;
 use crate::error::{ProposeError, ReadError, StepError, TransferError};
@@ -150,6 +152,7 @@ fn step<S: Storage>(core: &mut Core<S>, from: NodeId, body: Body) -> Result<Next
     match body {
         // Somebody else has won this term (Raft 5.2).
         Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
+            let body = Box::new(body);
             Ok(Next::Follow { leader: from, body })
         }
         Body::RequestVote(request) => {

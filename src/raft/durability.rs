@@ -9,7 +9,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::buffer::give_back;
+use crate::buffer::{give_back, pop_front_if};
 use crate::error::AcknowledgeError;
 use crate::types::{LogIndex, NodeId, Term};
 
@@ -99,14 +99,7 @@ impl Durability {
             return Err(AcknowledgeError::NoSuchReady(number));
         }
         let mut snapshot = None;
-        while self
-            .writes
-            .front()
-            .is_some_and(|write| write.number <= number)
-        {
-            let Some(write) = self.writes.pop_front() else {
-                break;
-            };
+        while let Some(write) = pop_front_if(&mut self.writes, |write| write.number <= number) {
             self.log = self.log.max(write.log_through);
             self.vote = write.vote;
             snapshot = write.snapshot.or(snapshot);

@@ -14,7 +14,7 @@ use super::Next;
 use super::core::Core;
 use super::read_index::Rounds;
 use super::transfer::{Target, Transfer};
-use crate::buffer::give_back;
+use crate::buffer::{give_back, pop_front_if};
 use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
 use crate::event::Event;
@@ -297,11 +297,9 @@ impl Leader {
             return;
         }
         core.log.commit_to(index);
-        while let Some(&(proposed, bytes)) = self.uncommitted.front() {
-            if proposed > index {
-                break;
-            }
-            self.uncommitted.pop_front();
+        while let Some((_, bytes)) =
+            pop_front_if(&mut self.uncommitted, |&(proposed, _)| proposed <= index)
+        {
             self.uncommitted_bytes -= u128::from(bytes);
         }
         give_back(&mut self.uncommitted);

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::leader::Leader;
-use crate::buffer::give_back;
+use crate::buffer::{give_back, pop_front_if};
 use crate::config::Config;
 use crate::error::{ReadDropped, ReadError, StepError};
 use crate::message::{Body, ReadIndexResponse, Token};
@@ -80,10 +80,7 @@ impl Reads {
 
     /// Answers all reads up to this token.
     fn answer_through(&mut self, token: u64, read_index: LogIndex) {
-        while self.waiting.front().is_some_and(|read| read.token <= token) {
-            let Some(read) = self.waiting.pop_front() else {
-                break;
-            };
+        while let Some(read) = pop_front_if(&mut self.waiting, |read| read.token <= token) {
             self.end(read, Ok(read_index));
         }
     }
@@ -103,14 +100,7 @@ impl Reads {
         for read in &mut self.waiting {
             read.ticks_left = read.ticks_left.saturating_sub(1);
         }
-        while self
-            .waiting
-            .front()
-            .is_some_and(|read| read.ticks_left == 0)
-        {
-            let Some(read) = self.waiting.pop_front() else {
-                break;
-            };
+        while let Some(read) = pop_front_if(&mut self.waiting, |read| read.ticks_left == 0) {
             self.end(read, Err(ReadDropped::TimedOut));
         }
     }

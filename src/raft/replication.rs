@@ -46,6 +46,7 @@ impl Leader {
     pub(super) fn replicate<S: Storage>(&mut self, core: &mut Core<S>) -> Result<(), StorageError> {
         self.send_heartbeats(core);
         let term_start = self.term_start;
+        let mut last_read = None;
         for (peer, progress) in &mut self.peers {
             loop {
                 let due = due(progress, core);
@@ -57,7 +58,7 @@ impl Leader {
                 };
                 match (prev_log, due) {
                     (Some(prev_log), Due::Append { max_bytes }) => {
-                        send_append(core, *peer, progress, prev_log, max_bytes)?;
+                        send_append(core, *peer, progress, (prev_log, max_bytes), &mut last_read)?;
                     }
                     (Some(prev_log), Due::EmptyAppend | Due::Nothing | Due::Snapshot) => {
                         send_entries(core, *peer, progress, prev_log, Entries::empty());
@@ -167,19 +168,29 @@ fn prev_log<S: Storage>(
     Ok(term.map(|term| LogId { term, index }))
 }
 
+/// Behind which entry was read, how many bytes at most, and what was found.
+type LastRead = Option<((LogId, u64), Entries)>;
+
+/// What was read for one peer serves the next one too: mostly all stand in the same place.
 fn send_append<S: Storage>(
     core: &mut Core<S>,
     peer: NodeId,
     progress: &mut Progress,
-    prev_log: LogId,
-    max_bytes: u64,
+    wanted: (LogId, u64),
+    last_read: &mut LastRead,
 ) -> Result<(), StorageError> {
+    let (prev_log, max_bytes) = wanted;
     if prev_log.index == core.log.last_index() {
         send_entries(core, peer, progress, prev_log, Entries::empty());
         return Ok(());
     }
+    if let Some((_, entries)) = last_read.as_ref().filter(|(read, _)| *read == wanted) {
+        send_entries(core, peer, progress, prev_log, entries.clone());
+        return Ok(());
+    }
     match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
         Fetched::Entries(entries) => {
+            *last_read = Some((wanted, entries.clone()));
             send_entries(core, peer, progress, prev_log, entries);
             Ok(())
         }
