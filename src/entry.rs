@@ -27,6 +27,7 @@ pub enum Payload {
 impl Payload {
     /// What the payload counts for in limits, in bytes.
     #[must_use]
+    #[inline]
     pub fn size_bytes(&self) -> u64 {
         match self {
             Self::Data(data) => data.len() as u64,
@@ -97,6 +98,7 @@ impl Entries {
         }
     }
 
+    #[inline]
     pub(crate) fn of_batch(batch: Arc<[Entry]>) -> Self {
         Self {
             start: 0,
@@ -115,6 +117,7 @@ impl Entries {
 
     /// Of the entries from `start` to before `end` as many as [`prefix_within`](Self::prefix_within)
     /// these bytes. Looks at no entry behind them, for the rest may be long.
+    #[inline]
     pub(crate) fn part_within(&self, start: usize, end: usize, max_bytes: u64) -> Self {
         if start == 0 && end >= self.len() && self.bytes <= max_bytes {
             return self.clone();
@@ -142,6 +145,7 @@ impl Entries {
     /// Drops the entries before `start`, counted within this run, and those from `end` on. What is
     /// left is copied if it is the lesser part of its batch, so that it does not keep all of that in
     /// memory.
+    #[inline]
     pub(crate) fn narrow(&mut self, start: usize, end: usize) {
         if start == 0 && end >= self.len() {
             return;
@@ -192,12 +196,14 @@ impl Entries {
 
     /// The log id of the first entry, or `None` for an empty run.
     #[must_use]
+    #[inline]
     pub fn first_id(&self) -> Option<LogId> {
         self.first().map(|entry| entry.id)
     }
 
     /// The log id of the last entry, or `None` for an empty run.
     #[must_use]
+    #[inline]
     pub fn last_id(&self) -> Option<LogId> {
         self.last().map(|entry| entry.id)
     }
@@ -205,6 +211,7 @@ impl Entries {
     /// Whether the entries follow `previous` as entries of one log do: consecutive indexes, and
     /// terms that are above zero and never fall.
     #[must_use]
+    #[inline]
     pub fn follow(&self, previous: LogId) -> bool {
         let mut last = previous;
         self.iter().all(|entry| {
@@ -220,6 +227,7 @@ impl Entries {
 impl Deref for Entries {
     type Target = [Entry];
 
+    #[inline]
     fn deref(&self) -> &[Entry] {
         self.batch
             .as_deref()

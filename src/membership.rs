@@ -231,12 +231,14 @@ impl Membership {
 
     /// Whether the node votes, in either half.
     #[must_use]
+    #[inline]
     pub fn is_voter(&self, id: NodeId) -> bool {
         has(&self.incoming, id) || has(&self.outgoing, id)
     }
 
     /// Whether the node is a voter or a learner.
     #[must_use]
+    #[inline]
     pub fn contains(&self, id: NodeId) -> bool {
         self.is_voter(id) || has(&self.learners, id)
     }
@@ -261,6 +263,7 @@ impl Membership {
     /// The highest index that a quorum has acknowledged; zero if there are no voters, because a
     /// node without a configuration commits nothing.
     #[must_use]
+    #[inline]
     pub fn quorum_index(&self, acknowledged: impl Fn(NodeId) -> LogIndex) -> LogIndex {
         quorum::joint_index(&self.incoming, &self.outgoing, acknowledged).unwrap_or_default()
     }

@@ -178,6 +178,7 @@ pub struct Proposal {
 impl Proposal {
     /// What the entry will count for in limits, in bytes.
     #[must_use]
+    #[inline]
     pub fn size_bytes(&self) -> u64 {
         Entry::OVERHEAD_BYTES + self.payload.size_bytes() + self.context.len() as u64
     }
@@ -224,6 +225,7 @@ impl fmt::Display for MessageKind {
 impl Body {
     /// Which kind of message this is.
     #[must_use]
+    #[inline]
     pub const fn kind(&self) -> MessageKind {
         match self {
             Self::RequestVote(_) => MessageKind::RequestVote,

@@ -124,6 +124,7 @@ impl Progress {
 
     /// The window that is in force.
     #[must_use]
+    #[inline]
     pub fn window(&self, config: &Config) -> Window {
         self.own_window.unwrap_or(Window {
             messages: config.max_inflight_messages,
@@ -132,6 +133,7 @@ impl Progress {
     }
 
     /// The peer has answered, and tells its commit index. It need not be told that.
+    #[inline]
     pub(crate) fn heard_of_commit(&mut self, commit_index: LogIndex) {
         self.recently_active = true;
         self.commit_index = self.commit_index.max(commit_index);
@@ -181,6 +183,7 @@ impl Progress {
     }
 
     /// Notes an append that ends at `last` and carries `bytes` of entries (zero: none).
+    #[inline]
     pub(crate) fn sent(&mut self, last: LogIndex, bytes: u64) {
         match &mut self.state {
             ProgressState::Probe { awaiting } => *awaiting = true,
@@ -197,6 +200,7 @@ impl Progress {
 
     /// The peer's log is the leader's up to `index`. `log_reaches` tells whether the leader's log
     /// can go on from there.
+    #[inline]
     pub(crate) fn accepted(&mut self, index: LogIndex, log_reaches: bool) {
         let news = index > self.match_index;
         self.match_index = self.match_index.max(index);
@@ -241,6 +245,7 @@ impl Progress {
 
     /// A heartbeat was answered by a peer that has committed up to `commit_index`: it is there, so
     /// whatever is paused may try again, as long as it lacks anything up to `last_index`.
+    #[inline]
     pub(crate) fn heartbeat_answered(&mut self, commit_index: LogIndex, last_index: LogIndex) {
         // What was said of the commit index since has been lost, or is on its way: say it again.
         self.commit_sent = self.commit_sent.min(commit_index);

@@ -36,6 +36,7 @@ const ON_STACK: usize = 16;
 const FEW: usize = 7;
 
 /// The largest of the indexes that a majority of them reaches.
+#[inline]
 fn largest_of_majority(indexes: &[LogIndex]) -> Option<LogIndex> {
     if let &[first, second, third] = indexes {
         // Most clusters are of three: the middle one.

@@ -165,7 +165,9 @@ impl<S: Storage> Raft<S> {
         match term.cmp(&self.core.current_term) {
             Ordering::Less => Ok(self.answer_outdated(from, &body)?),
             // A granted pre-vote carries the term that it is for. This one has begun meanwhile.
-            Ordering::Equal if body == Body::PreVoteResponse(VoteResponse::Granted) => Ok(()),
+            Ordering::Equal if matches!(body, Body::PreVoteResponse(VoteResponse::Granted)) => {
+                Ok(())
+            }
             Ordering::Equal => self.dispatch(from, body),
             Ordering::Greater => self.receive_later_term(from, term, body),
         }

@@ -106,6 +106,7 @@ impl Ready {
     }
 
     /// Empties it, whatever of it was taken. What else it says is said anew when it is handed out.
+    #[inline]
     fn clear(&mut self) {
         empty(&mut self.messages);
         empty(&mut self.messages_after_persist);
@@ -126,6 +127,7 @@ pub(crate) struct NextReady(Option<Box<Ready>>);
 
 impl NextReady {
     /// Whether messages wait in it.
+    #[inline]
     pub(crate) fn has_messages(&self) -> bool {
         self.0.as_ref().is_some_and(|ready| {
             !ready.messages.is_empty() || !ready.messages_after_persist.is_empty()
@@ -133,10 +135,12 @@ impl NextReady {
     }
 
     /// To put something into it, on behalf of this node.
+    #[inline]
     pub(crate) fn open(&mut self, from: NodeId) -> &mut Ready {
         self.0.get_or_insert_with(|| Box::new(Ready::empty(from)))
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, from: NodeId) -> Box<Ready> {
         self.0
             .take()
@@ -144,6 +148,7 @@ impl NextReady {
     }
 
     /// Uses the memory of a `Ready` that has come back.
+    #[inline]
     pub(crate) fn recycle(&mut self, mut ready: Box<Ready>) {
         if self.0.is_none() {
             ready.clear();

@@ -22,6 +22,7 @@ struct Run {
 
 impl Run {
     /// Its part from `first` to before `next`, at most `max_bytes` of it, but one entry at least.
+    #[inline]
     fn part(&self, first: LogIndex, next: LogIndex, max_bytes: u64) -> Entries {
         let whole = first == self.first && next >= self.next;
         if whole && self.entries.size_bytes() <= max_bytes {
@@ -32,6 +33,7 @@ impl Run {
     }
 
     /// Where the entry with this index stands; clamped to the run's ends.
+    #[inline]
     fn offset(&self, index: LogIndex) -> usize {
         usize::try_from(index.since(self.first))
             .unwrap_or(usize::MAX)
@@ -64,15 +66,18 @@ impl Runs {
         }
     }
 
+    #[inline]
     pub(crate) const fn first(&self) -> LogIndex {
         self.first
     }
 
+    #[inline]
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The index of the next entry to come.
+    #[inline]
     pub(crate) const fn next(&self) -> LogIndex {
         self.next
     }
@@ -87,6 +92,7 @@ impl Runs {
     }
 
     /// Adds one proposed entry; it joins a batch with its neighbours at the next seal.
+    #[inline]
     pub(crate) fn push(&mut self, entry: Entry) {
         assert!(
             entry.index() == self.next,
@@ -98,6 +104,7 @@ impl Runs {
     }
 
     /// Adds a run as it came from the leader.
+    #[inline]
     pub(crate) fn push_run(&mut self, entries: Entries) {
         self.seal();
         let Some(first) = entries.first().map(Entry::index) else {
@@ -114,6 +121,7 @@ impl Runs {
     }
 
     /// Makes a run of what was proposed since the last call.
+    #[inline]
     pub(crate) fn seal(&mut self) {
         let Some(first) = self.open.first().map(Entry::index) else {
             return;
@@ -152,6 +160,7 @@ impl Runs {
     }
 
     /// Drops the runs that lie wholly at or below `index`.
+    #[inline]
     pub(crate) fn release_through(&mut self, index: LogIndex) {
         while let Some(run) = pop_front_if(&mut self.runs, |run| run.next <= index.next()) {
             self.bytes -= run.entries.size_bytes();
@@ -199,6 +208,7 @@ impl Runs {
     /// Puts the entries from `first` to `last` into `out`, in pieces, until they would come to
     /// more than `max_bytes`; at least one. Returns the index of the last one. They are sealed, and
     /// held.
+    #[inline]
     pub(crate) fn read(
         &self,
         first: LogIndex,
@@ -230,6 +240,7 @@ impl Runs {
 
     /// The entries from `first` on that come to at most `max_bytes`, as one run; at least one. A
     /// message wants them in one piece; in the steady state they are one already, and shared.
+    #[inline]
     pub(crate) fn read_one_run(&self, first: LogIndex, max_bytes: u64) -> Entries {
         let Some(run) = self.run_holding(first) else {
             return Entries::empty();
@@ -248,6 +259,7 @@ impl Runs {
         Some(self.run_holding(index)?.next.previous())
     }
 
+    #[inline]
     fn run_holding(&self, index: LogIndex) -> Option<&Run> {
         // Mostly what is new is asked for.
         let last = self.runs.back()?;

@@ -159,6 +159,7 @@ impl LogId {
     /// Whether this can be a place in a log: either [`LogId::ZERO`], or a term and an index that
     /// are both above zero and at most their maxima.
     #[must_use]
+    #[inline]
     pub const fn is_position(self) -> bool {
         (self.term.0 == 0) == (self.index.0 == 0)
             && self.term.0 <= Term::MAX.0

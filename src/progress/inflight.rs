@@ -18,30 +18,35 @@ pub struct Inflight {
 impl Inflight {
     /// How many messages are on their way.
     #[must_use]
+    #[inline]
     pub fn messages(&self) -> usize {
         self.messages.len()
     }
 
     /// How many bytes of entries they carry.
     #[must_use]
+    #[inline]
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether the next message has to wait. A single one always fits.
     #[must_use]
+    #[inline]
     pub fn is_full(&self, max_messages: usize, max_bytes: u64) -> bool {
         !self.messages.is_empty()
             && (self.messages.len() >= max_messages || self.bytes >= max_bytes)
     }
 
     /// Adds a message that ends at `last`.
+    #[inline]
     pub(crate) fn add(&mut self, last: LogIndex, bytes: u64) {
         self.messages.push_back((last, bytes));
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Removes the messages that end at or before `index`.
+    #[inline]
     pub(crate) fn free_through(&mut self, index: LogIndex) {
         while let Some((_, bytes)) = pop_front_if(&mut self.messages, |&(last, _)| last <= index) {
             self.bytes = self.bytes.saturating_sub(bytes);

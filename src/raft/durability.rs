@@ -55,17 +55,20 @@ impl Durability {
         self.vote
     }
 
+    #[inline]
     pub(crate) fn is_writing(&self) -> bool {
         !self.writes.is_empty()
     }
 
     /// The number for the next `Ready`.
+    #[inline]
     pub(crate) const fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
 
     /// Notes what the `Ready` of this number asks to be written.
+    #[inline]
     pub(crate) fn writing(
         &mut self,
         number: u64,
@@ -91,6 +94,7 @@ impl Durability {
     }
 
     /// The writes up to this number are durable. Returns the last snapshot among them.
+    #[inline]
     pub(crate) fn acknowledge(
         &mut self,
         number: u64,

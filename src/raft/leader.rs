@@ -82,16 +82,19 @@ impl Leader {
         Ok(leader)
     }
 
+    #[inline]
     fn count_uncommitted(&mut self, index: LogIndex, bytes: u64) {
         self.uncommitted.push_back((index, bytes));
         self.uncommitted_bytes += u128::from(bytes);
     }
 
+    #[inline]
     pub(crate) fn progress(&self, peer: NodeId) -> Option<&Progress> {
         let position = self.peers.binary_search_by_key(&peer, |(id, _)| *id).ok()?;
         self.peers.get(position).map(|(_, progress)| progress)
     }
 
+    #[inline]
     pub(super) fn progress_mut(&mut self, peer: NodeId) -> Option<&mut Progress> {
         let position = self.peers.binary_search_by_key(&peer, |(id, _)| *id).ok()?;
         self.peers.get_mut(position).map(|(_, progress)| progress)

@@ -60,11 +60,13 @@ impl Reads {
         is_left.then_some(self.last_token)
     }
 
+    #[inline]
     pub(crate) fn has_states(&self) -> bool {
         !self.states.is_empty()
     }
 
     /// Hands out the reads that have ended; the next ones are put into the memory of `empty`.
+    #[inline]
     pub(crate) fn take_states(&mut self, empty: &mut Vec<ReadState>) {
         if self.has_states() {
             core::mem::swap(&mut self.states, empty);
@@ -92,6 +94,7 @@ impl Reads {
     }
 
     /// The token of the last read that waits; zero if none does.
+    #[inline]
     fn newest(&self) -> u64 {
         self.waiting.back().map_or(0, |read| read.token)
     }
@@ -106,6 +109,7 @@ impl Reads {
     }
 
     /// After how many ticks a read is dropped, if any waits.
+    #[inline]
     pub(super) fn ticks_until_action(&self) -> Option<u32> {
         self.waiting.front().map(|read| read.ticks_left)
     }
@@ -301,6 +305,7 @@ impl Leader {
 
     /// What a heartbeat carries that no new read has caused: with leases a new round all the same,
     /// else the last one while a read waits for it, in case its heartbeat was lost.
+    #[inline]
     pub(super) fn heartbeat_token<S: Storage>(&mut self, core: &Core<S>) -> Token {
         if core.config.lease_reads {
             Token::Number(self.next_round(core))

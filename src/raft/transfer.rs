@@ -52,10 +52,12 @@ struct Awaited {
 }
 
 impl Transfers {
+    #[inline]
     pub(crate) fn has_outcomes(&self) -> bool {
         !self.outcomes.is_empty()
     }
 
+    #[inline]
     pub(crate) fn take_outcomes(&mut self, out: &mut Vec<TransferOutcome>) {
         out.append(&mut self.outcomes);
     }
@@ -109,6 +111,7 @@ impl Transfers {
     }
 
     /// After how many ticks something happens here, if ever.
+    #[inline]
     pub(super) fn ticks_until_action(&self) -> Option<u32> {
         self.awaited.as_ref().map(|awaited| awaited.ticks_left)
     }

@@ -104,6 +104,7 @@ impl MemStorage {
     }
 
     /// Replaces the hard state.
+    #[inline]
     pub const fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;
     }
@@ -127,6 +128,7 @@ impl MemStorage {
     /// # Errors
     ///
     /// [`MemStorageError::NotContiguous`].
+    #[inline]
     pub fn append(&mut self, entries: impl Into<Entries>) -> Result<(), MemStorageError> {
         let entries = entries.into();
         let Some(LogId { index: first, .. }) = entries.first_id() else {
@@ -211,6 +213,7 @@ impl MemStorage {
         Ok(())
     }
 
+    #[inline]
     fn last_index_or_snapshot(&self) -> LogIndex {
         self.entries.next().previous()
     }
