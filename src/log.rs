@@ -5,16 +5,17 @@
 //! is durable is told to it (`raft/durability.rs` keeps that).
 
 mod incoming;
+mod tail;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use self::incoming::Incoming;
+use self::tail::Tail;
 use crate::buffer::{give_back, pop_front_if};
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
-use crate::runs::Runs;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
 use crate::types::{HardState, LogId, LogIndex, Term};
 
@@ -35,7 +36,7 @@ pub(crate) enum Fetched {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log<S> {
     storage: S,
-    tail: Runs,
+    tail: Tail,
     /// The entry before the first, as far as known; `Storage` may have compacted further.
     before_first: LogId,
     last: LogId,
@@ -112,7 +113,7 @@ impl<S: Storage> Log<S> {
         let applied = applied.index.max(before_first.index);
         Ok(Self {
             storage,
-            tail: Runs::starting_at(last_index.next()),
+            tail: Tail::starting_at(last_index.next()),
             before_first,
             last,
             incoming: None,
@@ -279,7 +280,7 @@ impl<S: Storage> Log<S> {
         );
         let mut kept = None;
         if first.index <= self.last.index {
-            self.tail.truncate_from(first.index);
+            self.tail.sealed_mut().truncate_from(first.index);
             self.handed_out = self.handed_out.min(first.index.previous());
             kept = Some(first.index.previous());
         }
@@ -295,7 +296,7 @@ impl<S: Storage> Log<S> {
             last.index >= self.commit_index,
             "a snapshot never takes back what is committed"
         );
-        self.tail.restart_at(last.index.next());
+        self.tail.sealed_mut().restart_at(last.index.next());
         self.before_first = last;
         self.last = last;
         self.commit_index = last.index;
@@ -344,6 +345,7 @@ impl<S: Storage> Log<S> {
         }
         self.tail.seal();
         self.tail
+            .sealed()
             .read(self.handed_out.next(), self.last.index, u64::MAX, out);
         self.handed_out = self.last.index;
         Some(self.last.index)
@@ -381,7 +383,7 @@ impl<S: Storage> Log<S> {
         let first = self.applying.next();
         let room = max_bytes.saturating_sub(self.outstanding_bytes);
         if first >= self.tail.first() {
-            self.tail.read(first, last, room, out);
+            self.tail.sealed().read(first, last, room, out);
         } else {
             match self.fetch_from_storage(first, last, room, Purpose::Apply)? {
                 Fetched::Entries(entries) => out.push(entries),
@@ -477,7 +479,9 @@ impl<S: Storage> Log<S> {
             return Ok(Fetched::Compacted);
         }
         if first >= self.tail.first() {
-            return Ok(Fetched::Entries(self.tail.read_one_run(first, max_bytes)));
+            return Ok(Fetched::Entries(
+                self.tail.sealed().read_one_run(first, max_bytes),
+            ));
         }
         let before_tail = self.tail.first().previous();
         match self.fetch_from_storage(first, before_tail, max_bytes, purpose)? {
@@ -488,6 +492,7 @@ impl<S: Storage> Log<S> {
                 let room = max_bytes.saturating_sub(stored.size_bytes());
                 let mut pieces = Vec::from([stored]);
                 self.tail
+                    .sealed()
                     .read(self.tail.first(), self.last.index, room, &mut pieces);
                 Ok(Fetched::Entries(Entries::joined(&pieces)))
             }

@@ -487,7 +487,7 @@ impl<S: Storage> Raft<S> {
         let leader = Leader::start(&mut self.core)?;
         self.set_role(Role::Leader(Box::new(leader)), false);
         let id = self.core.id();
-        self.core.transfers.leader_found(id, self.core.current_term);
+        self.core.settle_transfer(id);
         Ok(())
     }
 

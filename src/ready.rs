@@ -126,11 +126,14 @@ impl Ready {
 pub(crate) struct NextReady(Option<Box<Ready>>);
 
 impl NextReady {
-    /// Whether messages wait in it.
+    /// Whether anything waits in it.
     #[inline]
-    pub(crate) fn has_messages(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.0.as_ref().is_some_and(|ready| {
-            !ready.messages.is_empty() || !ready.messages_after_persist.is_empty()
+            !ready.messages.is_empty()
+                || !ready.messages_after_persist.is_empty()
+                || !ready.read_states.is_empty()
+                || !ready.transfer_outcomes.is_empty()
         })
     }
 
@@ -156,32 +159,35 @@ impl NextReady {
         }
     }
 
-    fn messages(&self) -> [&[Message]; 2] {
-        self.0.as_ref().map_or([&[], &[]], |ready| {
-            [&ready.messages, &ready.messages_after_persist]
+    fn content(&self) -> Content<'_> {
+        self.0.as_ref().map_or_else(Content::default, |ready| {
+            let messages = [&*ready.messages, &*ready.messages_after_persist];
+            (messages, &ready.read_states, &ready.transfer_outcomes)
         })
     }
 }
 
+/// What can be in a `Ready` before it is asked for.
+type Content<'a> = ([&'a [Message]; 2], &'a [ReadState], &'a [TransferOutcome]);
+
 impl Clone for NextReady {
     fn clone(&self) -> Self {
-        if !self.has_messages() {
-            return Self(None);
-        }
-        Self(self.0.as_ref().map(|ready| {
-            let mut clone = Ready::empty(ready.from);
-            clone.messages.clone_from(&ready.messages);
-            clone
-                .messages_after_persist
-                .clone_from(&ready.messages_after_persist);
-            Box::new(clone)
+        let due = self.0.as_ref().filter(|_| self.is_due());
+        Self(due.map(|ready| {
+            Box::new(Ready {
+                messages: ready.messages.clone(),
+                messages_after_persist: ready.messages_after_persist.clone(),
+                read_states: ready.read_states.clone(),
+                transfer_outcomes: ready.transfer_outcomes.clone(),
+                ..Ready::empty(ready.from)
+            })
         }))
     }
 }
 
 impl PartialEq for NextReady {
     fn eq(&self, other: &Self) -> bool {
-        self.messages() == other.messages()
+        self.content() == other.content()
     }
 }
 
@@ -189,6 +195,6 @@ impl Eq for NextReady {}
 
 impl Hash for NextReady {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.messages().hash(state);
+        self.content().hash(state);
     }
 }

@@ -7,7 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::buffer::{empty, give_back, pop_front_if};
+use crate::buffer::{give_back, pop_front_if};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
@@ -49,8 +49,6 @@ pub(crate) struct Runs {
     /// The index of the next entry to come.
     next: LogIndex,
     runs: VecDeque<Run>,
-    /// The entries proposed since the last [`seal`](Self::seal); behind all runs.
-    open: Vec<Entry>,
     /// [`Entry::size_bytes`] over everything held.
     bytes: u64,
 }
@@ -61,7 +59,6 @@ impl Runs {
             first,
             next: first,
             runs: VecDeque::new(),
-            open: Vec::new(),
             bytes: 0,
         }
     }
@@ -85,32 +82,18 @@ impl Runs {
     /// Drops everything and begins again at `first`.
     pub(crate) fn restart_at(&mut self, first: LogIndex) {
         self.runs.clear();
-        self.open.clear();
         self.first = first;
         self.next = first;
         self.bytes = 0;
     }
 
-    /// Adds one proposed entry; it joins a batch with its neighbours at the next seal.
-    #[inline]
-    pub(crate) fn push(&mut self, entry: Entry) {
-        assert!(
-            entry.index() == self.next,
-            "a proposed entry continues the log"
-        );
-        self.next = self.next.next();
-        self.bytes += entry.size_bytes();
-        self.open.push(entry);
-    }
-
-    /// Adds a run as it came from the leader.
+    /// Adds a run at the end.
     #[inline]
     pub(crate) fn push_run(&mut self, entries: Entries) {
-        self.seal();
         let Some(first) = entries.first().map(Entry::index) else {
             return;
         };
-        assert!(first == self.next, "a received run continues the log");
+        assert!(first == self.next, "a run continues the log");
         self.next = first + entries.len() as u64;
         self.bytes += entries.size_bytes();
         self.runs.push_back(Run {
@@ -120,25 +103,9 @@ impl Runs {
         });
     }
 
-    /// Makes a run of what was proposed since the last call.
-    #[inline]
-    pub(crate) fn seal(&mut self) {
-        let Some(first) = self.open.first().map(Entry::index) else {
-            return;
-        };
-        let batch = self.open.drain(..).collect();
-        self.runs.push_back(Run {
-            first,
-            next: self.next,
-            entries: Entries::of_batch(batch),
-        });
-        empty(&mut self.open);
-    }
-
     /// Drops the entries from `index` on; what comes next has this index, even if it is below all
     /// that was held.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
-        self.seal();
         if index <= self.first {
             self.restart_at(index);
             return;
@@ -182,32 +149,20 @@ impl Runs {
         self.first = index.next();
     }
 
-    /// All entries. The runs are sealed.
+    /// All entries.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        debug_assert!(self.open.is_empty(), "runs are sealed before they are read");
         self.runs.iter().flat_map(|run| &run.entries)
     }
 
     /// The term of the entry at `index`, if it is held.
     pub(crate) fn term(&self, index: LogIndex) -> Option<Term> {
-        if index < self.first {
-            return None;
-        }
-        let entry = match self.open.first() {
-            Some(first) if index >= first.index() => self
-                .open
-                .get(usize::try_from(index.since(first.index())).ok()?),
-            Some(_) | None => {
-                let run = self.run_holding(index)?;
-                run.entries.get(run.offset(index))
-            }
-        };
-        entry.map(|entry| entry.id.term)
+        let run = self.run_holding(index)?;
+        let entry = run.entries.get(run.offset(index))?;
+        Some(entry.id.term)
     }
 
     /// Puts the entries from `first` to `last` into `out`, in pieces, until they would come to
-    /// more than `max_bytes`; at least one. Returns the index of the last one. They are sealed, and
-    /// held.
+    /// more than `max_bytes`; at least one. Returns the index of the last one. They are held.
     #[inline]
     pub(crate) fn read(
         &self,
@@ -216,7 +171,6 @@ impl Runs {
         max_bytes: u64,
         out: &mut Vec<Entries>,
     ) -> LogIndex {
-        assert!(self.open.is_empty(), "runs are sealed before they are read");
         assert!(first >= self.first, "only what the runs hold is read");
         let mut next = first;
         let mut budget = max_bytes;

@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use super::core::Core;
 use super::{Raft, Role};
 use crate::config::Config;
-use crate::error::Halted;
+use crate::error::{Halted, ReadDropped};
 use crate::storage::Storage;
 
 impl<S: Storage> Raft<S> {
@@ -79,7 +79,11 @@ impl<S: Storage> Core<S> {
             .saturating_add(1)
             .min(self.priority_ticks());
         self.reads.tick();
-        self.transfers.tick();
+        while let Some(context) = self.reads.take_timed_out() {
+            self.end_read(context, Err(ReadDropped::TimedOut));
+        }
+        let outcome = self.transfers.tick();
+        self.tell_of_transfer(outcome);
     }
 
     /// After how many ticks something happens whatever the role.

@@ -72,7 +72,7 @@ impl<S: Storage> Raft<S> {
         match &self.role {
             Role::Leader(leader) if leader.holds_lease(&self.core) => {
                 let read_index = self.core.log.commit_index();
-                self.core.answer_read(context, read_index);
+                self.core.end_read(context, Ok(read_index));
                 Ok(())
             }
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {

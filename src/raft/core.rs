@@ -154,7 +154,7 @@ impl<S: Storage> Core<S> {
     pub(super) fn leader_found(&mut self, leader: NodeId) {
         let term = self.current_term;
         self.tell(&Event::LeaderFound { leader, term });
-        self.transfers.leader_found(leader, term);
+        self.settle_transfer(leader);
         self.forward_reads(leader);
     }
 

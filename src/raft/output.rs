@@ -13,14 +13,12 @@ use crate::types::LogIndex;
 
 impl<S: Storage> Core<S> {
     pub(crate) fn has_output(&self) -> bool {
-        self.next_ready.has_messages()
+        self.next_ready.is_due()
             || self.log.has_unpersisted()
             || self.hard_state() != self.handed_out
             || self
                 .log
                 .has_unapplied(self.may_apply(), self.config.max_committed_bytes_per_ready)
-            || self.reads.has_states()
-            || self.transfers.has_outcomes()
     }
 
     /// What is persisted here, and as much more as may be applied before it is.
@@ -65,8 +63,6 @@ impl<S: Storage> Core<S> {
             } = &mut *ready;
             messages.append(messages_after_persist);
         }
-        self.reads.take_states(&mut ready.read_states);
-        self.transfers.take_outcomes(&mut ready.transfer_outcomes);
         for outcome in &ready.transfer_outcomes {
             self.tell(&Event::TransferEnded(outcome));
         }

@@ -33,7 +33,6 @@ pub(crate) struct Reads {
     waiting: VecDeque<OwnRead>,
     /// Never used before, not even in an earlier life; what the caller gives is only echoed.
     last_token: u64,
-    states: Vec<ReadState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +47,6 @@ impl Reads {
         Self {
             waiting: VecDeque::new(),
             last_token: u64::from(incarnation.unwrap_or(0)) << u32::BITS,
-            states: Vec::new(),
         }
     }
 
@@ -60,37 +58,28 @@ impl Reads {
         is_left.then_some(self.last_token)
     }
 
-    #[inline]
-    pub(crate) fn has_states(&self) -> bool {
-        !self.states.is_empty()
-    }
-
-    /// Hands out the reads that have ended; the next ones are put into the memory of `empty`.
-    #[inline]
-    pub(crate) fn take_states(&mut self, empty: &mut Vec<ReadState>) {
-        if self.has_states() {
-            core::mem::swap(&mut self.states, empty);
-        }
-    }
-
-    fn answer(&mut self, token: u64, read_index: LogIndex) {
+    /// Takes the read of this token out, and returns its context.
+    fn take(&mut self, token: u64) -> Option<Bytes> {
         let position = self.waiting.binary_search_by_key(&token, |read| read.token);
-        if let Some(read) = position.ok().and_then(|at| self.waiting.remove(at)) {
-            self.end(read, Ok(read_index));
-        }
-    }
-
-    /// Answers all reads up to this token.
-    fn answer_through(&mut self, token: u64, read_index: LogIndex) {
-        while let Some(read) = pop_front_if(&mut self.waiting, |read| read.token <= token) {
-            self.end(read, Ok(read_index));
-        }
-    }
-
-    fn end(&mut self, read: OwnRead, outcome: Result<LogIndex, ReadDropped>) {
-        let context = read.context;
-        self.states.push(ReadState { context, outcome });
+        let read = self.waiting.remove(position.ok()?)?;
         give_back(&mut self.waiting);
+        Some(read.context)
+    }
+
+    /// Takes the oldest read out, if it is of this token or an earlier one.
+    fn take_through(&mut self, token: u64) -> Option<Bytes> {
+        self.take_first_if(|read| read.token <= token)
+    }
+
+    /// Takes the oldest read out, if its time is over.
+    pub(super) fn take_timed_out(&mut self) -> Option<Bytes> {
+        self.take_first_if(|read| read.ticks_left == 0)
+    }
+
+    fn take_first_if(&mut self, goes: impl FnOnce(&OwnRead) -> bool) -> Option<Bytes> {
+        let read = pop_front_if(&mut self.waiting, goes)?;
+        give_back(&mut self.waiting);
+        Some(read.context)
     }
 
     /// The token of the last read that waits; zero if none does.
@@ -102,9 +91,6 @@ impl Reads {
     pub(super) fn tick(&mut self) {
         for read in &mut self.waiting {
             read.ticks_left = read.ticks_left.saturating_sub(1);
-        }
-        while let Some(read) = pop_front_if(&mut self.waiting, |read| read.ticks_left == 0) {
-            self.end(read, Err(ReadDropped::TimedOut));
         }
     }
 
@@ -143,12 +129,17 @@ impl<S: Storage> Core<S> {
         Ok(token)
     }
 
-    /// Answers a read of this node at once.
-    pub(super) fn answer_read(&mut self, context: Bytes, read_index: LogIndex) {
-        self.reads.states.push(ReadState {
-            context,
-            outcome: Ok(read_index),
-        });
+    /// Tells the end of a read of this node.
+    pub(super) fn end_read(&mut self, context: Bytes, outcome: Result<LogIndex, ReadDropped>) {
+        let states = &mut self.next_ready().read_states;
+        states.push(ReadState { context, outcome });
+    }
+
+    /// Answers this node's reads up to this token.
+    fn answer_reads_through(&mut self, token: u64, read_index: LogIndex) {
+        while let Some(context) = self.reads.take_through(token) {
+            self.end_read(context, Ok(read_index));
+        }
     }
 
     /// Asks the leader. An answer from before a restart must not be taken for one to this read, so
@@ -182,8 +173,12 @@ impl<S: Storage> Core<S> {
         if self.log.holds(committed)? {
             self.log.commit_to(read_index);
         }
-        if let Token::Number(token) = response.token {
-            self.reads.answer(token, read_index);
+        let own = match response.token {
+            Token::Number(token) => self.reads.take(token),
+            Token::None | Token::Bytes(_) => None,
+        };
+        if let Some(context) = own {
+            self.end_read(context, Ok(read_index));
         }
         Ok(())
     }
@@ -336,7 +331,7 @@ impl Leader {
             };
             self.rounds.requests_asked -= round.requests.len();
             let read_index = round.read_index;
-            core.reads.answer_through(round.own_through, read_index);
+            core.answer_reads_through(round.own_through, read_index);
             for Request { from, token } in round.requests {
                 let response = ReadIndexResponse { read_index, token };
                 core.send(from, Body::ReadIndexResponse(response));

@@ -7,8 +7,6 @@
 //! A leader steps down in the moment in which TimeoutNow leaves. So whoever receives it, however
 //! late, deposes nobody, and no lease is in force when the others vote without regard to it.
 
-use alloc::vec::Vec;
-
 use super::Next;
 use super::core::Core;
 use super::leader::Leader;
@@ -40,7 +38,6 @@ pub(super) enum Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Transfers {
     awaited: Option<Awaited>,
-    outcomes: Vec<TransferOutcome>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,62 +49,61 @@ struct Awaited {
 }
 
 impl Transfers {
-    #[inline]
-    pub(crate) fn has_outcomes(&self) -> bool {
-        !self.outcomes.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn take_outcomes(&mut self, out: &mut Vec<TransferOutcome>) {
-        out.append(&mut self.outcomes);
-    }
-
-    /// A transfer begins; what was asked for before gives way to it.
-    fn expect(&mut self, transferee: NodeId, term: Term, ticks_left: u32) {
-        if let Some(earlier) = &self.awaited {
-            if earlier.transferee == transferee && earlier.term == term {
-                return;
-            }
-            self.end(earlier.transferee, Err(TransferFailure::Superseded));
+    /// A transfer begins. Returns the end of what was asked for before, which gives way to it.
+    fn expect(
+        &mut self,
+        transferee: NodeId,
+        term: Term,
+        ticks_left: u32,
+    ) -> Option<TransferOutcome> {
+        let earlier = self.awaited.as_ref();
+        if earlier.is_some_and(|it| it.transferee == transferee && it.term == term) {
+            return None;
         }
-        self.awaited = Some(Awaited {
+        let earlier = self.awaited.replace(Awaited {
             transferee,
             term,
             ticks_left,
         });
+        earlier.map(|earlier| TransferOutcome {
+            transferee: earlier.transferee,
+            result: Err(TransferFailure::Superseded),
+        })
     }
 
-    /// This transfer has ended. Tells it, if it was asked for here.
-    fn end(&mut self, transferee: NodeId, result: Result<(), TransferFailure>) {
-        let ended = self
-            .awaited
-            .take_if(|awaited| awaited.transferee == transferee);
-        if ended.is_some() {
-            self.outcomes.push(TransferOutcome { transferee, result });
-        }
+    /// This transfer has ended. Returns that, if it was asked for here.
+    fn end(
+        &mut self,
+        transferee: NodeId,
+        result: Result<(), TransferFailure>,
+    ) -> Option<TransferOutcome> {
+        self.awaited
+            .take_if(|awaited| awaited.transferee == transferee)?;
+        Some(TransferOutcome { transferee, result })
     }
 
-    /// Somebody leads.
-    pub(super) fn leader_found(&mut self, leader: NodeId, term: Term) {
-        if let Some(awaited) = self.awaited.as_ref().filter(|it| term > it.term) {
-            let transferee = awaited.transferee;
-            let result = if leader == transferee {
-                Ok(())
-            } else {
-                Err(TransferFailure::OtherLeader(leader))
-            };
-            self.end(transferee, result);
-        }
+    /// Somebody leads. Returns what this is the end of, if anything.
+    fn leader_found(&mut self, leader: NodeId, term: Term) -> Option<TransferOutcome> {
+        let awaited = self.awaited.take_if(|awaited| term > awaited.term)?;
+        let transferee = awaited.transferee;
+        let result = if leader == transferee {
+            Ok(())
+        } else {
+            Err(TransferFailure::OtherLeader(leader))
+        };
+        Some(TransferOutcome { transferee, result })
     }
 
-    pub(super) fn tick(&mut self) {
-        if let Some(awaited) = &mut self.awaited {
-            awaited.ticks_left = awaited.ticks_left.saturating_sub(1);
-            if awaited.ticks_left == 0 {
-                let transferee = awaited.transferee;
-                self.end(transferee, Err(TransferFailure::TimedOut));
-            }
-        }
+    /// A tick has passed. Returns what has waited for too long.
+    #[inline]
+    pub(super) fn tick(&mut self) -> Option<TransferOutcome> {
+        let awaited = self.awaited.as_mut()?;
+        awaited.ticks_left = awaited.ticks_left.saturating_sub(1);
+        let timed_out = self.awaited.take_if(|awaited| awaited.ticks_left == 0)?;
+        Some(TransferOutcome {
+            transferee: timed_out.transferee,
+            result: Err(TransferFailure::TimedOut),
+        })
     }
 
     /// After how many ticks something happens here, if ever.
@@ -129,7 +125,27 @@ impl<S: Storage> Core<S> {
     /// election timeout, and after another one or two somebody else leads.
     pub(super) fn await_transfer(&mut self, transferee: NodeId) {
         let ticks = self.config.max_election_timeout_ticks.saturating_mul(3);
-        self.transfers.expect(transferee, self.current_term, ticks);
+        let outcome = self.transfers.expect(transferee, self.current_term, ticks);
+        self.tell_of_transfer(outcome);
+    }
+
+    /// Somebody leads in the current term.
+    pub(super) fn settle_transfer(&mut self, leader: NodeId) {
+        let outcome = self.transfers.leader_found(leader, self.current_term);
+        self.tell_of_transfer(outcome);
+    }
+
+    /// This transfer has come to its end, if it is one that was asked for here.
+    fn end_transfer(&mut self, transferee: NodeId, result: Result<(), TransferFailure>) {
+        let outcome = self.transfers.end(transferee, result);
+        self.tell_of_transfer(outcome);
+    }
+
+    #[inline]
+    pub(super) fn tell_of_transfer(&mut self, outcome: Option<TransferOutcome>) {
+        if let Some(outcome) = outcome {
+            self.next_ready().transfer_outcomes.push(outcome);
+        }
     }
 }
 
@@ -157,7 +173,7 @@ impl Leader {
             Some(Target::Node(earlier)) if earlier == transferee => return Ok(()),
             Some(Target::Node(earlier)) => {
                 let superseded = Err(TransferFailure::Superseded);
-                core.transfers.end(earlier, superseded);
+                core.end_transfer(earlier, superseded);
             }
             None => {}
         }
@@ -175,7 +191,7 @@ impl Leader {
             if !core.membership.is_voter(transferee) {
                 self.transfer = None;
                 let failure = Err(TransferFailure::NotAVoter);
-                core.transfers.end(transferee, failure);
+                core.end_transfer(transferee, failure);
             }
         }
         if !core.membership.is_voter(core.id()) && self.transfer.is_none() {
@@ -234,7 +250,7 @@ impl Leader {
         self.transfer = None;
         if let Target::Node(transferee) = target {
             let timed_out = Err(TransferFailure::TimedOut);
-            core.transfers.end(transferee, timed_out);
+            core.end_transfer(transferee, timed_out);
         }
         if !core.membership.is_voter(core.id()) {
             return Next::StepDown;

@@ -3,6 +3,7 @@
 //! Owns its log and the snapshot before it. Wrong calls are errors, never panics, and leave it as
 //! it was. It never pretends to have a snapshot that nobody gave it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -30,7 +31,8 @@ pub struct MemStorage {
     /// The entry before the first; what is at or below it has been compacted.
     before_first: LogId,
     entries: Runs,
-    snapshot: Option<Snapshot>,
+    /// Boxed, for most stores of an idle group have none.
+    snapshot: Option<Box<Snapshot>>,
 }
 
 /// About so many entries are copied at most to answer with more than one run: what is larger than
@@ -93,7 +95,7 @@ impl MemStorage {
             conf_state: snapshot.conf_state.clone(),
             before_first: snapshot.last_included,
             entries: Runs::starting_at(snapshot.last_included.index.next()),
-            snapshot: Some(snapshot),
+            snapshot: Some(Box::new(snapshot)),
         }
     }
 
@@ -119,8 +121,8 @@ impl MemStorage {
 
     /// The snapshot that was saved or installed last, if any.
     #[must_use]
-    pub const fn saved_snapshot(&self) -> Option<&Snapshot> {
-        self.snapshot.as_ref()
+    pub fn saved_snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_deref()
     }
 
     /// Writes entries, which take the place of those at and after the first of them.
@@ -172,7 +174,7 @@ impl MemStorage {
         self.before_first = last;
         self.hard_state.commit_index = self.hard_state.commit_index.max(last.index);
         self.conf_state = snapshot.conf_state.clone();
-        self.snapshot = Some(snapshot);
+        self.snapshot = Some(Box::new(snapshot));
         Ok(())
     }
 
@@ -187,7 +189,7 @@ impl MemStorage {
         if last == LogId::ZERO || self.term(last.index) != Ok(last.term) {
             return Err(MemStorageError::NoSuchIndex(last.index));
         }
-        self.snapshot = Some(snapshot);
+        self.snapshot = Some(Box::new(snapshot));
         Ok(())
     }
 
@@ -317,7 +319,9 @@ impl Storage for MemStorage {
 
     fn snapshot(&self, request_index: LogIndex, _to: NodeId) -> Result<Snapshot, StorageError> {
         match &self.snapshot {
-            Some(snapshot) if snapshot.last_included.index >= request_index => Ok(snapshot.clone()),
+            Some(snapshot) if snapshot.last_included.index >= request_index => {
+                Ok(Snapshot::clone(snapshot))
+            }
             // Whoever runs the state machine saves one in due course.
             Some(_) | None => Err(StorageError::TemporarilyUnavailable),
         }
