@@ -4,6 +4,7 @@
 //! and the arithmetic of changes, joint ones included. Pure: knows nothing of logs, terms or roles.
 //! When a change may be proposed and when it takes effect is decided in `raft/reconfigure.rs`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
@@ -180,8 +181,15 @@ pub enum MembershipError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     incoming: Vec<NodeId>,
-    outgoing: Vec<NodeId>,
     learners: Vec<NodeId>,
+    /// Boxed, because a configuration is mostly not joint.
+    leaving: Option<Box<Leaving>>,
+}
+
+/// What a joint configuration has beside what follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Leaving {
+    outgoing: Vec<NodeId>,
     learners_next: Vec<NodeId>,
     auto_leave: bool,
 }
@@ -196,7 +204,9 @@ impl Membership {
     /// The voters of the outgoing half, ascending; empty unless joint.
     #[must_use]
     pub fn outgoing(&self) -> &[NodeId] {
-        &self.outgoing
+        self.leaving
+            .as_ref()
+            .map_or(&[], |leaving| &leaving.outgoing)
     }
 
     /// The learners, ascending.
@@ -208,19 +218,23 @@ impl Membership {
     /// The outgoing voters that become learners when the joint configuration is left. Ascending.
     #[must_use]
     pub fn learners_next(&self) -> &[NodeId] {
-        &self.learners_next
+        self.leaving
+            .as_ref()
+            .map_or(&[], |leaving| &leaving.learners_next)
     }
 
     /// Whether two majorities have to agree.
     #[must_use]
     pub fn is_joint(&self) -> bool {
-        !self.outgoing.is_empty()
+        self.leaving.is_some()
     }
 
     /// Whether the leader leaves the joint configuration by itself.
     #[must_use]
     pub fn auto_leave(&self) -> bool {
-        self.auto_leave
+        self.leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.auto_leave)
     }
 
     /// Whether nobody has told this node yet whom it belongs to.
@@ -233,7 +247,7 @@ impl Membership {
     #[must_use]
     #[inline]
     pub fn is_voter(&self, id: NodeId) -> bool {
-        has(&self.incoming, id) || has(&self.outgoing, id)
+        has(&self.incoming, id) || has(self.outgoing(), id)
     }
 
     /// Whether the node is a voter or a learner.
@@ -247,7 +261,7 @@ impl Membership {
     #[must_use]
     pub fn members(&self) -> Vec<NodeId> {
         sorted(
-            [&self.incoming, &self.outgoing, &self.learners]
+            [self.incoming(), self.outgoing(), self.learners()]
                 .into_iter()
                 .flatten()
                 .copied(),
@@ -257,7 +271,7 @@ impl Membership {
     /// The voters of both halves, ascending, each once.
     #[must_use]
     pub fn voters(&self) -> Vec<NodeId> {
-        sorted(self.incoming.iter().chain(&self.outgoing).copied())
+        sorted(self.incoming.iter().chain(self.outgoing()).copied())
     }
 
     /// The highest index that a quorum has acknowledged; zero if there are no voters, because a
@@ -265,7 +279,7 @@ impl Membership {
     #[must_use]
     #[inline]
     pub fn quorum_index(&self, acknowledged: impl Fn(NodeId) -> LogIndex) -> LogIndex {
-        quorum::joint_index(&self.incoming, &self.outgoing, acknowledged).unwrap_or_default()
+        quorum::joint_index(&self.incoming, self.outgoing(), acknowledged).unwrap_or_default()
     }
 
     /// The highest index that a quorum has acknowledged, and members of two groups in each half;
@@ -276,7 +290,7 @@ impl Membership {
         acknowledged: impl Fn(NodeId) -> LogIndex,
         group: impl Fn(NodeId) -> Option<NonZeroU64>,
     ) -> GroupedIndex {
-        let halves = [&self.incoming, &self.outgoing].into_iter();
+        let halves = [self.incoming(), self.outgoing()].into_iter();
         halves
             .filter_map(|half| quorum::grouped_index(half, &acknowledged, &group))
             .reduce(|first, second| GroupedIndex {
@@ -289,13 +303,13 @@ impl Membership {
     /// How a vote stands.
     #[must_use]
     pub fn vote_result(&self, tally: &Tally) -> VoteResult {
-        quorum::joint_vote(&self.incoming, &self.outgoing, |voter| tally.vote(voter))
+        quorum::joint_vote(&self.incoming, self.outgoing(), |voter| tally.vote(voter))
     }
 
     /// Whether the voters for which `active` holds are a quorum.
     #[must_use]
     pub fn has_quorum(&self, active: impl Fn(NodeId) -> bool) -> bool {
-        quorum::joint_vote(&self.incoming, &self.outgoing, |voter| Some(active(voter)))
+        quorum::joint_vote(&self.incoming, self.outgoing(), |voter| Some(active(voter)))
             == VoteResult::Won
     }
 
@@ -326,8 +340,9 @@ impl Membership {
         if self.is_joint() {
             return Err(MembershipError::AlreadyJoint);
         }
-        let mut next = self.clone();
-        next.change_members(changes)?;
+        let mut next = self.to_conf_state();
+        change_members(&mut next, changes)?;
+        let next = Self::try_from(&next)?;
         if next.voters_changed_from(self) > 1 {
             return Err(MembershipError::NeedsJoint);
         }
@@ -351,11 +366,11 @@ impl Membership {
         if self.is_empty() {
             return Err(MembershipError::NoVoters);
         }
-        let mut next = self.clone();
-        next.outgoing.clone_from(&self.incoming);
+        let mut next = self.to_conf_state();
+        next.voters_outgoing.clone_from(&self.incoming);
         next.auto_leave = auto_leave;
-        next.change_members(changes)?;
-        Ok(next)
+        change_members(&mut next, changes)?;
+        Self::try_from(&next)
     }
 
     /// The incoming half of a joint configuration, alone.
@@ -364,44 +379,12 @@ impl Membership {
     ///
     /// [`MembershipError::NotJoint`].
     pub fn left_joint(&self) -> Result<Self, MembershipError> {
-        if !self.is_joint() {
-            return Err(MembershipError::NotJoint);
-        }
         let mut next = self.clone();
-        next.outgoing.clear();
-        for learner in core::mem::take(&mut next.learners_next) {
+        let leaving = next.leaving.take().ok_or(MembershipError::NotJoint)?;
+        for learner in leaving.learners_next {
             insert(&mut next.learners, learner);
         }
-        next.auto_leave = false;
         Ok(next)
-    }
-
-    fn change_members(&mut self, changes: &[MemberChange]) -> Result<(), MembershipError> {
-        for &change in changes {
-            self.change_member(change);
-        }
-        if self.incoming.is_empty() {
-            return Err(MembershipError::NoVoters);
-        }
-        Ok(())
-    }
-
-    fn change_member(&mut self, change: MemberChange) {
-        let Some(id) = change.node() else {
-            return;
-        };
-        remove(&mut self.learners, id);
-        remove(&mut self.learners_next, id);
-        remove(&mut self.incoming, id);
-        match change {
-            MemberChange::AddVoter(_) => insert(&mut self.incoming, id),
-            // An outgoing voter keeps its vote until the joint configuration is left.
-            MemberChange::AddLearner(_) if has(&self.outgoing, id) => {
-                insert(&mut self.learners_next, id);
-            }
-            MemberChange::AddLearner(_) => insert(&mut self.learners, id),
-            MemberChange::Remove(_) | MemberChange::Nothing => {}
-        }
     }
 
     fn voters_changed_from(&self, before: &Self) -> usize {
@@ -424,9 +407,9 @@ impl Membership {
         ConfState {
             voters: self.incoming.clone(),
             learners: self.learners.clone(),
-            voters_outgoing: self.outgoing.clone(),
-            learners_next: self.learners_next.clone(),
-            auto_leave: self.auto_leave,
+            voters_outgoing: self.outgoing().to_vec(),
+            learners_next: self.learners_next().to_vec(),
+            auto_leave: self.auto_leave(),
         }
     }
 }
@@ -436,16 +419,16 @@ impl fmt::Display for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "voters {:?}", self.incoming)?;
         let others = [
-            (" and (outgoing) ", &self.outgoing),
-            (", learners ", &self.learners),
-            (", learners next ", &self.learners_next),
+            (" and (outgoing) ", self.outgoing()),
+            (", learners ", self.learners()),
+            (", learners next ", self.learners_next()),
         ];
         for (what, ids) in others {
             if !ids.is_empty() {
                 write!(f, "{what}{ids:?}")?;
             }
         }
-        if self.auto_leave {
+        if self.auto_leave() {
             f.write_str(", left by itself")?;
         }
         Ok(())
@@ -456,36 +439,68 @@ impl TryFrom<&ConfState> for Membership {
     type Error = MembershipError;
 
     fn try_from(state: &ConfState) -> Result<Self, MembershipError> {
-        let membership = Self {
-            incoming: distinct(&state.voters)?,
+        let leaving = Leaving {
             outgoing: distinct(&state.voters_outgoing)?,
-            learners: distinct(&state.learners)?,
             learners_next: distinct(&state.learners_next)?,
             auto_leave: state.auto_leave,
         };
-        let members = membership.members();
-        if membership.incoming.is_empty() && !members.is_empty() {
+        let incoming = distinct(&state.voters)?;
+        let learners = distinct(&state.learners)?;
+        let others = [&learners, &leaving.outgoing, &leaving.learners_next];
+        if incoming.is_empty() && others.iter().any(|ids| !ids.is_empty()) {
             return Err(MembershipError::NoVoters);
         }
-        if let Some(&both) = membership
-            .learners
-            .iter()
-            .find(|&&id| membership.is_voter(id))
-        {
-            return Err(MembershipError::Conflict(both));
-        }
-        for &id in &membership.learners_next {
-            if has(&membership.incoming, id) {
+        for &id in &leaving.learners_next {
+            if has(&incoming, id) || has(&learners, id) {
                 return Err(MembershipError::Conflict(id));
             }
-            if !has(&membership.outgoing, id) {
+            if !has(&leaving.outgoing, id) {
                 return Err(MembershipError::NotOutgoing(id));
             }
         }
-        if membership.auto_leave && !membership.is_joint() {
+        let is_joint = !leaving.outgoing.is_empty();
+        if leaving.auto_leave && !is_joint {
             return Err(MembershipError::NothingToLeave);
         }
-        Ok(membership)
+        let membership = Self {
+            incoming,
+            learners,
+            leaving: is_joint.then(|| Box::new(leaving)),
+        };
+        let mut learners = membership.learners.iter();
+        match learners.find(|&&id| membership.is_voter(id)) {
+            Some(&both) => Err(MembershipError::Conflict(both)),
+            None => Ok(membership),
+        }
+    }
+}
+
+fn change_members(state: &mut ConfState, changes: &[MemberChange]) -> Result<(), MembershipError> {
+    for &change in changes {
+        change_member(state, change);
+    }
+    if state.voters.is_empty() {
+        return Err(MembershipError::NoVoters);
+    }
+    Ok(())
+}
+
+/// The lists are in order, and stay so.
+fn change_member(state: &mut ConfState, change: MemberChange) {
+    let Some(id) = change.node() else {
+        return;
+    };
+    remove(&mut state.learners, id);
+    remove(&mut state.learners_next, id);
+    remove(&mut state.voters, id);
+    match change {
+        MemberChange::AddVoter(_) => insert(&mut state.voters, id),
+        // An outgoing voter keeps its vote until the joint configuration is left.
+        MemberChange::AddLearner(_) if has(&state.voters_outgoing, id) => {
+            insert(&mut state.learners_next, id);
+        }
+        MemberChange::AddLearner(_) => insert(&mut state.learners, id),
+        MemberChange::Remove(_) | MemberChange::Nothing => {}
     }
 }
 

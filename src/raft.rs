@@ -24,7 +24,7 @@ use ::core::cmp::Ordering;
 use alloc::boxed::Box;
 
 pub(crate) use self::candidate::{Candidate, PreCandidate};
-pub(crate) use self::core::Core;
+pub(crate) use self::core::{Core, SnapshotWish};
 pub(crate) use self::follower::Follower;
 pub(crate) use self::leader::Leader;
 use crate::config::Config;
@@ -446,8 +446,7 @@ impl<S: Storage> Raft<S> {
         if in_new_term {
             self.core.current_term = term;
             self.core.voted_for = None;
-            // The new leader is asked anew, once the log is known to be its log.
-            self.core.requested_snapshot = None;
+            self.core.snapshot_wish.ask_anew();
         }
         self.core.log.seal();
         if !still_waits {
@@ -470,7 +469,7 @@ impl<S: Storage> Raft<S> {
     fn become_candidate(&mut self, leadership_transfer: bool) -> Result<(), StorageError> {
         self.core.current_term = self.core.current_term.next();
         self.core.voted_for = Some(self.core.id());
-        self.core.requested_snapshot = None;
+        self.core.snapshot_wish.ask_anew();
         self.core.restart_election_clock();
         let candidate = Candidate::start(&mut self.core, leadership_transfer)?;
         self.set_role(Role::Candidate(candidate), true);
@@ -483,7 +482,7 @@ impl<S: Storage> Raft<S> {
             "nobody leads on a vote that a crash could undo"
         );
         self.core.heard_from_leader();
-        self.core.forget_snapshot_request();
+        self.core.snapshot_wish = SnapshotWish::None;
         let leader = Leader::start(&mut self.core)?;
         self.set_role(Role::Leader(Box::new(leader)), false);
         let id = self.core.id();

@@ -507,7 +507,7 @@ impl<S: Storage> RawNode<S> {
     /// Why the node has stopped, if it has.
     #[must_use]
     pub fn halted(&self) -> Option<&Halted> {
-        self.raft.core.halted.as_ref()
+        self.raft.core.halted.as_deref()
     }
 
     /// The most important things at once, without an allocation.

@@ -141,7 +141,7 @@ impl<S: Storage> Core<S> {
         let draw = [
             self.config.id.get(),
             self.current_term.0,
-            self.failed_rounds,
+            u64::from(self.failed_rounds),
         ]
         .iter()
         .fold(self.config.seed, |seed, part| {

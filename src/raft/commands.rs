@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Raft, Role};
+use super::{Raft, Role, SnapshotWish};
 use crate::error::{CampaignError, ProposeError, ReadError, RequestSnapshotError, TransferError};
 use crate::message::{Body, Proposal};
 use crate::progress::{Progress, Window};
@@ -142,7 +142,9 @@ impl<S: Storage> Raft<S> {
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => None,
         };
         let leader = leader.ok_or(RequestSnapshotError::NoLeader)?;
-        self.core.wants_snapshot = true;
+        if self.core.snapshot_wish == SnapshotWish::None {
+            self.core.snapshot_wish = SnapshotWish::Waiting;
+        }
         self.core.ask_for_snapshot(leader);
         Ok(())
     }

@@ -26,6 +26,35 @@ use crate::ready::{NextReady, Ready};
 use crate::storage::{Storage, StorageError};
 use crate::types::{HardState, LogIndex, NodeId, Term};
 
+/// Whether the embedder wants a snapshot from the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SnapshotWish {
+    /// It wants none.
+    None,
+    /// It wants one, for which the leader of the current term was not asked.
+    Waiting,
+    /// The leader of the current term was asked for one that reaches at least to this index; the log
+    /// does not grow beyond it before it has come.
+    Asked(LogIndex),
+}
+
+impl SnapshotWish {
+    /// What the leader of the current term was asked for.
+    const fn asked(self) -> Option<LogIndex> {
+        match self {
+            Self::None | Self::Waiting => None,
+            Self::Asked(index) => Some(index),
+        }
+    }
+
+    /// In a new term the new leader is asked, once the log is known to be its log.
+    pub(super) const fn ask_anew(&mut self) {
+        if let Self::Asked(_) = self {
+            *self = Self::Waiting;
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Core<S> {
     pub(crate) config: Config,
@@ -47,18 +76,14 @@ pub(crate) struct Core<S> {
     /// When the next election is due, in ticks.
     pub(crate) randomized_election_timeout: u32,
     /// Elections that ran out since a leader was last heard; new ones get new timeouts.
-    pub(crate) failed_rounds: u64,
+    pub(crate) failed_rounds: u32,
     /// Ticks since a leader was heard, or since the start; counted up to a limit beyond which it
     /// makes no difference.
     pub(crate) ticks_since_leader: u32,
     pub(crate) reads: Reads,
     pub(crate) transfers: Transfers,
-    /// The embedder wants a snapshot from the leader.
-    pub(crate) wants_snapshot: bool,
-    /// The leader of the current term was asked for one that reaches at least here; the log does
-    /// not grow beyond it before it has come.
-    pub(crate) requested_snapshot: Option<LogIndex>,
-    pub(crate) halted: Option<Halted>,
+    pub(crate) snapshot_wish: SnapshotWish,
+    pub(crate) halted: Option<Box<Halted>>,
     observer: Observing,
 }
 
@@ -96,8 +121,7 @@ impl<S: Storage> Core<S> {
             ticks_since_leader: 0,
             reads,
             transfers: Transfers::default(),
-            wants_snapshot: false,
-            requested_snapshot: None,
+            snapshot_wish: SnapshotWish::None,
             halted: None,
             observer,
         };
@@ -133,7 +157,10 @@ impl<S: Storage> Core<S> {
                 error: error.clone(),
             }));
         }
-        self.halted.get_or_insert(Halted { error }).clone()
+        let halted = self
+            .halted
+            .get_or_insert_with(|| Box::new(Halted { error }));
+        Halted::clone(halted)
     }
 
     /// Tells the observer, if there is one.
@@ -146,7 +173,7 @@ impl<S: Storage> Core<S> {
     pub(crate) fn check_running(&self) -> Result<(), Halted> {
         match &self.halted {
             None => Ok(()),
-            Some(halted) => Err(halted.clone()),
+            Some(halted) => Err(Halted::clone(halted)),
         }
     }
 
@@ -346,7 +373,7 @@ impl<S: Storage> Core<S> {
             leader_commit,
             mut entries,
         } = append;
-        if let Some(limit) = self.requested_snapshot {
+        if let Some(limit) = self.snapshot_wish.asked() {
             let room = usize::try_from(limit.since(prev.index)).unwrap_or(usize::MAX);
             if entries.len() > room || prev.index > limit {
                 // The leader does not know of the request, or it would send nothing.
@@ -415,7 +442,8 @@ impl<S: Storage> Core<S> {
         let last = snapshot.last_included;
         let commit = self.log.commit_index();
         let is_requested = self
-            .requested_snapshot
+            .snapshot_wish
+            .asked()
             .is_some_and(|request_index| last.index >= request_index);
         if is_requested && last.index >= self.log.last_index() {
             self.install(leader, snapshot, membership);
@@ -433,7 +461,7 @@ impl<S: Storage> Core<S> {
 
     fn install(&mut self, leader: NodeId, snapshot: Snapshot, membership: Membership) {
         let last = snapshot.last_included;
-        self.forget_snapshot_request();
+        self.snapshot_wish = SnapshotWish::None;
         self.durability.truncated_to(self.log.commit_index());
         self.log.restore(snapshot);
         let last_included = last;
@@ -452,10 +480,15 @@ impl<S: Storage> Core<S> {
     /// could keep the leader from committing what the snapshot is to cover.
     pub(super) fn ask_for_snapshot(&mut self, leader: NodeId) {
         let last_log = self.log.last();
-        if !self.wants_snapshot || last_log.term < self.current_term {
+        if last_log.term < self.current_term {
             return;
         }
-        let request_index = *self.requested_snapshot.get_or_insert(last_log.index);
+        let request_index = match self.snapshot_wish {
+            SnapshotWish::None => return,
+            SnapshotWish::Waiting => last_log.index,
+            SnapshotWish::Asked(index) => index,
+        };
+        self.snapshot_wish = SnapshotWish::Asked(request_index);
         let requested = AppendEntriesResponse::SnapshotRequested {
             last_log,
             commit_index: self.log.commit_index(),
@@ -465,11 +498,6 @@ impl<S: Storage> Core<S> {
         // The leader sends nothing more that could be acknowledged, and may not have heard what
         // was: it has to commit that before a snapshot can cover it.
         self.accept(leader, last_log.index);
-    }
-
-    pub(super) const fn forget_snapshot_request(&mut self) {
-        self.wants_snapshot = false;
-        self.requested_snapshot = None;
     }
 
     fn accept(&mut self, leader: NodeId, match_index: LogIndex) {

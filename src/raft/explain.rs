@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::leader::Leader;
-use super::{Core, Raft, Role};
+use super::{Core, Raft, Role, SnapshotWish};
 use crate::explain::{Behind, NoLeader, NotCommitting, Paused, Votes};
 use crate::progress::{Progress, ProgressState};
 use crate::quorum::Tally;
@@ -77,7 +77,7 @@ impl<S: Storage> Raft<S> {
         };
         // Whatever counts ticks needs them.
         let needs_time = self.core.config.lease_reads
-            || self.core.wants_snapshot
+            || self.core.snapshot_wish != SnapshotWish::None
             || self.core.ticks_until_action() < u32::MAX;
         all_applied && role_rests && !needs_time && !self.has_ready()
     }
