@@ -6,6 +6,9 @@
 //! message they share: with almadia the entries, which raft-rs copies for each message and each store.
 
 pub mod almadia_cluster;
+pub mod groups;
+pub mod growth;
+pub mod library;
 pub mod raft_rs_cluster;
 pub mod rounds;
 pub mod workloads;
