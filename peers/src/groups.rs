@@ -203,10 +203,11 @@ impl Clock<Almadia> for Wheel {
         if let Some(nap) = self.sleep.as_mut().map(|naps| &mut naps[group]) {
             if std::mem::take(&mut nap.asleep) {
                 // The time that was slept did not pass. All nodes are told that they are awake.
-                for at in group * NODES..(group + 1) * NODES {
-                    Almadia::tick(&mut nodes[at]);
+                let first = group * NODES;
+                for (at, node) in (first..).zip(&mut nodes[first..first + NODES]) {
+                    Almadia::tick(node);
                     self.told[at] = self.now;
-                    self.plan(at, &nodes[at]);
+                    self.plan(at, node);
                     awake.add(at);
                 }
             }

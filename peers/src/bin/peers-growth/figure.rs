@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::ops::Range;
 
+use almadia_peers::growth::Point;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -17,6 +18,9 @@ const FONT: &str = "sans-serif";
 
 const OURS: RGBColor = RGBColor(0, 90, 181);
 const THEIRS: RGBColor = RGBColor(220, 110, 20);
+
+/// What one side took at a point.
+type CostOf = fn(&Point) -> f64;
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -81,7 +85,7 @@ fn draw_panel(
         .axis_desc_style((FONT, 14))
         .light_line_style(WHITE)
         .draw()?;
-    let sides: [(RGBColor, fn(&almadia_peers::growth::Point) -> f64); 2] = [
+    let sides: [(RGBColor, CostOf); 2] = [
         (THEIRS, |point| point.raft_rs),
         (OURS, |point| point.almadia),
     ];
