@@ -5,7 +5,8 @@
 use std::hint::black_box;
 
 use almadia::{
-    ConfState, Config, LogId, MemStorage, Message, NodeId, RawNode, RoleKind, Snapshot, Storage,
+    ConfState, Config, LogId, LogIndex, MemStorage, Message, NodeId, RawNode, RoleKind, Snapshot,
+    Storage,
 };
 
 use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES};
@@ -176,9 +177,17 @@ pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
 pub fn compact(node: &mut Node) {
     let index = node.last_applied();
     let first = node.storage().first_index().expect("memory does not fail");
-    if index.since(first) < KEPT {
-        return;
+    if index.since(first) >= KEPT {
+        cut(node, index);
     }
+}
+
+/// Cuts the log of a node up to this index, which is applied.
+///
+/// # Panics
+///
+/// If it is not in the log.
+pub fn cut(node: &mut Node, index: LogIndex) {
     let term = node.storage().term(index).expect("applied is in the log");
     let snapshot = Snapshot {
         last_included: LogId { term, index },

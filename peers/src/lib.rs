@@ -1,11 +1,15 @@
 //! almadia beside other consensus libraries, each doing the same work.
 //!
-//! Owns the workloads and how they are timed. Each peer stands in a module of its own; all run as
-//! clusters in one thread, on the in-memory store that comes with each, and pass their messages by value.
-//! So neither a codec nor a disk is in the figures of a cluster, and what several nodes can share of a
-//! message they share: with almadia the entries, which raft-rs copies for each message and each store.
+//! Owns the workloads and how they are timed: entries, reads and ticks of one cluster, how their cost grows,
+//! and many groups at once. Each peer stands in a module of its own; all run as clusters in one thread, on
+//! the in-memory store that comes with each, and pass their messages by value. So neither a codec nor a disk
+//! is in the figures of a cluster, and what several nodes can share of a message they share: with almadia
+//! the entries, which raft-rs copies for each message and each store.
 
 pub mod almadia_cluster;
+pub mod groups;
+pub mod growth;
+pub mod library;
 pub mod raft_rs_cluster;
 pub mod rounds;
 pub mod workloads;

@@ -63,6 +63,53 @@ impl Spread {
     }
 }
 
+/// Lets the sides work in turn, in so many rounds.
+fn by_turns(rounds: usize, units: u32, sides: &mut [Side<'_>]) -> Vec<Costs> {
+    // The slowest side decides how often, so that all do the same.
+    let slowest = sides.iter_mut().map(|side| {
+        (side.work)(2);
+        (side.work)(2) / 2
+    });
+    let once = slowest
+        .max()
+        .expect("there is a side")
+        .max(Duration::from_nanos(1));
+    let times = (ROUND.as_nanos() / once.as_nanos()).clamp(1, 20_000);
+    let times = u32::try_from(times).expect("not many");
+    let mut costs: Vec<Costs> = sides
+        .iter()
+        .map(|side| Costs {
+            name: side.name,
+            rounds: Vec::new(),
+        })
+        .collect();
+    for round in 0..rounds {
+        // Each side begins in its turn.
+        for at in 0..sides.len() {
+            let at = (round + at) % sides.len();
+            let (side, costs) = (&mut sides[at], &mut costs[at]);
+            let taken = (side.work)(times).as_nanos() as f64;
+            costs.rounds.push(taken / f64::from(times * units));
+        }
+    }
+    costs
+}
+
+/// What a unit costs each side, in nanoseconds: the median of so many rounds, in which they take turns. A
+/// call of `work` stands for so many `units`.
+///
+/// # Panics
+///
+/// If there is no side.
+#[must_use]
+pub fn medians(rounds: usize, units: u32, mut sides: Vec<Side<'_>>) -> Vec<f64> {
+    let costs = by_turns(rounds, units, &mut sides);
+    costs
+        .into_iter()
+        .map(|side| Spread::of(side.rounds).middle)
+        .collect()
+}
+
 /// All lines of one run.
 #[derive(Default)]
 pub struct Table {
@@ -87,33 +134,7 @@ impl Table {
     ///
     /// If there is no peer.
     pub fn compare(&mut self, name: &str, units: u32, mut sides: Vec<Side<'_>>) {
-        // The slowest side decides how often, so that all do the same.
-        let slowest = sides.iter_mut().map(|side| {
-            (side.work)(2);
-            (side.work)(2) / 2
-        });
-        let once = slowest
-            .max()
-            .expect("there is a side")
-            .max(Duration::from_nanos(1));
-        let times = (ROUND.as_nanos() / once.as_nanos()).clamp(1, 20_000);
-        let times = u32::try_from(times).expect("not many");
-        let mut costs: Vec<Costs> = sides
-            .iter()
-            .map(|side| Costs {
-                name: side.name,
-                rounds: Vec::new(),
-            })
-            .collect();
-        for round in 0..ROUNDS {
-            // Each side begins in its turn.
-            for at in 0..sides.len() {
-                let at = (round + at) % sides.len();
-                let (side, costs) = (&mut sides[at], &mut costs[at]);
-                let taken = (side.work)(times).as_nanos() as f64;
-                costs.rounds.push(taken / f64::from(times * units));
-            }
-        }
+        let costs = by_turns(ROUNDS, units, &mut sides);
         self.tell(name, &costs, "ns");
     }
 

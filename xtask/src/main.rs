@@ -1,10 +1,11 @@
-//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`.
+//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`, `figure`.
 //!
 //! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `mutants.rs`; the
 //! bugs are in `bugs.rs`, and how they are hunted in `hunt.rs`; those beside the rules of the comparison
-//! with raft-rs are in `lockstep.rs`.
+//! with raft-rs are in `lockstep.rs`. What is drawn for the papers is in `figure.rs`.
 
 mod bugs;
+mod figure;
 mod hunt;
 mod lockstep;
 mod mutants;
@@ -19,6 +20,7 @@ const USAGE: &str = "\
 usage: cargo xtask mutants [--jobs N] [--only TEXT]
        cargo xtask bugs [--only TEXT] [--by TOOL]
        cargo xtask lockstep [--only TEXT]
+       cargo xtask figure
 
 mutants
 
@@ -44,12 +46,16 @@ Puts bugs into a copy of the core, below target/lockstep-bugs, that lie close to
 with raft-rs allows, and prints in which case it finds each. The last line is `F of N bugs found`.
 
   --only TEXT   only bugs whose id contains TEXT
+
+figure
+Measures how the cost of an entry grows, beside raft-rs, prints it, and draws docs/growth.svg. Takes
+a minute, on a machine that does nothing else.
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
-    if !["mutants", "bugs", "lockstep"].contains(&command.as_str()) {
+    if !["mutants", "bugs", "lockstep", "figure"].contains(&command.as_str()) {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     }
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
     let result = match command.as_str() {
         "bugs" => hunt::run(&root, &only, &by),
         "lockstep" => lockstep::run(&root, &only),
+        "figure" => figure::run(&root),
         _ => mutants::run(&root, jobs, &only),
     };
     match result {

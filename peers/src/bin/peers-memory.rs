@@ -7,6 +7,8 @@ use std::hint::black_box;
 
 use allocation_counter::measure;
 use almadia::{AppendEntriesResponse, Body, LogIndex, MemStorage, Message, Term, VoteResponse};
+use almadia_peers::groups::Host;
+use almadia_peers::library::{Almadia, Library, RaftRs};
 use almadia_peers::rounds::Table;
 use almadia_peers::{almadia_cluster as ours, command, raft_rs_cluster as raft_rs};
 use raft::eraftpb::{self, MessageType};
@@ -24,6 +26,10 @@ fn main() {
         let ours = held(our_leader);
         table.count("memory_leader", ours, held(raft_rs_leader));
     }
+    if wanted("groups_memory") {
+        let ours = of_a_group::<Almadia>();
+        table.count("groups_memory", ours, of_a_group::<RaftRs>());
+    }
     table.finish();
 }
 
@@ -35,6 +41,18 @@ fn held<T>(make: impl Fn() -> T) -> usize {
     let info = measure(|| made = Some(make()));
     drop(black_box(made));
     size_of::<T>() + usize::try_from(info.bytes_current).expect("what is made is held")
+}
+
+/// What a group of three holds that has elected its leader, its stores included: the mean of some.
+fn of_a_group<L: Library>() -> usize {
+    const GROUPS: usize = 1000;
+    let held = held(|| {
+        let mut host = Host::<L>::of(GROUPS);
+        host.elect();
+        // The host's own lists are not the groups'.
+        host.into_nodes()
+    });
+    held / GROUPS
 }
 
 /// Of a cluster of three, in its first term.
