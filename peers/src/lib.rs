@@ -2,14 +2,20 @@
 //!
 //! Owns the workloads and how they are timed: entries, reads and ticks of one cluster, how their cost grows,
 //! and many groups at once. Each peer stands in a module of its own; all run as clusters in one thread, on
-//! the in-memory store that comes with each, and pass their messages by value. So neither a codec nor a disk
-//! is in the figures of a cluster, and what several nodes can share of a message they share: with almadia
-//! the entries, which raft-rs copies for each message and each store.
+//! the in-memory store that comes with each, and pass their messages by value. Only openraft has its store
+//! from here, because the one that comes with it is for tests. So neither a codec nor a disk is in the
+//! figures of a cluster, and what several nodes can share of a message they share: with almadia the entries,
+//! which raft-rs copies for each message and each store.
+//!
+//! raft-rs is a core as almadia is. openraft and omnipaxos do other work, and say in their modules which.
 
 pub mod almadia_cluster;
 pub mod groups;
 pub mod growth;
 pub mod library;
+pub mod omnipaxos_cluster;
+pub mod openraft_cluster;
+pub mod openraft_store;
 pub mod raft_rs_cluster;
 pub mod rounds;
 pub mod workloads;

@@ -111,20 +111,23 @@ pub fn medians(rounds: usize, units: u32, mut sides: Vec<Side<'_>>) -> Vec<f64> 
 }
 
 /// All lines of one run.
-#[derive(Default)]
 pub struct Table {
+    peer: &'static str,
     ratios: Vec<(String, f64)>,
 }
 
 impl Table {
-    /// A table of which the head is printed.
+    /// A table of which the head is printed, beside this peer.
     #[must_use]
-    pub fn begun() -> Self {
+    pub fn begun(peer: &'static str) -> Self {
         println!(
             "{:22} {:>14} {:>14} {:>22}",
-            "workload", "almadia", "raft-rs", "ratio (middle half)"
+            "workload", "almadia", peer, "ratio (middle half)"
         );
-        Self::default()
+        Self {
+            peer,
+            ratios: Vec::new(),
+        }
     }
 
     /// Lets the sides work in turn, ours first; the others are the peer in its several modes, of which
@@ -140,7 +143,7 @@ impl Table {
 
     /// Notes figures that do not vary.
     pub fn count(&mut self, name: &str, ours: usize, theirs: usize) {
-        let costs = [("almadia", ours), ("raft-rs", theirs)].map(|(name, count)| Costs {
+        let costs = [("almadia", ours), (self.peer, theirs)].map(|(name, count)| Costs {
             name,
             rounds: vec![count as f64],
         });

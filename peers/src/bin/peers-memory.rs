@@ -17,7 +17,7 @@ fn main() {
     let names: Vec<String> = std::env::args().skip(1).collect();
     let wanted =
         |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
-    let mut table = Table::begun();
+    let mut table = Table::begun("raft-rs");
     if wanted("memory_follower") {
         let ours = held(our_follower);
         table.count("memory_follower", ours, held(raft_rs_follower));

@@ -13,7 +13,7 @@ fn main() {
         .collect();
     let wanted =
         |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
-    let mut table = Table::begun();
+    let mut table = Table::begun("raft-rs");
     workloads::run_all(&mut table, &wanted);
     table.finish();
 }
