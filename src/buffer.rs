@@ -1,7 +1,8 @@
 //! Queues and vectors that are filled and emptied all the time.
 //!
 //! Owns the one rule of how much memory they keep: a buffer that a burst has made large is given back when it is empty again, so
-//! an idle group costs little. Small ones are kept, so a steady load allocates nothing.
+//! an idle group costs little. Small ones are kept, so a steady load allocates nothing, until the node has
+//! rested for a tick.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -23,6 +24,13 @@ pub(crate) fn pop_front_if<T>(queue: &mut VecDeque<T>, goes: impl FnOnce(&T) -> 
 #[inline]
 pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > KEPT {
+        *queue = VecDeque::new();
+    }
+}
+
+/// Gives all memory of an empty queue back.
+pub(crate) fn give_back_all<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() {
         *queue = VecDeque::new();
     }
 }

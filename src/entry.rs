@@ -112,7 +112,24 @@ impl Entries {
     /// Positions past the end of the run are taken as its end.
     #[must_use]
     pub fn slice(&self, start: usize, end: usize) -> Self {
-        self.part_within(start, end, u64::MAX)
+        let end = end.min(self.len());
+        let Some(part) = self.get(start..end).filter(|part| !part.is_empty()) else {
+            return Self::empty();
+        };
+        // Only the lesser part is looked at, so that a long run can be cut down bit by bit.
+        let bytes = if part.len() <= self.len() / 2 {
+            sum_of_bytes(part)
+        } else {
+            let rest = [self.get(..start), self.get(end..)];
+            let rest = rest.into_iter().flatten().map(sum_of_bytes);
+            rest.fold(self.bytes, u64::saturating_sub)
+        };
+        Self {
+            batch: self.batch.clone(),
+            start: self.start + start,
+            end: self.start + end,
+            bytes,
+        }
     }
 
     /// Of the entries from `start` to before `end` as many as [`prefix_within`](Self::prefix_within)
@@ -186,6 +203,12 @@ impl Entries {
                 all.into()
             }
         }
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) const fn count(&self) -> u64 {
+        (self.end - self.start) as u64
     }
 
     /// The sum of [`Entry::size_bytes`] over the run.

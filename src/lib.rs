@@ -109,6 +109,7 @@ mod log;
 pub mod membership;
 mod message;
 mod progress;
+mod quiet;
 pub mod quorum;
 mod raft;
 mod raw_node;

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use self::incoming::Incoming;
 use self::tail::Tail;
-use crate::buffer::{give_back, pop_front_if};
+use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
@@ -447,6 +447,12 @@ impl<S: Storage> Log<S> {
         }
     }
 
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        give_back_all(&mut self.outstanding);
+        self.tail.give_back_buffers();
+    }
+
     /// Entries for a peer, behind `prev_log`, as one run of at most `max_bytes`.
     pub(crate) fn fetch(
         &mut self,
@@ -580,6 +586,7 @@ impl<S: Storage> Log<S> {
                     let committed = entries
                         .iter()
                         .take_while(|entry| entry.index() <= self.commit_index);
+                    let is_change = |entry: &Entry| matches!(entry.payload, Payload::Change(_));
                     if committed.into_iter().any(is_change) {
                         return Ok(true);
                     }
@@ -590,8 +597,4 @@ impl<S: Storage> Log<S> {
         }
         Ok(false)
     }
-}
-
-fn is_change(entry: &Entry) -> bool {
-    matches!(entry.payload, Payload::Change(_))
 }

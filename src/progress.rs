@@ -6,6 +6,8 @@
 
 mod inflight;
 
+use alloc::boxed::Box;
+
 pub use self::inflight::Inflight;
 use crate::config::Config;
 use crate::types::LogIndex;
@@ -63,9 +65,10 @@ pub struct Progress {
     /// snapshot: wait for news from either.
     pub(crate) fetching: bool,
     /// The peer has asked for a snapshot that reaches at least here.
-    pub(crate) requested_snapshot: Option<LogIndex>,
+    /// (Boxed, as the next field is, because few peers have one.)
+    requested_snapshot: Option<Box<LogIndex>>,
     /// In place of that of the `Config`.
-    pub(crate) own_window: Option<Window>,
+    own_window: Option<Box<Window>>,
 }
 
 impl Progress {
@@ -126,10 +129,29 @@ impl Progress {
     #[must_use]
     #[inline]
     pub fn window(&self, config: &Config) -> Window {
-        self.own_window.unwrap_or(Window {
-            messages: config.max_inflight_messages,
-            bytes: config.max_inflight_bytes,
-        })
+        match &self.own_window {
+            Some(window) => **window,
+            None => Window {
+                messages: config.max_inflight_messages,
+                bytes: config.max_inflight_bytes,
+            },
+        }
+    }
+
+    pub(crate) fn set_window(&mut self, window: Option<Window>) {
+        self.own_window = window.map(Box::new);
+    }
+
+    /// Up to where at least the snapshot must reach for which the peer has asked.
+    pub(crate) fn requested_snapshot(&self) -> Option<LogIndex> {
+        self.requested_snapshot.as_deref().copied()
+    }
+
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        if let ProgressState::Replicate { inflight, .. } = &mut self.state {
+            inflight.give_back_buffers();
+        }
     }
 
     /// The peer has answered, and tells its commit index. It need not be told that.
@@ -149,7 +171,7 @@ impl Progress {
         }
         let is_coming = matches!(self.state, ProgressState::Snapshot { pending, .. } if pending >= request_index);
         if !is_coming {
-            self.requested_snapshot = Some(request_index);
+            self.requested_snapshot = Some(Box::new(request_index));
             if matches!(self.state, ProgressState::Snapshot { .. }) {
                 self.become_probe(self.match_index.next());
             }
@@ -158,7 +180,7 @@ impl Progress {
 
     /// There is no snapshot that would do now. A peer that asked for one repeats that; if it has
     /// forgotten it in a restart, entries must flow again.
-    pub(crate) const fn snapshot_unavailable(&mut self) {
+    pub(crate) fn snapshot_unavailable(&mut self) {
         self.requested_snapshot = None;
         self.fetching = true;
     }

@@ -333,6 +333,14 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        self.core.give_back_buffers();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.give_back_buffers();
+        }
+    }
+
     /// Stops the node if its storage failed.
     fn finish<T>(&mut self, result: Result<T, StorageError>) -> Result<T, Halted> {
         let result = result.map_err(|error| self.core.halt(error));
@@ -344,10 +352,10 @@ impl<S: Storage> Raft<S> {
 
     #[inline]
     fn go(&mut self, next: Next) -> Result<(), StorageError> {
-        match next {
-            Next::Stay => Ok(()),
-            next => self.change_role(next),
+        if matches!(next, Next::Stay) {
+            return Ok(());
         }
+        self.change_role(next)
     }
 
     fn change_role(&mut self, next: Next) -> Result<(), StorageError> {

@@ -7,7 +7,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 use core::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use crate::explain::{NoLeader, NotCommitting, Paused};
 use crate::membership::{ConfState, Membership, MembershipChange};
 use crate::message::{Message, Proposal};
 use crate::progress::{Progress, Window};
+use crate::quiet::Quiet;
 use crate::raft::{Raft, Role};
 use crate::ready::Ready;
 use crate::status::{BasicStatus, RoleKind, Status};
@@ -38,28 +38,6 @@ use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 pub struct RawNode<S> {
     raft: Raft<S>,
     quiet: Quiet,
-}
-
-/// What is known of the time in which nothing but ticks comes: it spares an idle node the looking.
-/// Follows from the rest, so it is no part of a node's identity.
-#[derive(Clone, Copy, Debug, Default)]
-struct Quiet {
-    /// So many ticks will pass in which nothing happens, at least.
-    ticks: u32,
-    /// There is nothing for a `Ready`.
-    has_no_ready: bool,
-}
-
-impl PartialEq for Quiet {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Quiet {}
-
-impl Hash for Quiet {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Whether a snapshot has reached its peer.
@@ -80,7 +58,7 @@ impl<S: Storage> RawNode<S> {
     pub fn new(config: Config, storage: S) -> Result<Self, StartError> {
         Ok(Self {
             raft: Raft::open(config, storage, Observing::default())?,
-            quiet: Quiet::default(),
+            quiet: Quiet::NONE,
         })
     }
 
@@ -96,7 +74,7 @@ impl<S: Storage> RawNode<S> {
     ) -> Result<Self, StartError> {
         Ok(Self {
             raft: Raft::open(config, storage, Observing(Some(observer)))?,
-            quiet: Quiet::default(),
+            quiet: Quiet::NONE,
         })
     }
 
@@ -118,10 +96,7 @@ impl<S: Storage> RawNode<S> {
     /// Something may happen now: what was known of the quiet holds no more.
     #[inline]
     const fn active(&mut self) -> &mut Raft<S> {
-        self.quiet = Quiet {
-            ticks: 0,
-            has_no_ready: false,
-        };
+        self.quiet = Quiet::NONE;
         &mut self.raft
     }
 
@@ -146,12 +121,19 @@ impl<S: Storage> RawNode<S> {
     /// tests, which show that it makes no difference.
     #[doc(hidden)]
     pub fn tick_in_full(&mut self) -> Result<(), Halted> {
+        let was_quiet = self.quiet.since_last_tick;
         self.active().tick()?;
         let ticks = self.raft.ticks_until_action().saturating_sub(1);
-        let has_no_ready = ticks > 0 && !self.has_ready();
+        let is_quiet = ticks > 0 && !self.has_ready();
+        // A node that rests for a whole tick gives its buffers back. One that is sent a heartbeat with
+        // each tick, or more, keeps them.
+        if is_quiet && was_quiet {
+            self.raft.give_back_buffers();
+        }
         self.quiet = Quiet {
-            ticks,
-            has_no_ready,
+            ticks: if was_quiet { ticks } else { 0 },
+            has_no_ready: is_quiet,
+            since_last_tick: is_quiet,
         };
         Ok(())
     }

@@ -159,6 +159,13 @@ impl NextReady {
         }
     }
 
+    /// Gives its memory back, if nothing is in it.
+    pub(crate) fn give_back(&mut self) {
+        if !self.is_due() {
+            self.0 = None;
+        }
+    }
+
     fn content(&self) -> Content<'_> {
         self.0.as_ref().map_or_else(Content::default, |ready| {
             let messages = [&*ready.messages, &*ready.messages_after_persist];

@@ -7,7 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::buffer::{give_back, pop_front_if};
+use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
@@ -15,16 +15,20 @@ use crate::types::{LogIndex, Term};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Run {
     first: LogIndex,
-    /// The index behind its last entry.
-    next: LogIndex,
     entries: Entries,
 }
 
 impl Run {
+    /// The index behind its last entry.
+    #[inline]
+    fn next(&self) -> LogIndex {
+        self.first + self.entries.count()
+    }
+
     /// Its part from `first` to before `next`, at most `max_bytes` of it, but one entry at least.
     #[inline]
     fn part(&self, first: LogIndex, next: LogIndex, max_bytes: u64) -> Entries {
-        let whole = first == self.first && next >= self.next;
+        let whole = first == self.first && next >= self.next();
         if whole && self.entries.size_bytes() <= max_bytes {
             return self.entries.clone();
         }
@@ -94,13 +98,9 @@ impl Runs {
             return;
         };
         assert!(first == self.next, "a run continues the log");
-        self.next = first + entries.len() as u64;
+        self.next = first + entries.count();
         self.bytes += entries.size_bytes();
-        self.runs.push_back(Run {
-            first,
-            next: self.next,
-            entries,
-        });
+        self.runs.push_back(Run { first, entries });
     }
 
     /// Drops the entries from `index` on; what comes next has this index, even if it is below all
@@ -111,14 +111,13 @@ impl Runs {
             return;
         }
         while let Some(mut run) = self.runs.pop_back() {
-            if run.next <= index {
+            if run.next() <= index {
                 self.runs.push_back(run);
                 break;
             }
             self.bytes -= run.entries.size_bytes();
             if run.first < index {
                 run.entries.narrow(0, run.offset(index));
-                run.next = index;
                 self.bytes += run.entries.size_bytes();
                 self.runs.push_back(run);
             }
@@ -129,11 +128,16 @@ impl Runs {
     /// Drops the runs that lie wholly at or below `index`.
     #[inline]
     pub(crate) fn release_through(&mut self, index: LogIndex) {
-        while let Some(run) = pop_front_if(&mut self.runs, |run| run.next <= index.next()) {
+        while let Some(run) = pop_front_if(&mut self.runs, |run| run.next() <= index.next()) {
             self.bytes -= run.entries.size_bytes();
-            self.first = run.next;
+            self.first = run.next();
         }
         give_back(&mut self.runs);
+    }
+
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        give_back_all(&mut self.runs);
     }
 
     /// Drops all entries at or below `index`, which is not beyond the last one.
@@ -182,10 +186,10 @@ impl Runs {
             if piece.size_bytes() > budget && !out.is_empty() {
                 break;
             }
-            next = next + piece.len() as u64;
+            next = next + piece.count();
             budget = budget.saturating_sub(piece.size_bytes());
             out.push(piece);
-            if next < run.next {
+            if next < run.next() {
                 break;
             }
         }
@@ -199,8 +203,8 @@ impl Runs {
         let Some(run) = self.run_holding(first) else {
             return Entries::empty();
         };
-        let fits = run.part(first, run.next, max_bytes);
-        if run.next == self.next || first + (fits.len() as u64) < run.next {
+        let fits = run.part(first, run.next(), max_bytes);
+        if run.next() == self.next || first + fits.count() < run.next() {
             return fits;
         }
         let mut pieces = Vec::new();
@@ -210,7 +214,7 @@ impl Runs {
 
     /// The last index of the run that holds `index`, if it is held.
     pub(crate) fn end_of_run(&self, index: LogIndex) -> Option<LogIndex> {
-        Some(self.run_holding(index)?.next.previous())
+        Some(self.run_holding(index)?.next().previous())
     }
 
     #[inline]
@@ -218,9 +222,9 @@ impl Runs {
         // Mostly what is new is asked for.
         let last = self.runs.back()?;
         if last.first <= index {
-            return (index < last.next).then_some(last);
+            return (index < last.next()).then_some(last);
         }
-        let position = self.runs.partition_point(|run| run.next <= index);
+        let position = self.runs.partition_point(|run| run.next() <= index);
         self.runs.get(position).filter(|run| run.first <= index)
     }
 }

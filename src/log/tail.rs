@@ -83,6 +83,12 @@ impl Tail {
         self.runs.release_through(index);
     }
 
+    /// Gives the memory back in which nothing is.
+    pub(super) fn give_back_buffers(&mut self) {
+        self.runs.give_back_buffers();
+        self.open.shrink_to_fit();
+    }
+
     /// The term of the entry at `index`, if it is held.
     pub(super) fn term(&self, index: LogIndex) -> Option<Term> {
         if index < self.runs.next() {

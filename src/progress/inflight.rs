@@ -4,7 +4,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::buffer::{give_back, pop_front_if};
+use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::types::LogIndex;
 
 /// The messages that carried entries and have not been acknowledged, oldest first.
@@ -43,6 +43,11 @@ impl Inflight {
     pub(crate) fn add(&mut self, last: LogIndex, bytes: u64) {
         self.messages.push_back((last, bytes));
         self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        give_back_all(&mut self.messages);
     }
 
     /// Removes the messages that end at or before `index`.

@@ -167,7 +167,7 @@ impl<S: Storage> Raft<S> {
         let Some(progress) = self.progress_mut(peer) else {
             return false;
         };
-        progress.own_window = window;
+        progress.set_window(window);
         true
     }
 

@@ -9,7 +9,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::buffer::{give_back, pop_front_if};
+use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::error::AcknowledgeError;
 use crate::types::{LogIndex, NodeId, Term};
 
@@ -58,6 +58,11 @@ impl Durability {
     #[inline]
     pub(crate) fn is_writing(&self) -> bool {
         !self.writes.is_empty()
+    }
+
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        give_back_all(&mut self.writes);
     }
 
     /// The number for the next `Ready`.

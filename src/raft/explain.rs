@@ -98,7 +98,7 @@ impl Leader {
             && self.peers.iter().all(|(_, progress)| {
                 progress.match_index == last_index
                     && progress.commit_index == last_index
-                    && progress.requested_snapshot.is_none()
+                    && progress.requested_snapshot().is_none()
                     && paused(core, progress).is_none()
             })
     }

@@ -5,6 +5,8 @@
 //! sends is in `replication.rs`; membership changes are in `reconfigure.rs`. Dropped as a whole
 //! when the node steps down.
 
+use ::core::cell::Cell;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -14,7 +16,7 @@ use super::Next;
 use super::core::Core;
 use super::read_index::Rounds;
 use super::transfer::{Target, Transfer};
-use crate::buffer::{give_back, pop_front_if};
+use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
 use crate::event::Event;
@@ -39,12 +41,12 @@ pub(crate) struct Leader {
     pub(super) term_start: LogIndex,
     /// No membership change may be proposed before this index is applied (Raft 6).
     pub(super) pending_change: LogIndex,
-    pub(super) transfer: Option<Transfer>,
+    pub(super) transfer: Option<Box<Transfer>>,
     pub(super) rounds: Rounds,
     /// The entries that are not committed: index and bytes of each proposal of this term, behind
     /// one record for all that the leader has found in its log.
     uncommitted: VecDeque<(LogIndex, u64)>,
-    uncommitted_bytes: u128,
+    uncommitted_bytes: u64,
 }
 
 impl Leader {
@@ -83,9 +85,18 @@ impl Leader {
     }
 
     #[inline]
+    /// Gives the memory back in which nothing is.
+    pub(super) fn give_back_buffers(&mut self) {
+        self.rounds.give_back_buffers();
+        give_back_all(&mut self.uncommitted);
+        for (_, progress) in &mut self.peers {
+            progress.give_back_buffers();
+        }
+    }
+
     fn count_uncommitted(&mut self, index: LogIndex, bytes: u64) {
         self.uncommitted.push_back((index, bytes));
-        self.uncommitted_bytes += u128::from(bytes);
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
     }
 
     #[inline]
@@ -303,7 +314,7 @@ impl Leader {
         while let Some((_, bytes)) =
             pop_front_if(&mut self.uncommitted, |&(proposed, _)| proposed <= index)
         {
-            self.uncommitted_bytes -= u128::from(bytes);
+            self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
         }
         give_back(&mut self.uncommitted);
     }
@@ -320,7 +331,18 @@ impl Leader {
 
     /// What a quorum has on disk.
     fn quorum_index<S: Storage>(&self, core: &Core<S>) -> LogIndex {
-        let acknowledged = |voter| self.acknowledged(core, voter);
+        // Voters are asked for in the order of the peers: mostly the next one is meant.
+        let next = Cell::new(0);
+        let acknowledged = |voter| {
+            let at = next.get();
+            match self.peers.get(at) {
+                Some((peer, progress)) if *peer == voter => {
+                    next.set(at + 1);
+                    progress.match_index
+                }
+                Some(_) | None => self.acknowledged(core, voter),
+            }
+        };
         match &core.commit_groups {
             Some(groups) if groups.are_in_force => {
                 let group = |voter| groups.of(voter);
@@ -378,7 +400,7 @@ impl Leader {
             Some(Target::MostCaughtUp) => return Err(ProposeError::Removed),
             None => {}
         }
-        let mut total = self.uncommitted_bytes;
+        let mut total = u128::from(self.uncommitted_bytes);
         let mut change_seen = false;
         for proposal in proposals {
             if let Payload::Change(change) = &proposal.payload {

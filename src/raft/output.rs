@@ -21,6 +21,14 @@ impl<S: Storage> Core<S> {
                 .has_unapplied(self.may_apply(), self.config.max_committed_bytes_per_ready)
     }
 
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        self.next_ready.give_back();
+        self.log.give_back_buffers();
+        self.durability.give_back_buffers();
+        self.reads.give_back_buffers();
+    }
+
     /// What is persisted here, and as much more as may be applied before it is.
     fn may_apply(&self) -> LogIndex {
         self.durability.log() + self.config.max_apply_unpersisted_entries

@@ -9,6 +9,7 @@
 //! that came between two `Ready`s shares one round. A round is a number that the heartbeats carry
 //! and their answers echo, so an answer to an earlier heartbeat confirms nothing later.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::leader::Leader;
-use crate::buffer::{give_back, pop_front_if};
+use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::config::Config;
 use crate::error::{ReadDropped, ReadError, StepError};
 use crate::message::{Body, ReadIndexResponse, Token};
@@ -80,6 +81,11 @@ impl Reads {
         let read = pop_front_if(&mut self.waiting, goes)?;
         give_back(&mut self.waiting);
         Some(read.context)
+    }
+
+    /// Gives the memory back in which nothing is.
+    pub(super) fn give_back_buffers(&mut self) {
+        give_back_all(&mut self.waiting);
     }
 
     /// The token of the last read that waits; zero if none does.
@@ -198,7 +204,8 @@ pub(super) struct Rounds {
     requests_asked: usize,
     /// The number of the last round.
     last: u64,
-    lease: Lease,
+    /// Boxed, for it is there only with leases on.
+    lease: Option<Box<Lease>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -234,6 +241,12 @@ impl Lease {
 }
 
 impl Rounds {
+    /// Gives the memory back in which nothing is.
+    pub(super) fn give_back_buffers(&mut self) {
+        self.waiting.shrink_to_fit();
+        give_back_all(&mut self.asked);
+    }
+
     /// Whether no peer's read waits.
     pub(super) fn are_settled(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
@@ -290,6 +303,7 @@ impl Leader {
         let Rounds { last, lease, .. } = &mut self.rounds;
         *last += 1;
         if core.config.lease_reads {
+            let lease = lease.get_or_insert_default();
             lease.sent.push_back((*last, lease.now));
             if lease.sent.len() > Lease::MAX_SENT {
                 lease.sent.pop_front();
@@ -338,13 +352,18 @@ impl Leader {
             }
         }
         give_back(&mut self.rounds.asked);
-        while let Some(&(number, sent)) = self.rounds.lease.sent.front() {
-            if !self.is_confirmed(core, number) {
-                break;
-            }
-            self.rounds.lease.sent.pop_front();
-            self.rounds.lease.acknowledged = Some(sent);
+        self.extend_lease(core);
+    }
+
+    fn extend_lease<S: Storage>(&mut self, core: &Core<S>) {
+        let Some(mut lease) = self.rounds.lease.take() else {
+            return;
+        };
+        let confirmed = |&(number, _): &(u64, u64)| self.is_confirmed(core, number);
+        while let Some((_, sent)) = pop_front_if(&mut lease.sent, confirmed) {
+            lease.acknowledged = Some(sent);
         }
+        self.rounds.lease = Some(lease);
     }
 
     fn is_confirmed<S: Storage>(&self, core: &Core<S>, number: u64) -> bool {
@@ -359,14 +378,16 @@ impl Leader {
     /// One tick, or more in which nothing else happens.
     pub(super) fn age_lease<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
         if core.config.lease_reads {
-            self.rounds.lease.now += u64::from(ticks);
+            self.rounds.lease.get_or_insert_default().now += u64::from(ticks);
         }
     }
 
     /// Whether no other node can have been elected, as far as clocks can be trusted. Void as soon
     /// as a transfer has begun, which makes the others vote without regard to a lease.
     pub(super) fn holds_lease<S: Storage>(&self, core: &Core<S>) -> bool {
-        let lease = &self.rounds.lease;
+        let Some(lease) = &self.rounds.lease else {
+            return false;
+        };
         let Config {
             lease_reads,
             election_timeout_ticks,

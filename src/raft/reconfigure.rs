@@ -80,6 +80,9 @@ impl Leader {
         members.retain(|&id| id != core.id());
         self.peers
             .retain(|(id, _)| members.binary_search(id).is_ok());
+        // Room for all, and no more: they are many times as large as what else a leader has.
+        let come = members.len().saturating_sub(self.peers.len());
+        self.peers.reserve_exact(come);
         for id in members {
             if let Err(position) = self.peers.binary_search_by_key(&id, |(id, _)| *id) {
                 let mut progress = Progress::new(next_index);

@@ -125,7 +125,7 @@ fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
             Due::Nothing
         }
         ProgressState::Probe { .. } | ProgressState::Replicate { .. }
-            if progress.requested_snapshot.is_some() =>
+            if progress.requested_snapshot().is_some() =>
         {
             Due::Snapshot
         }
@@ -237,7 +237,7 @@ fn send_snapshot<S: Storage>(
     let request_index = core
         .log
         .compacted_through()?
-        .max(progress.requested_snapshot.unwrap_or_default());
+        .max(progress.requested_snapshot().unwrap_or_default());
     let Some((snapshot, membership)) = take_snapshot(core, peer, request_index)? else {
         progress.snapshot_unavailable();
         return Ok(());

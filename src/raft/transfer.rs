@@ -7,6 +7,8 @@
 //! A leader steps down in the moment in which TimeoutNow leaves. So whoever receives it, however
 //! late, deposes nobody, and no lease is in force when the others vote without regard to it.
 
+use alloc::boxed::Box;
+
 use super::Next;
 use super::core::Core;
 use super::leader::Leader;
@@ -23,6 +25,12 @@ use crate::types::{NodeId, Term};
 pub(super) struct Transfer {
     pub(super) target: Target,
     elapsed: u32,
+}
+
+impl Transfer {
+    fn to(target: Target) -> Box<Self> {
+        Box::new(Self { target, elapsed: 0 })
+    }
 }
 
 /// Who is to lead.
@@ -177,10 +185,7 @@ impl Leader {
             }
             None => {}
         }
-        self.transfer = Some(Transfer {
-            target: Target::Node(transferee),
-            elapsed: 0,
-        });
+        self.transfer = Some(Transfer::to(Target::Node(transferee)));
         Ok(())
     }
 
@@ -195,10 +200,7 @@ impl Leader {
             }
         }
         if !core.membership.is_voter(core.id()) && self.transfer.is_none() {
-            self.transfer = Some(Transfer {
-                target: Target::MostCaughtUp,
-                elapsed: 0,
-            });
+            self.transfer = Some(Transfer::to(Target::MostCaughtUp));
         }
     }
 

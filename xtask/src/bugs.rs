@@ -57,7 +57,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft.rs", "if in_new_term {\n            self.core.current_term = term;", "if crate::bug(\"B06\") { self.core.voted_for = None; }\n        if in_new_term {\n            self.core.current_term = term;"),
     ]),
     bug!("B07", "a granted pre-vote counts as a vote", None, ["pre-votes"], [
-        ("raft.rs", "Ordering::Equal if body == Body::PreVoteResponse(VoteResponse::Granted) => Ok(()),", "Ordering::Equal if !crate::bug(\"B07\") && body == Body::PreVoteResponse(VoteResponse::Granted) => Ok(()),"),
+        ("raft.rs", "Ordering::Equal if matches!(body, Body::PreVoteResponse(VoteResponse::Granted)) => {", "Ordering::Equal if !crate::bug(\"B07\") && matches!(body, Body::PreVoteResponse(VoteResponse::Granted)) => {"),
         ("raft/candidate.rs", "if let Body::RequestVoteResponse(response) = body {\n            self.tally", "if crate::bug(\"B07\") && body == Body::PreVoteResponse(VoteResponse::Granted) {\n            self.tally.record(from, true);\n            return Ok(self.outcome(core));\n        }\n        if let Body::RequestVoteResponse(response) = body {\n            self.tally"),
     ]),
     bug!("B15", "a joint election is won by the incoming voters alone", Some("joint-changes"), ["membership"], [
@@ -125,7 +125,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/read_index.rs", "core.membership.has_quorum(|voter| {\n            voter == core.id()\n", "core.membership.has_quorum(|voter| {\n            crate::bug(\"B67\") || voter == core.id()\n"),
     ]),
     bug!("B68", "a lease lasts from the answer, and not from the sending", Some("leases-slow"), ["leases"], [
-        ("raft/read_index.rs", "self.rounds.lease.acknowledged = Some(sent);", "self.rounds.lease.acknowledged = Some(if crate::bug(\"B68\") { self.rounds.lease.now } else { sent });"),
+        ("raft/read_index.rs", "lease.acknowledged = Some(sent);", "lease.acknowledged = Some(if crate::bug(\"B68\") { lease.now } else { sent });"),
     ]),
     bug!("B68-margin", "a lease has no margin", Some("leases"), ["leases"], [
         ("raft/read_index.rs", "let duration = election_timeout_ticks.saturating_sub(lease_margin_ticks);", "let duration = if crate::bug(\"B68-margin\") { election_timeout_ticks } else { election_timeout_ticks.saturating_sub(lease_margin_ticks) };"),

@@ -31,6 +31,7 @@ const FILES: &[&str] = &[
     "progress/inflight.rs",
     "log.rs",
     "log/incoming.rs",
+    "log/tail.rs",
     "runs.rs",
     "raft.rs",
     "raft/acknowledge.rs",

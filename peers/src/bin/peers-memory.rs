@@ -67,7 +67,10 @@ fn raft_rs_follower() -> raft_rs::Node {
 }
 
 /// How many entries the leaders have committed.
-const COMMITTED: u64 = 8;
+const COMMITTED: u64 = 2;
+
+/// For how many ticks they have rested then.
+const RESTS: u32 = 3;
 
 /// Elected, with some entries that its followers have acknowledged.
 fn our_leader() -> ours::Node {
@@ -104,6 +107,9 @@ fn our_leader() -> ours::Node {
         }
     }
     assert_eq!(node.last_applied(), LogIndex(COMMITTED));
+    for _ in 0..RESTS {
+        node.tick().expect("memory does not fail");
+    }
     node
 }
 
@@ -135,5 +141,8 @@ fn raft_rs_leader() -> raft_rs::Node {
         }
     }
     assert_eq!(node.raft.raft_log.applied, COMMITTED);
+    for _ in 0..RESTS {
+        node.tick();
+    }
     node
 }

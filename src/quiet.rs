@@ -1,0 +1,37 @@
+//! What is known of the time in which nothing but ticks comes.
+//!
+//! Owns the countdown that spares an idle node the looking. Knows nothing of what happens at its end.
+
+use core::hash::{Hash, Hasher};
+
+/// Follows from the rest of a node, so it is no part of its identity.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet {
+    /// So many ticks will pass in which nothing happens, at least.
+    pub(crate) ticks: u32,
+    /// There is nothing for a `Ready`.
+    pub(crate) has_no_ready: bool,
+    /// Nothing but a tick has come since it was found so.
+    pub(crate) since_last_tick: bool,
+}
+
+impl Quiet {
+    /// Nothing is known: something may happen now.
+    pub(crate) const NONE: Self = Self {
+        ticks: 0,
+        has_no_ready: false,
+        since_last_tick: false,
+    };
+}
+
+impl PartialEq for Quiet {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Quiet {}
+
+impl Hash for Quiet {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
