@@ -287,7 +287,10 @@ impl From<&Self> for Entries {
 /// A run of copies.
 impl From<&[Entry]> for Entries {
     fn from(entries: &[Entry]) -> Self {
-        entries.to_vec().into()
+        if entries.is_empty() {
+            return Self::empty();
+        }
+        Self::of_batch(entries.into())
     }
 }
 

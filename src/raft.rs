@@ -159,51 +159,51 @@ impl<S: Storage> Raft<S> {
             body,
             Body::Propose(_) | Body::ReadIndex(_) | Body::TransferLeader { .. }
         );
-        if is_wish {
-            return self.dispatch(from, body);
-        }
-        match term.cmp(&self.core.current_term) {
-            Ordering::Less => Ok(self.answer_outdated(from, &body)?),
-            // A granted pre-vote carries the term that it is for. This one has begun meanwhile.
-            Ordering::Equal if matches!(body, Body::PreVoteResponse(VoteResponse::Granted)) => {
-                Ok(())
-            }
-            Ordering::Equal => self.dispatch(from, body),
-            Ordering::Greater => self.receive_later_term(from, term, body),
+        let is_for_role = is_wish
+            || match term.cmp(&self.core.current_term) {
+                Ordering::Less => {
+                    self.answer_outdated(from, &body)?;
+                    false
+                }
+                // A granted pre-vote carries the term that it is for. This one has begun meanwhile.
+                Ordering::Equal => !matches!(body, Body::PreVoteResponse(VoteResponse::Granted)),
+                Ordering::Greater => self.receive_later_term(from, term, &body)?,
+            };
+        if is_for_role {
+            self.dispatch(from, body)
+        } else {
+            Ok(())
         }
     }
 
+    /// A message of a later term, which mostly begins here then. Returns whether the role is to see it.
     fn receive_later_term(
         &mut self,
         from: NodeId,
         term: Term,
-        body: Body,
-    ) -> Result<(), StepError> {
-        match &body {
+        body: &Body,
+    ) -> Result<bool, StorageError> {
+        match body {
             // Leader stickiness: who hears from a live leader takes no part (Thesis 4.2.3).
             Body::RequestVote(request) | Body::PreVote(request)
                 if !request.leadership_transfer && self.stands_by_a_leader() =>
             {
-                Ok(())
+                Ok(false)
             }
             // Asking does not begin the term.
             Body::PreVote(request) => {
                 let leader = self.leader();
-                Ok(self.core.on_pre_vote(from, term, request, leader)?)
+                self.core.on_pre_vote(from, term, request, leader)?;
+                Ok(false)
             }
             // The answer to a pre-vote carries the term that was asked for.
             Body::PreVoteResponse(VoteResponse::Granted) => {
-                let asked = matches!(self.role, Role::PreCandidate(_))
-                    && term == self.core.current_term.next();
-                if asked {
-                    self.dispatch(from, body)
-                } else {
-                    Ok(())
-                }
+                let is_candidate = matches!(self.role, Role::PreCandidate(_));
+                Ok(is_candidate && term == self.core.current_term.next())
             }
             Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
                 self.become_follower(term, Some(from));
-                self.dispatch(from, body)
+                Ok(true)
             }
             Body::RequestVote(_)
             | Body::RequestVoteResponse(_)
@@ -216,7 +216,7 @@ impl<S: Storage> Raft<S> {
             | Body::ReadIndexResponse(_)
             | Body::TransferLeader { .. } => {
                 self.become_follower(term, None);
-                self.dispatch(from, body)
+                Ok(true)
             }
         }
     }
@@ -268,17 +268,21 @@ impl<S: Storage> Raft<S> {
     }
 
     fn dispatch(&mut self, from: NodeId, body: Body) -> Result<(), StepError> {
-        let next = match &mut self.role {
-            Role::Follower(follower) => follower.step(&mut self.core, from, body)?,
-            Role::PreCandidate(candidate) => candidate.step(&mut self.core, from, body)?,
-            Role::Candidate(candidate) => candidate.step(&mut self.core, from, body)?,
-            Role::Leader(leader) => leader.step(&mut self.core, from, body)?,
-        };
+        let mut next = self.ask_role(from, body)?;
         if let Next::Follow { leader, body } = next {
             self.become_follower(self.core.current_term, Some(leader));
-            return self.dispatch(leader, *body);
+            next = self.ask_role(leader, *body)?;
         }
         Ok(self.go(next)?)
+    }
+
+    fn ask_role(&mut self, from: NodeId, body: Body) -> Result<Next, StepError> {
+        match &mut self.role {
+            Role::Follower(follower) => follower.step(&mut self.core, from, body),
+            Role::PreCandidate(candidate) => candidate.step(&mut self.core, from, body),
+            Role::Candidate(candidate) => candidate.step(&mut self.core, from, body),
+            Role::Leader(leader) => leader.step(&mut self.core, from, body),
+        }
     }
 
     pub(crate) fn apply_change(&mut self, change: &MembershipChange) -> Result<(), ChangeError> {

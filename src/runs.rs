@@ -128,6 +128,9 @@ impl Runs {
     /// Drops the runs that lie wholly at or below `index`.
     #[inline]
     pub(crate) fn release_through(&mut self, index: LogIndex) {
+        if index < self.first {
+            return;
+        }
         while let Some(run) = pop_front_if(&mut self.runs, |run| run.next() <= index.next()) {
             self.bytes -= run.entries.size_bytes();
             self.first = run.next();

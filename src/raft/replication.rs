@@ -133,11 +133,15 @@ fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
             max_bytes: max_message_bytes,
         },
         ProgressState::Replicate { inflight, nudge } => {
-            let window = progress.window(&core.config);
-            let is_full = inflight.is_full(window.messages, window.bytes);
+            let lacks_entries = progress.next_index <= core.log.last_index();
             let commit_is_news =
                 progress.commit_sent < core.log.commit_index() && !skip_commit_broadcast;
-            if !is_full && progress.next_index <= core.log.last_index() {
+            if !lacks_entries && !commit_is_news && !nudge {
+                return Due::Nothing;
+            }
+            let window = progress.window(&core.config);
+            let is_full = inflight.is_full(window.messages, window.bytes);
+            if !is_full && lacks_entries {
                 let room = window.bytes.saturating_sub(inflight.bytes());
                 Due::Append {
                     max_bytes: max_message_bytes.min(room),

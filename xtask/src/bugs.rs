@@ -51,13 +51,13 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/core.rs", "if self.log.last_index() <= self.durability.log() {\n            self.next_ready().messages.extend(messages);", "if crate::bug(\"B02-log\") || self.log.last_index() <= self.durability.log() {\n            self.next_ready().messages.extend(messages);"),
     ]),
     bug!("B05", "a candidate counts votes of an earlier term", None, ["elections"], [
-        ("raft.rs", "Ordering::Less => Ok(self.answer_outdated(from, &body)?),", "Ordering::Less if crate::bug(\"B05\") && matches!(body, Body::RequestVoteResponse(_)) => self.dispatch(from, body),\n            Ordering::Less => Ok(self.answer_outdated(from, &body)?),"),
+        ("raft.rs", "                Ordering::Less => {", "                Ordering::Less if crate::bug(\"B05\") && matches!(body, Body::RequestVoteResponse(_)) => true,\n                Ordering::Less => {"),
     ]),
     bug!("B06", "a step down within the term forgets the vote", None, ["elections"], [
         ("raft.rs", "if in_new_term {\n            self.core.current_term = term;", "if crate::bug(\"B06\") { self.core.voted_for = None; }\n        if in_new_term {\n            self.core.current_term = term;"),
     ]),
     bug!("B07", "a granted pre-vote counts as a vote", None, ["pre-votes"], [
-        ("raft.rs", "Ordering::Equal if matches!(body, Body::PreVoteResponse(VoteResponse::Granted)) => {", "Ordering::Equal if !crate::bug(\"B07\") && matches!(body, Body::PreVoteResponse(VoteResponse::Granted)) => {"),
+        ("raft.rs", "Ordering::Equal => !matches!(body, Body::PreVoteResponse(VoteResponse::Granted)),", "Ordering::Equal => crate::bug(\"B07\") || !matches!(body, Body::PreVoteResponse(VoteResponse::Granted)),"),
         ("raft/candidate.rs", "if let Body::RequestVoteResponse(response) = body {\n            self.tally", "if crate::bug(\"B07\") && body == Body::PreVoteResponse(VoteResponse::Granted) {\n            self.tally.record(from, true);\n            return Ok(self.outcome(core));\n        }\n        if let Body::RequestVoteResponse(response) = body {\n            self.tally"),
     ]),
     bug!("B15", "a joint election is won by the incoming voters alone", Some("joint-changes"), ["membership"], [
