@@ -173,9 +173,53 @@ fn reads_and_heartbeats_take_none() {
     assert_eq!(Cluster::elected().count(Node::ping), [0; 3], "heartbeats");
 }
 
+fn tick(node: &mut Node) {
+    node.tick().expect("memory does not fail");
+}
+
+/// With a heartbeat for each tick no node ever rests.
 #[test]
 fn ticks_take_none() {
     let mut cluster = Cluster::elected();
-    let ticks = |leader: &mut Node| leader.tick().expect("memory does not fail");
-    assert_eq!(cluster.count(ticks), [0; 3]);
+    for round in 0..WARM_UP as u64 + ROUNDS {
+        if round == WARM_UP as u64 {
+            cluster.allocations = [0; 3];
+        }
+        for node in 0..cluster.nodes.len() {
+            cluster.on(node, |node, _| tick(node));
+        }
+        cluster.settle();
+    }
+    assert_eq!(cluster.allocations, [0; 3]);
+}
+
+/// A follower that hears nothing for a tick keeps no buffers, and takes new ones when it is told
+/// something again.
+#[test]
+fn who_rests_gives_its_buffers_back() {
+    const FOLLOWER: usize = 1;
+    let propose = |leader: &mut Node| {
+        let data = Bytes::from_static(b"a command of the caller's");
+        leader.propose(Bytes::new(), data).expect("it leads");
+    };
+    let mut cluster = Cluster::elected();
+    cluster.count(propose);
+    let follower = &mut cluster.nodes[FOLLOWER];
+    assert_eq!(
+        measure(|| tick(follower)).bytes_current,
+        0,
+        "it has just worked"
+    );
+    let given_back = -measure(|| tick(follower)).bytes_current;
+    assert!(given_back > 500, "{given_back} bytes");
+    assert_eq!(
+        measure(|| tick(follower)).bytes_current,
+        0,
+        "nothing is left"
+    );
+    cluster.allocations = [0; 3];
+    cluster.on(LEADER, |leader, _| propose(leader));
+    cluster.settle();
+    assert!(cluster.allocations[FOLLOWER] > 0);
+    assert_eq!(cluster.count(propose), [ROUNDS, 0, 0]);
 }
