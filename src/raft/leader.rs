@@ -232,13 +232,12 @@ impl Leader {
                 commit_index,
             } => {
                 check_ack(core, match_index.max(commit_index))?;
-                // It matters while a snapshot is on its way, and only then it may cost a look.
-                let state = self.progress(from).map(Progress::state);
-                let log_reaches = !matches!(state, Some(ProgressState::Snapshot { .. }))
-                    || core.log.goes_on_from(match_index)?;
                 let Some(progress) = self.progress_mut(from) else {
                     return Ok(());
                 };
+                // It matters while a snapshot is on its way, and only then it may cost a look.
+                let log_reaches = !matches!(progress.state, ProgressState::Snapshot { .. })
+                    || core.log.goes_on_from(match_index)?;
                 progress.heard_of_commit(commit_index);
                 progress.accepted(match_index, log_reaches);
                 // What is committed already says nothing new of what lies behind it.
