@@ -1,11 +1,13 @@
-//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`.
+//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`,
+//! `instructions`.
 //!
 //! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `mutants.rs`; the
 //! bugs are in `bugs.rs`, and how they are hunted in `hunt.rs`; those beside the rules of the comparison
-//! with raft-rs are in `lockstep.rs`.
+//! with raft-rs are in `lockstep.rs`. Instructions are counted in `instructions.rs`.
 
 mod bugs;
 mod hunt;
+mod instructions;
 mod lockstep;
 mod mutants;
 mod mutate;
@@ -19,6 +21,7 @@ const USAGE: &str = "\
 usage: cargo xtask mutants [--jobs N] [--only TEXT]
        cargo xtask bugs [--only TEXT] [--by TOOL]
        cargo xtask lockstep [--only TEXT]
+       cargo xtask instructions [--only TEXT] [--record]
 
 mutants
 
@@ -44,17 +47,30 @@ Puts bugs into a copy of the core, below target/lockstep-bugs, that lie close to
 with raft-rs allows, and prints in which case it finds each. The last line is `F of N bugs found`.
 
   --only TEXT   only bugs whose id contains TEXT
+
+instructions
+Counts under valgrind how many instructions each workload takes, and compares with the baseline in
+peers/instructions.txt. Fails if a count has grown by more than 3 %, unless the baseline is another
+compiler's.
+
+  --only TEXT   only workloads whose name contains TEXT
+  --record      make what is counted the baseline
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
-    if !["mutants", "bugs", "lockstep"].contains(&command.as_str()) {
+    if !["mutants", "bugs", "lockstep", "instructions"].contains(&command.as_str()) {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     }
     let (mut jobs, mut only, mut by) = (2, String::new(), String::new());
+    let mut record = false;
     while let Some(argument) = arguments.next() {
+        if argument == "--record" && command == "instructions" {
+            record = true;
+            continue;
+        }
         let value = arguments.next();
         match (argument.as_str(), value) {
             ("--jobs", Some(value)) if value.parse().is_ok_and(|jobs: usize| jobs > 0) => {
@@ -72,6 +88,7 @@ fn main() -> ExitCode {
     let result = match command.as_str() {
         "bugs" => hunt::run(&root, &only, &by),
         "lockstep" => lockstep::run(&root, &only),
+        "instructions" => instructions::run(&root, &only, record),
         _ => mutants::run(&root, jobs, &only),
     };
     match result {
