@@ -105,6 +105,9 @@ mod entry;
 mod error;
 mod event;
 mod explain;
+#[cfg(feature = "layers")]
+#[doc(hidden)]
+pub mod layers;
 mod log;
 pub mod membership;
 mod message;

@@ -79,7 +79,8 @@ fn commit(table: &mut Table, name: &str, nodes: u64, batch: u32, bytes: usize) {
 }
 
 /// An append of one entry, which tells that the entry before it is committed.
-fn append(term: Term, index: u64) -> Message {
+#[must_use]
+pub fn append(term: Term, index: u64) -> Message {
     let [leader, follower] = [0, 1].map(|at| ours::ids(2)[at]);
     Message {
         to: follower,
@@ -96,7 +97,9 @@ fn append(term: Term, index: u64) -> Message {
     }
 }
 
-fn entry(term: Term, index: u64, bytes: usize) -> Entry {
+/// An entry with a command of so many bytes.
+#[must_use]
+pub fn entry(term: Term, index: u64, bytes: usize) -> Entry {
     Entry {
         id: LogId {
             term,
@@ -107,7 +110,13 @@ fn entry(term: Term, index: u64, bytes: usize) -> Entry {
     }
 }
 
-fn of_raft_rs(message: &Message) -> eraftpb::Message {
+/// The same message, of raft-rs.
+///
+/// # Panics
+///
+/// If raft-rs does not read it.
+#[must_use]
+pub fn of_raft_rs(message: &Message) -> eraftpb::Message {
     let mut read = eraftpb::Message::default();
     read.merge_from_bytes(&message.encode())
         .expect("both have one format");
@@ -297,18 +306,19 @@ fn read_index(table: &mut Table, name: &str) {
     table.compare(name, 1, vec![ours, theirs]);
 }
 
-/// An append of 64 entries.
-fn append_of_64() -> Message {
+/// An append of so many entries, far into a log.
+#[must_use]
+pub fn append_of(count: u64) -> Message {
     let mut message = append(Term(7), 1_000_001);
     if let Body::AppendEntries(append) = &mut message.body {
-        let entries = (0..64).map(|at| entry(Term(7), 1_000_001 + at, 16));
+        let entries = (0..count).map(|at| entry(Term(7), 1_000_001 + at, 16));
         append.entries = entries.collect();
     }
     message
 }
 
 fn encode_64(table: &mut Table, name: &str) {
-    let ours = append_of_64();
+    let ours = append_of(64);
     let theirs = of_raft_rs(&ours);
     let sides = vec![
         Side::new("almadia", || drop(black_box(black_box(&ours).encode()))),
@@ -320,7 +330,7 @@ fn encode_64(table: &mut Table, name: &str) {
 }
 
 fn decode_64(table: &mut Table, name: &str) {
-    let bytes = append_of_64().encode();
+    let bytes = append_of(64).encode();
     let sides = vec![
         Side::new("almadia", || {
             let message = Message::decode(black_box(&bytes).clone());

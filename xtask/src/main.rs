@@ -1,12 +1,15 @@
-//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`, `figure`.
+//! What developers run now and then: `cargo xtask mutants`, `bugs`, `lockstep`, `figure`,
+//! `instructions`.
 //!
 //! Owns the command line. What a mutant is stands in `mutate.rs`, how they are run in `mutants.rs`; the
 //! bugs are in `bugs.rs`, and how they are hunted in `hunt.rs`; those beside the rules of the comparison
-//! with raft-rs are in `lockstep.rs`. What is drawn for the papers is in `figure.rs`.
+//! with raft-rs are in `lockstep.rs`. What is drawn for the papers is in `figure.rs`, and instructions are
+//! counted in `instructions.rs`.
 
 mod bugs;
 mod figure;
 mod hunt;
+mod instructions;
 mod lockstep;
 mod mutants;
 mod mutate;
@@ -21,6 +24,7 @@ usage: cargo xtask mutants [--jobs N] [--only TEXT]
        cargo xtask bugs [--only TEXT] [--by TOOL]
        cargo xtask lockstep [--only TEXT]
        cargo xtask figure
+       cargo xtask instructions [--only TEXT] [--record]
 
 mutants
 
@@ -50,17 +54,31 @@ with raft-rs allows, and prints in which case it finds each. The last line is `F
 figure
 Measures how the cost of an entry grows, beside raft-rs, prints it, and draws docs/growth.svg. Takes
 a minute, on a machine that does nothing else.
+
+instructions
+Counts under valgrind how many instructions each workload takes, and compares with the baseline in
+peers/instructions.txt. Fails if a count has grown by more than 3 %, unless the baseline is another
+compiler's.
+
+  --only TEXT   only workloads whose name contains TEXT
+  --record      make what is counted the baseline
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
-    if !["mutants", "bugs", "lockstep", "figure"].contains(&command.as_str()) {
+    let commands = ["mutants", "bugs", "lockstep", "figure", "instructions"];
+    if !commands.contains(&command.as_str()) {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     }
     let (mut jobs, mut only, mut by) = (2, String::new(), String::new());
+    let mut record = false;
     while let Some(argument) = arguments.next() {
+        if argument == "--record" && command == "instructions" {
+            record = true;
+            continue;
+        }
         let value = arguments.next();
         match (argument.as_str(), value) {
             ("--jobs", Some(value)) if value.parse().is_ok_and(|jobs: usize| jobs > 0) => {
@@ -79,6 +97,7 @@ fn main() -> ExitCode {
         "bugs" => hunt::run(&root, &only, &by),
         "lockstep" => lockstep::run(&root, &only),
         "figure" => figure::run(&root),
+        "instructions" => instructions::run(&root, &only, record),
         _ => mutants::run(&root, jobs, &only),
     };
     match result {
