@@ -2,10 +2,11 @@
 //!
 //! Owns the countdown that spares an idle node the looking. Knows nothing of what happens at its end.
 
+use core::fmt;
 use core::hash::{Hash, Hasher};
 
-/// Follows from the rest of a node, so it is no part of its identity.
-#[derive(Clone, Copy, Debug)]
+/// Follows from the rest of a node, so it is no part of its identity, nor of what is printed of it.
+#[derive(Clone, Copy)]
 pub(crate) struct Quiet {
     /// So many ticks will pass in which nothing happens, at least.
     pub(crate) ticks: u32,
@@ -22,6 +23,12 @@ impl Quiet {
         has_no_ready: false,
         since_last_tick: false,
     };
+}
+
+impl fmt::Debug for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("-")
+    }
 }
 
 impl PartialEq for Quiet {

@@ -327,10 +327,7 @@ impl<S: Storage> Raft<S> {
         self.check_invariants();
         match self.core.take_output() {
             Ok(ready) => {
-                // Mostly that comes with the acknowledgement. Of this one there may be none.
-                if !ready.must_sync && ready.applies_to.is_none() {
-                    self.release_memory();
-                }
+                self.release_memory();
                 Ok(Some(ready))
             }
             Err(error) => self.finish(Err(error)),

@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
@@ -121,8 +122,8 @@ impl Ready {
 /// The next `Ready`: whatever is due goes into it as it comes up. One that comes back is emptied and
 /// used again, so a steady load allocates none.
 ///
-/// Of a node's identity only what is in it is a part.
-#[derive(Debug, Default)]
+/// Of a node's identity, and of what is printed of it, only what is in it is a part.
+#[derive(Default)]
 pub(crate) struct NextReady(Option<Box<Ready>>);
 
 impl NextReady {
@@ -189,6 +190,12 @@ impl Clone for NextReady {
                 ..Ready::empty(ready.from)
             })
         }))
+    }
+}
+
+impl fmt::Debug for NextReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.content(), f)
     }
 }
 

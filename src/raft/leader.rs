@@ -66,7 +66,7 @@ impl Leader {
             term_start: next_index,
             pending_change: core.log.last_index(),
             transfer: None,
-            rounds: Rounds::default(),
+            rounds: Rounds::new(&core.config),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
@@ -122,17 +122,14 @@ impl Leader {
                 return Next::StepDown;
             }
         }
-        self.age_lease(core, 1);
+        self.age_lease(1);
         if self.tick_transfer(core) == Next::StepDown {
             return Next::StepDown;
         }
-        // With nobody to hear it, this clock stands still.
-        if !self.peers.is_empty() {
-            self.heartbeat_elapsed += 1;
-            if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
-                self.heartbeat_elapsed = 0;
-                self.heartbeat_due = true;
-            }
+        self.heartbeat_elapsed += 1;
+        if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
+            self.heartbeat_elapsed = 0;
+            self.heartbeat_due |= !self.peers.is_empty();
         }
         Next::Stay
     }
@@ -152,11 +149,16 @@ impl Leader {
 
     /// Lets time pass in which nothing happens.
     pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
-        if !self.peers.is_empty() {
-            self.heartbeat_elapsed += ticks;
-        }
+        let interval = core.config.heartbeat_interval_ticks;
+        let until_next = interval - self.heartbeat_elapsed;
+        self.heartbeat_elapsed = if ticks < until_next {
+            self.heartbeat_elapsed + ticks
+        } else {
+            // With nobody to hear it, the clock may go round.
+            (ticks - until_next) % interval
+        };
         self.quorum_elapsed += ticks;
-        self.age_lease(core, ticks);
+        self.age_lease(ticks);
         self.skip_transfer(ticks);
     }
 

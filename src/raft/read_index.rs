@@ -247,6 +247,13 @@ impl Rounds {
         give_back_all(&mut self.asked);
     }
 
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            lease: config.lease_reads.then(Box::default),
+            ..Self::default()
+        }
+    }
+
     /// Whether no peer's read waits.
     pub(super) fn are_settled(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
@@ -289,7 +296,7 @@ impl Leader {
         self.rounds.requests_asked += requests.len();
         let own_through = core.reads.newest();
         self.rounds.own_asked = own_through;
-        let number = self.next_round(core);
+        let number = self.next_round();
         self.rounds.asked.push_back(Round {
             number,
             read_index: core.log.commit_index(),
@@ -299,11 +306,10 @@ impl Leader {
         Some(number)
     }
 
-    fn next_round<S: Storage>(&mut self, core: &Core<S>) -> u64 {
+    fn next_round(&mut self) -> u64 {
         let Rounds { last, lease, .. } = &mut self.rounds;
         *last += 1;
-        if core.config.lease_reads {
-            let lease = lease.get_or_insert_default();
+        if let Some(lease) = lease {
             lease.sent.push_back((*last, lease.now));
             if lease.sent.len() > Lease::MAX_SENT {
                 lease.sent.pop_front();
@@ -315,9 +321,9 @@ impl Leader {
     /// What a heartbeat carries that no new read has caused: with leases a new round all the same,
     /// else the last one while a read waits for it, in case its heartbeat was lost.
     #[inline]
-    pub(super) fn heartbeat_token<S: Storage>(&mut self, core: &Core<S>) -> Token {
-        if core.config.lease_reads {
-            Token::Number(self.next_round(core))
+    pub(super) fn heartbeat_token(&mut self) -> Token {
+        if self.rounds.lease.is_some() {
+            Token::Number(self.next_round())
         } else if self.rounds.asked.is_empty() {
             Token::None
         } else {
@@ -376,9 +382,9 @@ impl Leader {
     }
 
     /// One tick, or more in which nothing else happens.
-    pub(super) fn age_lease<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
-        if core.config.lease_reads {
-            self.rounds.lease.get_or_insert_default().now += u64::from(ticks);
+    pub(super) fn age_lease(&mut self, ticks: u32) {
+        if let Some(lease) = &mut self.rounds.lease {
+            lease.now += u64::from(ticks);
         }
     }
 
@@ -389,7 +395,6 @@ impl Leader {
             return false;
         };
         let Config {
-            lease_reads,
             election_timeout_ticks,
             lease_margin_ticks,
             ..
@@ -398,6 +403,6 @@ impl Leader {
         let is_in_force = lease
             .acknowledged
             .is_some_and(|sent| lease.now - sent < u64::from(duration));
-        lease_reads && self.transfer.is_none() && self.has_committed_in_term(core) && is_in_force
+        self.transfer.is_none() && self.has_committed_in_term(core) && is_in_force
     }
 }

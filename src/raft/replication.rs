@@ -78,7 +78,7 @@ impl Leader {
         if !to_all && round.is_none() {
             return;
         }
-        let token = round.unwrap_or_else(|| self.heartbeat_token(core));
+        let token = round.unwrap_or_else(|| self.heartbeat_token());
         for (peer, progress) in &self.peers {
             if to_all || core.membership.is_voter(*peer) {
                 send_heartbeat(core, *peer, progress, token.clone());

@@ -67,7 +67,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft.rs", "if self.core.log.has_unapplied_change().map_err(halted)? {", "if !crate::bug(\"B16\") && self.core.log.has_unapplied_change().map_err(halted)? {"),
     ]),
     bug!("B20", "TimeoutNow does not end the lease", Some("leases-transfers"), ["leases"], [
-        ("raft/read_index.rs", "&& self.transfer.is_none()", "&& (self.transfer.is_none() || crate::bug(\"B20\"))"),
+        ("raft/read_index.rs", "        self.transfer.is_none() && self.has_committed_in_term(core)", "        (self.transfer.is_none() || crate::bug(\"B20\")) && self.has_committed_in_term(core)"),
         ("raft/transfer.rs", "        core.tell(&Event::HandedOver { successor });\n        Ok(Next::StepDown)", "        core.tell(&Event::HandedOver { successor });\n        Ok(if crate::bug(\"B20\") { Next::Stay } else { Next::StepDown })"),
     ]),
     bug!("B23", "an entry of an earlier term commits by counting", None, ["figure-8"], [
