@@ -1,8 +1,8 @@
 //! Queues and vectors that are filled and emptied all the time.
 //!
-//! Owns the one rule of how much memory they keep: a buffer that a burst has made large is given back when it is empty again, so
-//! an idle group costs little. Small ones are kept, so a steady load allocates nothing, until the node has
-//! rested for a tick.
+//! Owns the one rule of how much memory they keep: a buffer that a burst has made large is given back when
+//! it is empty again, so an idle group costs little. Small ones are kept, so a steady load allocates
+//! nothing, until a node rests.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -446,12 +446,12 @@ impl TryFrom<&ConfState> for Membership {
         };
         let incoming = distinct(&state.voters)?;
         let learners = distinct(&state.learners)?;
-        let others = [&learners, &leaving.outgoing, &leaving.learners_next];
-        if incoming.is_empty() && others.iter().any(|ids| !ids.is_empty()) {
+        let has_others = !learners.is_empty() || !leaving.outgoing.is_empty();
+        if incoming.is_empty() && has_others {
             return Err(MembershipError::NoVoters);
         }
         for &id in &leaving.learners_next {
-            if has(&incoming, id) || has(&learners, id) {
+            if has(&incoming, id) {
                 return Err(MembershipError::Conflict(id));
             }
             if !has(&leaving.outgoing, id) {

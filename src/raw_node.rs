@@ -2,7 +2,8 @@
 //!
 //! Owns the grammar of calls: inputs ([`RawNode::tick`], [`RawNode::step`]), commands
 //! ([`RawNode::propose`], [`RawNode::campaign`] and others), the output ([`RawNode::ready`]) and
-//! its acknowledgement. Decides nothing; that is `raft.rs` and below.
+//! its acknowledgement, and which ticks need no look at the rest. Decides nothing else; that is `raft.rs` and
+//! below.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -123,10 +124,17 @@ impl<S: Storage> RawNode<S> {
     pub fn tick_in_full(&mut self) -> Result<(), Halted> {
         let was_quiet = self.quiet.since_last_tick;
         self.active().tick()?;
+        self.look_ahead(was_quiet);
+        Ok(())
+    }
+
+    /// Finds out what comes if nothing but ticks does.
+    ///
+    /// A node that has rested for a whole tick gives its buffers back. One that is sent a heartbeat with
+    /// each tick, or more, keeps them.
+    fn look_ahead(&mut self, was_quiet: bool) {
         let ticks = self.raft.ticks_until_action().saturating_sub(1);
-        let is_quiet = ticks > 0 && !self.has_ready();
-        // A node that rests for a whole tick gives its buffers back. One that is sent a heartbeat with
-        // each tick, or more, keeps them.
+        let is_quiet = ticks > 0 && !self.raft.has_ready();
         if is_quiet && was_quiet {
             self.raft.give_back_buffers();
         }
@@ -135,7 +143,6 @@ impl<S: Storage> RawNode<S> {
             has_no_ready: is_quiet,
             since_last_tick: is_quiet,
         };
-        Ok(())
     }
 
     /// So many ticks of time have passed: the same as so many calls of [`tick`](Self::tick), at
@@ -145,13 +152,25 @@ impl<S: Storage> RawNode<S> {
     ///
     /// [`Halted`] if the storage fails, now or before.
     pub fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
-        self.active().tick_many(ticks)
+        let quiet = ticks.min(self.quiet.ticks);
+        self.quiet.ticks -= quiet;
+        self.raft.skip(quiet);
+        if ticks == quiet {
+            return Ok(());
+        }
+        let was_quiet = self.quiet.since_last_tick;
+        self.active().tick_many(ticks - quiet)?;
+        self.look_ahead(was_quiet);
+        Ok(())
     }
 
     /// After how many ticks this node will do something, if nothing else happens: before that a
     /// host of many groups need not tell it the time, and may make up for it with
     /// [`tick_many`](Self::tick_many) then, or before the next other call. At least 1;
     /// [`u32::MAX`] if never.
+    ///
+    /// A node gives the memory of its buffers back when it is told of a second tick in which nothing
+    /// has happened; so tell it two before it is left alone for long.
     #[must_use]
     pub fn ticks_until_action(&self) -> u32 {
         self.raft.ticks_until_action().max(1)

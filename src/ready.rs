@@ -154,10 +154,17 @@ impl NextReady {
     /// Uses the memory of a `Ready` that has come back.
     #[inline]
     pub(crate) fn recycle(&mut self, mut ready: Box<Ready>) {
-        if self.0.is_none() {
-            ready.clear();
-            self.0 = Some(ready);
+        ready.clear();
+        if let Some(open) = &mut self.0 {
+            // Something came up meanwhile, for which there was no memory but new one.
+            ready.messages.append(&mut open.messages);
+            ready
+                .messages_after_persist
+                .append(&mut open.messages_after_persist);
+            ready.read_states.append(&mut open.read_states);
+            ready.transfer_outcomes.append(&mut open.transfer_outcomes);
         }
+        self.0 = Some(ready);
     }
 
     /// Gives its memory back, if nothing is in it.

@@ -86,6 +86,7 @@ impl Runs {
     /// Drops everything and begins again at `first`.
     pub(crate) fn restart_at(&mut self, first: LogIndex) {
         self.runs.clear();
+        give_back(&mut self.runs);
         self.first = first;
         self.next = first;
         self.bytes = 0;

@@ -79,7 +79,8 @@ impl<S: Storage> Raft<S> {
         let needs_time = self.core.config.lease_reads
             || self.core.snapshot_wish != SnapshotWish::None
             || self.core.ticks_until_action() < u32::MAX;
-        all_applied && role_rests && !needs_time && !self.has_ready()
+        let is_running = self.core.halted.is_none();
+        is_running && all_applied && role_rests && !needs_time && !self.has_ready()
     }
 
     pub(crate) fn why_paused(&self, peer: NodeId) -> Option<Paused> {

@@ -84,7 +84,6 @@ impl Leader {
         Ok(leader)
     }
 
-    #[inline]
     /// Gives the memory back in which nothing is.
     pub(super) fn give_back_buffers(&mut self) {
         self.rounds.give_back_buffers();
@@ -94,6 +93,7 @@ impl Leader {
         }
     }
 
+    #[inline]
     fn count_uncommitted(&mut self, index: LogIndex, bytes: u64) {
         self.uncommitted.push_back((index, bytes));
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);

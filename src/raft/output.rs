@@ -1,7 +1,7 @@
-//! Making a [`Ready`] out of what the common state has collected.
+//! Handing out a [`Ready`]: what has come up since the last one, and what there is to write and to apply.
 //!
-//! Owns what goes into which part of it, and with that the durability rules on the way out:
-//! messages wait behind the write that they speak for. Must not know roles.
+//! Owns when there is one, and with that the durability rules on the way out: messages wait behind the
+//! write that they speak for. Must not know roles.
 
 use alloc::boxed::Box;
 

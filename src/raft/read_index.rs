@@ -245,6 +245,9 @@ impl Rounds {
     pub(super) fn give_back_buffers(&mut self) {
         self.waiting.shrink_to_fit();
         give_back_all(&mut self.asked);
+        if let Some(lease) = &mut self.lease {
+            give_back_all(&mut lease.sent);
+        }
     }
 
     pub(super) fn new(config: &Config) -> Self {
