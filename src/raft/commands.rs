@@ -20,7 +20,7 @@ impl<S: Storage> Raft<S> {
         let Role::Leader(role) = &mut self.role else {
             return Err(ProposeError::NotLeader { leader });
         };
-        role.propose(&mut self.core, [proposal])
+        role.propose(&mut self.core, proposal)
     }
 
     pub(crate) fn campaign(&mut self) -> Result<(), CampaignError> {

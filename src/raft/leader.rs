@@ -6,6 +6,7 @@
 //! when the node steps down.
 
 use ::core::cell::Cell;
+use ::core::slice;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -202,7 +203,8 @@ impl Leader {
                 core.on_pre_vote(from, core.current_term, &request, Some(core.id()))?;
             }
             Body::Propose(proposals) => {
-                self.propose(core, proposals).map_err(StepError::Propose)?;
+                self.propose_all(core, proposals)
+                    .map_err(StepError::Propose)?;
             }
             Body::ReadIndex(token) => {
                 self.take_read(core, from, token).map_err(StepError::Read)?;
@@ -367,30 +369,43 @@ impl Leader {
         Some(grouped.spans_groups && grouped.index >= core.log.commit_index())
     }
 
-    /// Appends proposals to the log (Figure 2): all of them or none. Returns the first one's log
-    /// id.
+    /// Appends proposals to the log (Figure 2): all of them or none.
+    pub(super) fn propose_all<S: Storage>(
+        &mut self,
+        core: &mut Core<S>,
+        proposals: Vec<Proposal>,
+    ) -> Result<(), ProposeError> {
+        self.check_proposals(core, &proposals)?;
+        for proposal in proposals {
+            self.take_proposal(core, proposal);
+        }
+        Ok(())
+    }
+
+    /// Appends a proposal to the log. Returns its log id.
+    #[inline]
     pub(super) fn propose<S: Storage>(
         &mut self,
         core: &mut Core<S>,
-        proposals: impl IntoIterator<Item = Proposal> + AsRef<[Proposal]>,
+        proposal: Proposal,
     ) -> Result<LogId, ProposeError> {
-        self.check_proposals(core, proposals.as_ref())?;
-        let first = LogId {
-            term: core.current_term,
-            index: core.log.last_index().next(),
-        };
-        for proposal in proposals {
-            let bytes = proposal.size_bytes();
-            let is_change = matches!(proposal.payload, Payload::Change(_));
-            let index = append(core, proposal);
-            self.count_uncommitted(index, bytes);
-            if is_change {
-                self.pending_change = index;
-            }
-        }
-        Ok(first)
+        self.check_proposals(core, slice::from_ref(&proposal))?;
+        Ok(self.take_proposal(core, proposal))
     }
 
+    #[inline]
+    fn take_proposal<S: Storage>(&mut self, core: &mut Core<S>, proposal: Proposal) -> LogId {
+        let bytes = proposal.size_bytes();
+        let is_change = matches!(proposal.payload, Payload::Change(_));
+        let id = append(core, proposal);
+        self.count_uncommitted(id.index, bytes);
+        if is_change {
+            self.pending_change = id.index;
+        }
+        id
+    }
+
+    #[inline]
     fn check_proposals<S: Storage>(
         &self,
         core: &Core<S>,
@@ -401,7 +416,7 @@ impl Leader {
             Some(Target::MostCaughtUp) => return Err(ProposeError::Removed),
             None => {}
         }
-        let mut total = u128::from(self.uncommitted_bytes);
+        let mut total = self.uncommitted_bytes;
         let mut change_seen = false;
         for proposal in proposals {
             if let Payload::Change(change) = &proposal.payload {
@@ -411,13 +426,13 @@ impl Leader {
                 self.check_change(core, change)?;
                 change_seen = true;
             }
-            total += u128::from(proposal.size_bytes());
+            total = total.saturating_add(proposal.size_bytes());
         }
         if LogIndex::MAX.since(core.log.last_index()) < proposals.len() as u64 {
             return Err(ProposeError::NoIndexLeft);
         }
         let is_alone = self.uncommitted.is_empty() && proposals.len() == 1;
-        if total > u128::from(core.config.max_uncommitted_bytes) && !is_alone {
+        if total > core.config.max_uncommitted_bytes && !is_alone {
             return Err(ProposeError::TooManyUncommitted);
         }
         Ok(())
@@ -425,7 +440,8 @@ impl Leader {
 }
 
 /// Gives a proposal its place in the log.
-pub(super) fn append<S: Storage>(core: &mut Core<S>, proposal: Proposal) -> LogIndex {
+#[inline]
+pub(super) fn append<S: Storage>(core: &mut Core<S>, proposal: Proposal) -> LogId {
     let id = LogId {
         term: core.current_term,
         index: core.log.last_index().next(),
@@ -436,7 +452,7 @@ pub(super) fn append<S: Storage>(core: &mut Core<S>, proposal: Proposal) -> LogI
         payload,
         context,
     });
-    id.index
+    id
 }
 
 /// A peer cannot have what this leader does not have.

@@ -62,13 +62,11 @@ impl Leader {
             && core.log.last_index() < LogIndex::MAX
         {
             let payload = Payload::Change(Arc::new(MembershipChange::leave_joint()));
-            self.pending_change = append(
-                core,
-                Proposal {
-                    payload,
-                    context: Bytes::new(),
-                },
-            );
+            let proposal = Proposal {
+                payload,
+                context: Bytes::new(),
+            };
+            self.pending_change = append(core, proposal).index;
         }
     }
 
