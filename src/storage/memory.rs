@@ -35,9 +35,9 @@ pub struct MemStorage {
     snapshot: Option<Box<Snapshot>>,
 }
 
-/// About so many entries are copied at most to answer with more than one run. A run that has as many is
-/// shared as it is: to copy entries costs many times what another message costs that shares them.
-const MAX_JOINED: u64 = 32;
+/// About so many entries are copied at most to answer with more than one run: what is larger than
+/// a hundred kilobytes costs more to get from the system, and to give back, than to ask for twice.
+const MAX_JOINED: u64 = 1024;
 
 /// A call of [`MemStorage`] that cannot be carried out; nothing was changed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
