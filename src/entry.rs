@@ -206,9 +206,37 @@ impl Entries {
     }
 
     /// How many there are.
+    #[must_use]
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    /// How many there are.
     #[inline]
     pub(crate) const fn count(&self) -> u64 {
-        (self.end - self.start) as u64
+        self.len() as u64
+    }
+
+    /// The first entry, or `None` for an empty run.
+    #[must_use]
+    #[inline]
+    pub fn first(&self) -> Option<&Entry> {
+        self.batch.as_ref()?.get(self.start)
+    }
+
+    /// The last entry, or `None` for an empty run.
+    #[must_use]
+    #[inline]
+    pub fn last(&self) -> Option<&Entry> {
+        self.batch.as_ref()?.get(self.end.checked_sub(1)?)
     }
 
     /// The sum of [`Entry::size_bytes`] over the run.

@@ -111,6 +111,7 @@ pub mod layers;
 mod log;
 pub mod membership;
 mod message;
+mod outstanding;
 mod progress;
 mod quiet;
 pub mod quorum;

@@ -8,14 +8,13 @@ mod incoming;
 mod tail;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use self::incoming::Incoming;
 use self::tail::Tail;
-use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
+use crate::outstanding::Outstanding;
 use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
 use crate::types::{HardState, LogId, LogIndex, Term};
 
@@ -46,10 +45,8 @@ pub(crate) struct Log<S> {
     handed_out: LogIndex,
     /// The last index handed out to be applied.
     applying: LogIndex,
-    /// What was handed out to be applied and not reported as applied: each batch's last index and
-    /// bytes.
-    outstanding: VecDeque<(LogIndex, u64)>,
-    outstanding_bytes: u64,
+    /// What was handed out to be applied and not reported as applied.
+    outstanding: Outstanding,
     /// The last index that the embedder reported as applied (*lastApplied*).
     last_applied: LogIndex,
     /// `Storage` could not give the entries to apply; it is asked again after the next tick.
@@ -120,8 +117,7 @@ impl<S: Storage> Log<S> {
             commit_index,
             handed_out: last_index,
             applying: applied,
-            outstanding: VecDeque::new(),
-            outstanding_bytes: 0,
+            outstanding: Outstanding::default(),
             last_applied: applied,
             apply_waits: false,
         })
@@ -364,7 +360,7 @@ impl<S: Storage> Log<S> {
     /// Whether there is something to apply that has not been handed out, and room for it: no more
     /// than about `max_bytes` may be handed out and not reported as applied.
     pub(crate) fn has_unapplied(&self, persisted: LogIndex, max_bytes: u64) -> bool {
-        let has_room = self.outstanding.is_empty() || self.outstanding_bytes < max_bytes;
+        let has_room = self.outstanding.is_empty() || self.outstanding.bytes() < max_bytes;
         has_room && !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }
 
@@ -381,7 +377,7 @@ impl<S: Storage> Log<S> {
         self.tail.seal();
         let last = self.may_apply_to(persisted);
         let first = self.applying.next();
-        let room = max_bytes.saturating_sub(self.outstanding_bytes);
+        let room = max_bytes.saturating_sub(self.outstanding.bytes());
         if first >= self.tail.first() {
             self.tail.sealed().read(first, last, room, out);
         } else {
@@ -400,8 +396,7 @@ impl<S: Storage> Log<S> {
         };
         let bytes = out.iter().map(Entries::size_bytes).sum();
         self.applying = last.index;
-        self.outstanding.push_back((last.index, bytes));
-        self.outstanding_bytes += bytes;
+        self.outstanding.add(last.index, bytes);
         Ok(Some(last.index))
     }
 
@@ -422,11 +417,13 @@ impl<S: Storage> Log<S> {
 
     pub(crate) fn applied_to(&mut self, index: LogIndex) {
         self.last_applied = self.last_applied.max(index);
-        while let Some((_, bytes)) = pop_front_if(&mut self.outstanding, |&(last, _)| last <= index)
-        {
-            self.outstanding_bytes -= bytes;
-        }
-        give_back(&mut self.outstanding);
+        self.outstanding.free_through(index);
+    }
+
+    /// Whether [`release`](Self::release) may find something to let go of.
+    #[inline]
+    pub(crate) fn may_release(&self, persisted: LogIndex, max_tail_bytes: u64) -> bool {
+        self.tail.first() <= persisted.min(self.last_applied) || self.tail.bytes() > max_tail_bytes
     }
 
     /// Lets go of entries in memory that are persisted, and that nobody needs (`needed_from` is
@@ -449,7 +446,7 @@ impl<S: Storage> Log<S> {
 
     /// Gives the memory back in which nothing is.
     pub(crate) fn give_back_buffers(&mut self) {
-        give_back_all(&mut self.outstanding);
+        self.outstanding.give_back_buffers();
         self.tail.give_back_buffers();
     }
 

@@ -38,11 +38,6 @@ const FEW: usize = 7;
 /// The largest of the indexes that a majority of them reaches.
 #[inline]
 fn largest_of_majority(indexes: &[LogIndex]) -> Option<LogIndex> {
-    if let &[first, second, third] = indexes {
-        // Most clusters are of three: the middle one.
-        let (low, high) = (first.min(second), first.max(second));
-        return Some(low.max(high.min(third)));
-    }
     let needed = majority(indexes.len());
     let is_reached = |index: &&LogIndex| {
         let reaching = indexes.iter().filter(|other| other >= index);
@@ -58,6 +53,12 @@ pub fn majority_index(
     voters: &[NodeId],
     acknowledged: impl Fn(NodeId) -> LogIndex,
 ) -> Option<LogIndex> {
+    if let &[first, second, third] = voters {
+        // Most clusters are of three: the middle one.
+        let [first, second, third] = [first, second, third].map(acknowledged);
+        let (low, high) = (first.min(second), first.max(second));
+        return Some(low.max(high.min(third)));
+    }
     let mut on_stack = [LogIndex::ZERO; ON_STACK];
     let mut on_heap;
     let indexes = match on_stack.get_mut(..voters.len()) {

@@ -65,13 +65,12 @@ impl Role {
 }
 
 /// What a role wants to happen next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Stay,
-    /// Follow this leader of the current term, and take this message of its.
+    /// Follow this leader of the current term, and take its message as a follower.
     Follow {
         leader: NodeId,
-        body: Box<Body>,
     },
     /// Become a follower without a leader, in the same term.
     StepDown,
@@ -108,18 +107,29 @@ impl<S: Storage> Raft<S> {
 
     // --- Inputs ---
 
-    pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
+    /// Takes out of the message what is to be kept of it.
+    pub(crate) fn step(&mut self, message: &mut Message) -> Result<(), StepError> {
         self.core.check_running()?;
-        let (from, kind) = (message.from, message.body.kind());
-        let result = door::check(&self.core, &message)
-            .and_then(|()| Ok(self.learn_commit(&message)?))
-            .and_then(|()| self.receive(message));
-        match &result {
-            Err(StepError::Halted(halted)) => drop(self.core.halt(halted.error.clone())),
-            Err(error) => self.core.tell(&Event::MessageRefused { from, kind, error }),
-            Ok(()) => {}
+        let result = self.take(message);
+        if let Err(error) = &result {
+            self.refused(message, error);
         }
         result
+    }
+
+    #[cold]
+    fn refused(&mut self, message: &Message, error: &StepError) {
+        let (from, kind) = (message.from, message.body.kind());
+        match error {
+            StepError::Halted(halted) => drop(self.core.halt(halted.error.clone())),
+            error => self.core.tell(&Event::MessageRefused { from, kind, error }),
+        }
+    }
+
+    fn take(&mut self, message: &mut Message) -> Result<(), StepError> {
+        door::check(&self.core, message)?;
+        self.learn_commit(message)?;
+        self.receive(message)
     }
 
     /// Votes and their refusals tell what the sender knows to be committed. Where the log holds
@@ -150,9 +160,12 @@ impl<S: Storage> Raft<S> {
     }
 
     /// A message that has passed the door: compares terms (Raft 5.1), then asks the role.
-    fn receive(&mut self, message: Message) -> Result<(), StepError> {
-        let Message {
-            from, term, body, ..
+    fn receive(&mut self, message: &mut Message) -> Result<(), StepError> {
+        let &mut Message {
+            from,
+            term,
+            ref mut body,
+            ..
         } = message;
         // Wishes are for whoever leads, whatever the term. (raft-rs forwards a transfer with one.)
         let is_wish = matches!(
@@ -162,12 +175,12 @@ impl<S: Storage> Raft<S> {
         let is_for_role = is_wish
             || match term.cmp(&self.core.current_term) {
                 Ordering::Less => {
-                    self.answer_outdated(from, &body)?;
+                    self.answer_outdated(from, body)?;
                     false
                 }
                 // A granted pre-vote carries the term that it is for. This one has begun meanwhile.
                 Ordering::Equal => !matches!(body, Body::PreVoteResponse(VoteResponse::Granted)),
-                Ordering::Greater => self.receive_later_term(from, term, &body)?,
+                Ordering::Greater => self.receive_later_term(from, term, body)?,
             };
         if is_for_role {
             self.dispatch(from, body)
@@ -267,22 +280,25 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    fn dispatch(&mut self, from: NodeId, body: Body) -> Result<(), StepError> {
-        let mut next = self.ask_role(from, body)?;
-        if let Next::Follow { leader, body } = next {
-            self.become_follower(self.core.current_term, Some(leader));
-            next = self.ask_role(leader, *body)?;
-        }
-        Ok(self.go(next)?)
-    }
-
-    fn ask_role(&mut self, from: NodeId, body: Body) -> Result<Next, StepError> {
-        match &mut self.role {
+    fn dispatch(&mut self, from: NodeId, body: &mut Body) -> Result<(), StepError> {
+        let next = match &mut self.role {
             Role::Follower(follower) => follower.step(&mut self.core, from, body),
             Role::PreCandidate(candidate) => candidate.step(&mut self.core, from, body),
             Role::Candidate(candidate) => candidate.step(&mut self.core, from, body),
             Role::Leader(leader) => leader.step(&mut self.core, from, body),
+        }?;
+        match next {
+            Next::Stay => Ok(()),
+            Next::Follow { leader } => self.follow(leader, body),
+            next => Ok(self.change_role(next)?),
         }
+    }
+
+    /// Follows whom the message shows to lead, and takes it as a follower.
+    #[cold]
+    fn follow(&mut self, leader: NodeId, body: &mut Body) -> Result<(), StepError> {
+        self.become_follower(self.core.current_term, Some(leader));
+        self.dispatch(leader, body)
     }
 
     pub(crate) fn apply_change(&mut self, change: &MembershipChange) -> Result<(), ChangeError> {
@@ -326,10 +342,7 @@ impl<S: Storage> Raft<S> {
         // Nothing leaves a node that has broken its own rules.
         self.check_invariants();
         match self.core.take_output() {
-            Ok(ready) => {
-                self.release_memory();
-                Ok(Some(ready))
-            }
+            Ok(ready) => Ok(Some(ready)),
             Err(error) => self.finish(Err(error)),
         }
     }
@@ -362,7 +375,7 @@ impl<S: Storage> Raft<S> {
     fn change_role(&mut self, next: Next) -> Result<(), StorageError> {
         match next {
             Next::Stay => Ok(()),
-            Next::Follow { leader, .. } => {
+            Next::Follow { leader } => {
                 self.become_follower(self.core.current_term, Some(leader));
                 Ok(())
             }

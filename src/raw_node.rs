@@ -182,8 +182,9 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the message makes no sense; the node is then exactly as it was. Report it and go on. One
     /// error has an answer for the sender: see [`StepError::into_reply`].
-    pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        self.active().step(message)
+    #[inline]
+    pub fn step(&mut self, mut message: Message) -> Result<(), StepError> {
+        self.active().step(&mut message)
     }
 
     // --- Commands ---

@@ -51,10 +51,14 @@ impl Tail {
     #[inline]
     pub(super) fn seal(&mut self) {
         if !self.open.is_empty() {
-            let batch = self.open.drain(..).collect();
-            self.runs.push_run(Entries::of_batch(batch));
-            empty(&mut self.open);
+            self.seal_open();
         }
+    }
+
+    fn seal_open(&mut self) {
+        let batch = self.open.drain(..).collect();
+        self.runs.push_run(Entries::of_batch(batch));
+        empty(&mut self.open);
     }
 
     /// The runs; nothing was proposed since they were sealed.

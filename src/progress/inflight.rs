@@ -2,60 +2,49 @@
 //!
 //! Owns the bound by messages and by bytes. Knows nothing else.
 
-use alloc::collections::VecDeque;
-
-use crate::buffer::{give_back, give_back_all, pop_front_if};
+use crate::outstanding::Outstanding;
 use crate::types::LogIndex;
 
-/// The messages that carried entries and have not been acknowledged, oldest first.
+/// The messages that carried entries and have not been acknowledged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Inflight {
-    /// Each message's last index and bytes of entries.
-    messages: VecDeque<(LogIndex, u64)>,
-    bytes: u64,
-}
+pub struct Inflight(Outstanding);
 
 impl Inflight {
     /// How many messages are on their way.
     #[must_use]
     #[inline]
     pub fn messages(&self) -> usize {
-        self.messages.len()
+        self.0.len()
     }
 
     /// How many bytes of entries they carry.
     #[must_use]
     #[inline]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.0.bytes()
     }
 
     /// Whether the next message has to wait. A single one always fits.
     #[must_use]
     #[inline]
     pub fn is_full(&self, max_messages: usize, max_bytes: u64) -> bool {
-        !self.messages.is_empty()
-            && (self.messages.len() >= max_messages || self.bytes >= max_bytes)
+        !self.0.is_empty() && (self.messages() >= max_messages || self.bytes() >= max_bytes)
     }
 
     /// Adds a message that ends at `last`.
     #[inline]
     pub(crate) fn add(&mut self, last: LogIndex, bytes: u64) {
-        self.messages.push_back((last, bytes));
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    /// Gives the memory back in which nothing is.
-    pub(crate) fn give_back_buffers(&mut self) {
-        give_back_all(&mut self.messages);
+        self.0.add(last, bytes);
     }
 
     /// Removes the messages that end at or before `index`.
     #[inline]
     pub(crate) fn free_through(&mut self, index: LogIndex) {
-        while let Some((_, bytes)) = pop_front_if(&mut self.messages, |&(last, _)| last <= index) {
-            self.bytes = self.bytes.saturating_sub(bytes);
-        }
-        give_back(&mut self.messages);
+        self.0.free_through(index);
+    }
+
+    /// Gives the memory back in which nothing is.
+    pub(crate) fn give_back_buffers(&mut self) {
+        self.0.give_back_buffers();
     }
 }

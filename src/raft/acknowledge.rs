@@ -109,16 +109,21 @@ impl<S: Storage> Raft<S> {
         Ok(self.go(next).map_err(|error| Halted { error })?)
     }
 
-    pub(super) fn release_memory(&mut self) {
+    /// Lets go of entries in memory that nobody needs any more.
+    fn release_memory(&mut self) {
+        let persisted = self.core.durability.log();
+        let max_tail_bytes = self.core.config.max_tail_bytes;
+        if !self.core.log.may_release(persisted, max_tail_bytes) {
+            return;
+        }
         let needed_from = match &self.role {
             Role::Leader(leader) => leader.needed_from(&self.core),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.core.log.last_index().next()
             }
         };
-        let persisted = self.core.durability.log();
         self.core
             .log
-            .release(persisted, needed_from, self.core.config.max_tail_bytes);
+            .release(persisted, needed_from, max_tail_bytes);
     }
 }

@@ -4,8 +4,6 @@
 //! Owns the count of pre-votes and votes. Must not know how to follow or to lead; the outcome is a
 //! [`Next`].
 
-use alloc::boxed::Box;
-
 use super::Next;
 use super::core::Core;
 use crate::error::{ProposeError, ReadError, StepError, TransferError};
@@ -58,14 +56,14 @@ impl PreCandidate {
         &mut self,
         core: &mut Core<S>,
         from: NodeId,
-        body: Body,
+        body: &mut Body,
     ) -> Result<Next, StepError> {
-        if let Body::PreVoteResponse(response) = body {
+        if let Body::PreVoteResponse(response) = *body {
             self.tally.record(from, response == VoteResponse::Granted);
             return Ok(self.outcome(core));
         }
         // The leader has stepped down for this node, which need not ask any more (Thesis 3.10).
-        if body == Body::TimeoutNow && core.membership.contains(from) {
+        if *body == Body::TimeoutNow && core.membership.contains(from) {
             return Ok(Next::TakeOver);
         }
         step(core, from, body)
@@ -121,9 +119,9 @@ impl Candidate {
         &mut self,
         core: &mut Core<S>,
         from: NodeId,
-        body: Body,
+        body: &mut Body,
     ) -> Result<Next, StepError> {
-        if let Body::RequestVoteResponse(response) = body {
+        if let Body::RequestVoteResponse(response) = *body {
             self.tally.record(from, response == VoteResponse::Granted);
             return Ok(self.outcome(core));
         }
@@ -148,19 +146,18 @@ fn tick<S: Storage>(core: &mut Core<S>) -> Next {
 
 /// What a node that stands for election does with a message of its term, other than the votes it
 /// asked for.
-fn step<S: Storage>(core: &mut Core<S>, from: NodeId, body: Body) -> Result<Next, StepError> {
+fn step<S: Storage>(core: &mut Core<S>, from: NodeId, body: &Body) -> Result<Next, StepError> {
     match body {
         // Somebody else has won this term (Raft 5.2).
         Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
-            let body = Box::new(body);
-            Ok(Next::Follow { leader: from, body })
+            Ok(Next::Follow { leader: from })
         }
         Body::RequestVote(request) => {
-            core.on_request_vote(from, &request, None)?;
+            core.on_request_vote(from, request, None)?;
             Ok(Next::Stay)
         }
         Body::PreVote(request) => {
-            core.on_pre_vote(from, core.current_term, &request, None)?;
+            core.on_pre_vote(from, core.current_term, request, None)?;
             Ok(Next::Stay)
         }
         Body::Propose(_) => Err(StepError::Propose(ProposeError::NotLeader { leader: None })),

@@ -5,6 +5,7 @@
 //! and the decision whether a message waits for the disk. Never changes the role; that is `raft.rs`
 //! alone. What time does to it stands in `clock.rs`.
 
+use ::core::mem::take;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -366,13 +367,13 @@ impl<S: Storage> Core<S> {
     pub(crate) fn on_append_entries(
         &mut self,
         leader: NodeId,
-        append: AppendEntries,
+        append: &mut AppendEntries,
     ) -> Result<(), StorageError> {
         let AppendEntries {
             prev_log: mut prev,
             leader_commit,
-            mut entries,
-        } = append;
+            ref mut entries,
+        } = *append;
         if let Some(limit) = self.snapshot_wish.asked() {
             let room = usize::try_from(limit.since(prev.index)).unwrap_or(usize::MAX);
             if entries.len() > room || prev.index > limit {
@@ -407,7 +408,7 @@ impl<S: Storage> Core<S> {
             self.send(leader, Body::AppendEntriesResponse(rejected));
             return Ok(());
         }
-        if let Some(kept) = self.log.append_from_leader(entries)? {
+        if let Some(kept) = self.log.append_from_leader(take(entries))? {
             self.durability.truncated_to(kept);
             self.tell(&Event::LogTruncated { kept });
         }
@@ -419,10 +420,10 @@ impl<S: Storage> Core<S> {
 
     /// Heartbeat of the current term's leader. The door has made sure that the log reaches the
     /// commit index, which the leader knows to be the same on both sides.
-    pub(crate) fn on_heartbeat(&mut self, leader: NodeId, heartbeat: Heartbeat) {
+    pub(crate) fn on_heartbeat(&mut self, leader: NodeId, heartbeat: &mut Heartbeat) {
         self.log.commit_to(heartbeat.leader_commit);
         let commit_index = self.log.commit_index();
-        let token = heartbeat.token;
+        let token = take(&mut heartbeat.token);
         self.send(
             leader,
             Body::HeartbeatResponse(HeartbeatResponse {
@@ -436,7 +437,7 @@ impl<S: Storage> Core<S> {
     pub(crate) fn on_install_snapshot(
         &mut self,
         leader: NodeId,
-        snapshot: Snapshot,
+        snapshot: &Snapshot,
         membership: Membership,
     ) -> Result<(), StorageError> {
         let last = snapshot.last_included;
@@ -446,7 +447,7 @@ impl<S: Storage> Core<S> {
             .asked()
             .is_some_and(|request_index| last.index >= request_index);
         if is_requested && last.index >= self.log.last_index() {
-            self.install(leader, snapshot, membership);
+            self.install(leader, snapshot.clone(), membership);
         } else if last.index <= commit {
             self.accept(leader, commit);
         } else if self.log.holds(last)? {
@@ -454,7 +455,7 @@ impl<S: Storage> Core<S> {
             self.log.commit_to(last.index);
             self.accept(leader, last.index);
         } else {
-            self.install(leader, snapshot, membership);
+            self.install(leader, snapshot.clone(), membership);
         }
         Ok(())
     }

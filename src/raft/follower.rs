@@ -35,12 +35,12 @@ impl Follower {
         Next::Campaign
     }
 
-    /// A message of the current term.
+    /// A message of the current term. What is kept of it is taken out of it.
     pub(super) fn step<S: Storage>(
         &mut self,
         core: &mut Core<S>,
         from: NodeId,
-        body: Body,
+        body: &mut Body,
     ) -> Result<Next, StepError> {
         match body {
             Body::AppendEntries(append) => {
@@ -53,13 +53,13 @@ impl Follower {
                 core.ask_for_snapshot(from);
             }
             Body::InstallSnapshot(snapshot) => {
-                let membership = door::check_snapshot(core, core.current_term, &snapshot)?;
+                let membership = door::check_snapshot(core, core.current_term, snapshot)?;
                 self.hear(core, from)?;
-                core.on_install_snapshot(from, *snapshot, membership)?;
+                core.on_install_snapshot(from, snapshot, membership)?;
             }
-            Body::RequestVote(request) => core.on_request_vote(from, &request, self.leader)?,
+            Body::RequestVote(request) => core.on_request_vote(from, request, self.leader)?,
             Body::PreVote(request) => {
-                core.on_pre_vote(from, core.current_term, &request, self.leader)?;
+                core.on_pre_vote(from, core.current_term, request, self.leader)?;
             }
             // The leader has stepped down for this node (Thesis 3.10).
             Body::TimeoutNow => {
@@ -70,7 +70,7 @@ impl Follower {
             }
             Body::ReadIndexResponse(response) => {
                 if self.leader == Some(from) {
-                    core.on_read_index_response(&response)?;
+                    core.on_read_index_response(response)?;
                 }
             }
             Body::Propose(_) => {

@@ -6,9 +6,9 @@
 //! when the node steps down.
 
 use ::core::cell::Cell;
+use ::core::mem::take;
 use ::core::slice;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -17,11 +17,11 @@ use super::Next;
 use super::core::Core;
 use super::read_index::Rounds;
 use super::transfer::{Target, Transfer};
-use crate::buffer::{give_back, give_back_all, pop_front_if};
 use crate::entry::{Entry, Payload};
 use crate::error::{ProposeError, StepError};
 use crate::event::Event;
 use crate::message::{AppendEntriesResponse, Body, HeartbeatResponse, Proposal, Token};
+use crate::outstanding::Outstanding;
 use crate::progress::{Progress, ProgressState};
 use crate::storage::{Storage, StorageError};
 use crate::types::{LogId, LogIndex, NodeId, Term};
@@ -46,8 +46,7 @@ pub(crate) struct Leader {
     pub(super) rounds: Rounds,
     /// The entries that are not committed: index and bytes of each proposal of this term, behind
     /// one record for all that the leader has found in its log.
-    uncommitted: VecDeque<(LogIndex, u64)>,
-    uncommitted_bytes: u64,
+    uncommitted: Outstanding,
 }
 
 impl Leader {
@@ -68,11 +67,10 @@ impl Leader {
             pending_change: core.log.last_index(),
             transfer: None,
             rounds: Rounds::new(&core.config),
-            uncommitted: VecDeque::new(),
-            uncommitted_bytes: 0,
+            uncommitted: Outstanding::default(),
         };
         if found > 0 {
-            leader.count_uncommitted(core.log.last_index(), found);
+            leader.uncommitted.add(core.log.last_index(), found);
         }
         leader.sync_peers(core, false);
         append(
@@ -88,16 +86,10 @@ impl Leader {
     /// Gives the memory back in which nothing is.
     pub(super) fn give_back_buffers(&mut self) {
         self.rounds.give_back_buffers();
-        give_back_all(&mut self.uncommitted);
+        self.uncommitted.give_back_buffers();
         for (_, progress) in &mut self.peers {
             progress.give_back_buffers();
         }
-    }
-
-    #[inline]
-    fn count_uncommitted(&mut self, index: LogIndex, bytes: u64) {
-        self.uncommitted.push_back((index, bytes));
-        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
     }
 
     #[inline]
@@ -174,20 +166,20 @@ impl Leader {
         active
     }
 
-    /// A message of the current term.
+    /// A message of the current term. What is kept of it is taken out of it.
     pub(super) fn step<S: Storage>(
         &mut self,
         core: &mut Core<S>,
         from: NodeId,
-        body: Body,
+        body: &mut Body,
     ) -> Result<Next, StepError> {
         match body {
             Body::AppendEntriesResponse(response) => {
-                self.on_append_entries_response(core, from, response)?;
+                self.on_append_entries_response(core, from, *response)?;
                 return Ok(self.hand_over_if_ready(core)?);
             }
             Body::HeartbeatResponse(response) => {
-                self.on_heartbeat_response(core, from, &response)?;
+                self.on_heartbeat_response(core, from, response)?;
             }
             // There is one leader in a term (Election Safety, Raft 5.2).
             Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
@@ -197,20 +189,21 @@ impl Leader {
                 });
             }
             Body::RequestVote(request) => {
-                core.on_request_vote(from, &request, Some(core.id()))?;
+                core.on_request_vote(from, request, Some(core.id()))?;
             }
             Body::PreVote(request) => {
-                core.on_pre_vote(from, core.current_term, &request, Some(core.id()))?;
+                core.on_pre_vote(from, core.current_term, request, Some(core.id()))?;
             }
             Body::Propose(proposals) => {
-                self.propose_all(core, proposals)
+                self.propose_all(core, take(proposals))
                     .map_err(StepError::Propose)?;
             }
             Body::ReadIndex(token) => {
-                self.take_read(core, from, token).map_err(StepError::Read)?;
+                self.take_read(core, from, take(token))
+                    .map_err(StepError::Read)?;
             }
             Body::TransferLeader { transferee } => {
-                self.start_transfer(core, transferee)
+                self.start_transfer(core, *transferee)
                     .map_err(StepError::Transfer)?;
                 return Ok(self.hand_over_if_ready(core)?);
             }
@@ -314,12 +307,7 @@ impl Leader {
             return;
         }
         core.log.commit_to(index);
-        while let Some((_, bytes)) =
-            pop_front_if(&mut self.uncommitted, |&(proposed, _)| proposed <= index)
-        {
-            self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
-        }
-        give_back(&mut self.uncommitted);
+        self.uncommitted.free_through(index);
     }
 
     /// Up to where this node knows a member's log to be durable.
@@ -398,7 +386,7 @@ impl Leader {
         let bytes = proposal.size_bytes();
         let is_change = matches!(proposal.payload, Payload::Change(_));
         let id = append(core, proposal);
-        self.count_uncommitted(id.index, bytes);
+        self.uncommitted.add(id.index, bytes);
         if is_change {
             self.pending_change = id.index;
         }
@@ -416,7 +404,7 @@ impl Leader {
             Some(Target::MostCaughtUp) => return Err(ProposeError::Removed),
             None => {}
         }
-        let mut total = self.uncommitted_bytes;
+        let mut total = self.uncommitted.bytes();
         let mut change_seen = false;
         for proposal in proposals {
             if let Payload::Change(change) = &proposal.payload {

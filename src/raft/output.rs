@@ -15,7 +15,8 @@ impl<S: Storage> Core<S> {
     pub(crate) fn has_output(&self) -> bool {
         self.next_ready.is_due()
             || self.log.has_unpersisted()
-            || self.hard_state() != self.handed_out
+            || self.commit_is_news()
+            || self.vote_is_news()
             || self
                 .log
                 .has_unapplied(self.may_apply(), self.config.max_committed_bytes_per_ready)
@@ -27,6 +28,14 @@ impl<S: Storage> Core<S> {
         self.log.give_back_buffers();
         self.durability.give_back_buffers();
         self.reads.give_back_buffers();
+    }
+
+    fn vote_is_news(&self) -> bool {
+        (self.handed_out.current_term, self.handed_out.voted_for) != self.vote()
+    }
+
+    fn commit_is_news(&self) -> bool {
+        self.handed_out.commit_index != self.log.commit_index()
     }
 
     /// What is persisted here, and as much more as may be applied before it is.
@@ -53,11 +62,15 @@ impl<S: Storage> Core<S> {
         }
         let log_through = self.log.take_unpersisted(&mut ready.entries);
 
-        let hard_state = self.hard_state();
-        let vote_changed = (self.handed_out.current_term, self.handed_out.voted_for) != self.vote();
+        let vote_changed = self.vote_is_news();
+        let commit_changed = self.commit_is_news();
         ready.must_sync = vote_changed || snapshot_index.is_some() || log_through.is_some();
-        ready.hard_state = (hard_state != self.handed_out).then_some(hard_state);
-        self.handed_out = hard_state;
+        if vote_changed || commit_changed {
+            self.handed_out = self.hard_state();
+            ready.hard_state = Some(self.handed_out);
+        } else {
+            ready.hard_state = None;
+        }
         if ready.must_sync {
             let log_through = log_through.max(snapshot_index).unwrap_or_default();
             self.durability

@@ -65,6 +65,10 @@ impl Leader {
                     }
                     (None, _) => send_snapshot(core, *peer, progress)?,
                 }
+                // Mostly that was all.
+                if progress.next_index > core.log.last_index() {
+                    break;
+                }
             }
         }
         Ok(())
