@@ -120,9 +120,10 @@ impl<S: Storage> Raft<S> {
     #[cold]
     fn refused(&mut self, message: &Message, error: &StepError) {
         let (from, kind) = (message.from, message.body.kind());
-        match error {
-            StepError::Halted(halted) => drop(self.core.halt(halted.error.clone())),
-            error => self.core.tell(&Event::MessageRefused { from, kind, error }),
+        if let StepError::Halted(halted) = error {
+            self.core.halt(halted.error.clone());
+        } else {
+            self.core.tell(&Event::MessageRefused { from, kind, error });
         }
     }
 
@@ -287,11 +288,10 @@ impl<S: Storage> Raft<S> {
             Role::Candidate(candidate) => candidate.step(&mut self.core, from, body),
             Role::Leader(leader) => leader.step(&mut self.core, from, body),
         }?;
-        match next {
-            Next::Stay => Ok(()),
-            Next::Follow { leader } => self.follow(leader, body),
-            next => Ok(self.change_role(next)?),
+        if let Next::Follow { leader } = next {
+            return self.follow(leader, body);
         }
+        Ok(self.go(next)?)
     }
 
     /// Follows whom the message shows to lead, and takes it as a follower.

@@ -58,7 +58,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ]),
     bug!("B07", "a granted pre-vote counts as a vote", None, ["pre-votes"], [
         ("raft.rs", "Ordering::Equal => !matches!(body, Body::PreVoteResponse(VoteResponse::Granted)),", "Ordering::Equal => crate::bug(\"B07\") || !matches!(body, Body::PreVoteResponse(VoteResponse::Granted)),"),
-        ("raft/candidate.rs", "if let Body::RequestVoteResponse(response) = body {\n            self.tally", "if crate::bug(\"B07\") && body == Body::PreVoteResponse(VoteResponse::Granted) {\n            self.tally.record(from, true);\n            return Ok(self.outcome(core));\n        }\n        if let Body::RequestVoteResponse(response) = body {\n            self.tally"),
+        ("raft/candidate.rs", "if let Body::RequestVoteResponse(response) = *body {\n            self.tally", "if crate::bug(\"B07\") && *body == Body::PreVoteResponse(VoteResponse::Granted) {\n            self.tally.record(from, true);\n            return Ok(self.outcome(core));\n        }\n        if let Body::RequestVoteResponse(response) = *body {\n            self.tally"),
     ]),
     bug!("B15", "a joint election is won by the incoming voters alone", Some("joint-changes"), ["membership"], [
         ("quorum.rs", "    match (\n        majority_vote(incoming, &vote),\n        majority_vote(outgoing, &vote),", "    if crate::bug(\"B15\") { return majority_vote(incoming, &vote); }\n    match (\n        majority_vote(incoming, &vote),\n        majority_vote(outgoing, &vote),"),
@@ -74,7 +74,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/leader.rs", "if index < self.term_start {\n            return;", "if index < self.term_start && !crate::bug(\"B23\") {\n            return;"),
     ]),
     bug!("B24", "the commit index does not pass entries of earlier terms", None, ["replication", "figure-8"], [
-        ("raft/leader.rs", "        core.log.commit_to(index);\n        while let", "        if crate::bug(\"B24\") && core.log.commit_index().next() < self.term_start {\n            return;\n        }\n        core.log.commit_to(index);\n        while let"),
+        ("raft/leader.rs", "        core.log.commit_to(index);\n        self.uncommitted", "        if crate::bug(\"B24\") && core.log.commit_index().next() < self.term_start {\n            return;\n        }\n        core.log.commit_to(index);\n        self.uncommitted"),
     ]),
     bug!("B25", "a follower commits up to the end of its log, and not to the last new entry", None, ["lost-overwrites"], [
         ("raft/core.rs", "self.log.commit_to(leader_commit.min(last_new.index));", "self.log.commit_to(leader_commit.min(if crate::bug(\"B25\") { self.log.last_index() } else { last_new.index }));"),
@@ -92,7 +92,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/core.rs", "        self.accept(leader, last_new.index);\n", "        self.accept(leader, if crate::bug(\"B30\") { self.log.last_index() } else { last_new.index });\n"),
     ]),
     bug!("B32", "the index of a quorum is that of one voter too few", None, ["replication"], [
-        ("quorum.rs", "if let &[first, second, third] = indexes {", "if let (false, &[first, second, third]) = (crate::bug(\"B32\"), indexes) {"),
+        ("quorum.rs", "if let &[first, second, third] = voters {", "if let (false, &[first, second, third]) = (crate::bug(\"B32\"), voters) {"),
         ("quorum.rs", "let needed = majority(indexes.len());", "let needed = majority(indexes.len()) - usize::from(crate::bug(\"B32\") && indexes.len() > 2);"),
     ]),
     bug!("B33", "a heartbeat tells a commit index beyond what the peer is known to hold", None, ["heartbeats"], [
