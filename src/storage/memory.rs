@@ -35,7 +35,11 @@ pub struct MemStorage {
     snapshot: Option<Box<Snapshot>>,
 }
 
-/// About so many entries are copied at most to answer with more than one run: what is larger than
+/// A run of so many entries is an answer by itself, and shared: to copy it together with others costs more
+/// than to be asked again.
+const WORTH_SHARING: u64 = 32;
+
+/// About so many entries are copied at most to answer with several shorter runs: what is larger than
 /// a hundred kilobytes costs more to get from the system, and to give back, than to ask for twice.
 const MAX_JOINED: u64 = 1024;
 
@@ -291,9 +295,13 @@ impl Storage for MemStorage {
         if first > last || last > self.last_index_or_snapshot() {
             return Err(StorageError::Unavailable);
         }
-        // A run is shared, however long it is; several are copied into one.
-        let of_one_run = self.entries.end_of_run(first).unwrap_or(last);
-        let last = last.min(of_one_run.max(first + MAX_JOINED));
+        let end_of_run = self.entries.end_of_run(first).unwrap_or(last);
+        let end = if end_of_run.next() >= first + WORTH_SHARING {
+            end_of_run
+        } else {
+            first + MAX_JOINED
+        };
+        let last = last.min(end);
         let mut runs = Vec::new();
         self.entries.read(first, last, max_bytes, &mut runs);
         Ok(Entries::joined(&runs))
