@@ -309,8 +309,8 @@ impl Membership {
     /// Whether the voters for which `active` holds are a quorum.
     #[must_use]
     pub fn has_quorum(&self, active: impl Fn(NodeId) -> bool) -> bool {
-        quorum::joint_vote(&self.incoming, self.outgoing(), |voter| Some(active(voter)))
-            == VoteResult::Won
+        quorum::majority_agrees(&self.incoming, &active)
+            && quorum::majority_agrees(self.outgoing(), &active)
     }
 
     /// The configuration after `change`: one of [`changed_in_one_step`](Self::changed_in_one_step),
@@ -522,8 +522,16 @@ fn distinct(ids: &[NodeId]) -> Result<Vec<NodeId>, MembershipError> {
     Ok(distinct)
 }
 
+/// Up to so many ids are read through sooner than searched.
+const FEW: usize = 8;
+
+#[inline]
 fn has(ids: &[NodeId], id: NodeId) -> bool {
-    ids.binary_search(&id).is_ok()
+    if ids.len() <= FEW {
+        ids.contains(&id)
+    } else {
+        ids.binary_search(&id).is_ok()
+    }
 }
 
 fn insert(ids: &mut Vec<NodeId>, id: NodeId) {

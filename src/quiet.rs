@@ -10,6 +10,8 @@ use core::hash::{Hash, Hasher};
 pub(crate) struct Quiet {
     /// So many ticks will pass in which nothing happens, at least.
     pub(crate) ticks: u32,
+    /// Nothing is to be sent to any peer.
+    pub(crate) peers_served: bool,
     /// There is nothing for a `Ready`.
     pub(crate) has_no_ready: bool,
     /// Nothing but a tick has come since it was found so.
@@ -20,6 +22,7 @@ impl Quiet {
     /// Nothing is known: something may happen now.
     pub(crate) const NONE: Self = Self {
         ticks: 0,
+        peers_served: false,
         has_no_ready: false,
         since_last_tick: false,
     };

@@ -168,6 +168,18 @@ impl CommitGroups {
     }
 }
 
+/// Whether a majority of `voters` agrees. Where there are none, nobody objects.
+#[must_use]
+pub fn majority_agrees(voters: &[NodeId], agrees: impl Fn(NodeId) -> bool) -> bool {
+    if voters.is_empty() {
+        return true;
+    }
+    let needed = majority(voters.len());
+    let agreeing = voters.iter().filter(|&&voter| agrees(voter));
+    // Once they are enough, nobody else is asked.
+    agreeing.take(needed).count() == needed
+}
+
 /// How the vote among `voters` stands, where `vote` tells what a voter said, if anything.
 /// With no voters the vote is won.
 #[must_use]

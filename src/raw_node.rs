@@ -140,6 +140,7 @@ impl<S: Storage> RawNode<S> {
         }
         self.quiet = Quiet {
             ticks: if was_quiet { ticks } else { 0 },
+            peers_served: is_quiet,
             has_no_ready: is_quiet,
             since_last_tick: is_quiet,
         };
@@ -397,9 +398,11 @@ impl<S: Storage> RawNode<S> {
     #[inline]
     pub fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
         if self.quiet.has_no_ready {
+            debug_assert!(!self.raft.has_ready(), "nothing has come up unseen");
             return Ok(None);
         }
         let ready = self.active().ready()?;
+        self.quiet.peers_served = true;
         self.quiet.has_no_ready = ready.is_none();
         Ok(ready)
     }
@@ -411,7 +414,14 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
     pub fn advance(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
-        self.active().done(ready)
+        let log_ends = |raft: &Raft<S>| (raft.core.log.commit_index(), raft.core.log.last_index());
+        let (peers_served, before) = (self.quiet.peers_served, log_ends(&self.raft));
+        self.active().done(ready)?;
+        // What is done gives peers something to hear of by these two alone.
+        let peers_served = peers_served && log_ends(&self.raft) == before;
+        self.quiet.peers_served = peers_served;
+        self.quiet.has_no_ready = peers_served && !self.raft.core.has_output();
+        Ok(())
     }
 
     /// The writes of the `Ready` of this number, and of all before it, are durable.

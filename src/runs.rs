@@ -180,13 +180,14 @@ impl Runs {
         out: &mut Vec<Entries>,
     ) -> LogIndex {
         assert!(first >= self.first, "only what the runs hold is read");
-        // Mostly it is the last run, all of it.
-        let newest = self.runs.back().filter(|run| run.first == first);
-        if let Some(run) =
-            newest.filter(|run| run.next() == last.next() && run.entries.size_bytes() <= max_bytes)
-        {
-            out.push(run.entries.clone());
-            return last;
+        // Mostly it is the newest run, or the oldest, and all of it.
+        let ends = [self.runs.back(), self.runs.front()];
+        let whole = |run: &&Run| run.first == first && run.next() == last.next();
+        if let Some(run) = ends.into_iter().flatten().find(whole) {
+            if run.entries.size_bytes() <= max_bytes {
+                out.push(run.entries.clone());
+                return last;
+            }
         }
         let mut next = first;
         let mut budget = max_bytes;

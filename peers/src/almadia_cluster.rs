@@ -9,7 +9,7 @@ use almadia::{
     Storage,
 };
 
-use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES};
+use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES, pass_on};
 
 /// One node.
 pub type Node = RawNode<MemStorage>;
@@ -151,7 +151,7 @@ impl Cluster {
 pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
     let mut reads = 0;
     while let Some(mut ready) = node.ready().expect("memory does not fail") {
-        mail.append(&mut ready.messages);
+        pass_on(&mut ready.messages, mail);
         for run in &ready.entries {
             let appended = node.storage_mut().append(run);
             appended.expect("entries continue the log");
@@ -159,7 +159,7 @@ pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
         if let Some(hard_state) = ready.hard_state {
             node.storage_mut().set_hard_state(hard_state);
         }
-        mail.append(&mut ready.messages_after_persist);
+        pass_on(&mut ready.messages_after_persist, mail);
         for entry in ready.committed_entries.iter().flatten() {
             black_box(entry);
         }

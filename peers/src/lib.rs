@@ -42,3 +42,10 @@ pub fn silent() -> &'static slog::Logger {
 pub fn command(bytes: usize) -> Vec<u8> {
     vec![7; bytes]
 }
+
+/// Puts the messages behind those that wait to be delivered. Mostly there are none.
+fn pass_on<M>(messages: &mut Vec<M>, mail: &mut Vec<M>) {
+    if !messages.is_empty() {
+        mail.append(messages);
+    }
+}

@@ -8,7 +8,7 @@ use raft::eraftpb::{ConfState, Message};
 use raft::storage::MemStorage;
 use raft::{Config, RawNode, StateRole, Storage};
 
-use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES};
+use crate::{KEPT, MAX_INFLIGHT, MAX_MESSAGE_BYTES, pass_on};
 
 /// One node.
 pub type Node = RawNode<MemStorage>;
@@ -152,7 +152,7 @@ pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
     let mut reads = 0;
     while node.has_ready() {
         let mut ready = node.ready();
-        mail.append(&mut ready.take_messages());
+        pass_on(&mut ready.take_messages(), mail);
         reads += ready.read_states().len();
         for entry in ready.take_committed_entries() {
             black_box(entry);
@@ -164,12 +164,12 @@ pub fn work(node: &mut Node, mail: &mut Vec<Message>) -> usize {
         if let Some(hard_state) = ready.hs() {
             node.store().wl().set_hardstate(hard_state.clone());
         }
-        mail.append(&mut ready.take_persisted_messages());
+        pass_on(&mut ready.take_persisted_messages(), mail);
         let mut light = node.advance(ready);
         if let Some(commit) = light.commit_index() {
             node.store().wl().mut_hard_state().set_commit(commit);
         }
-        mail.append(&mut light.take_messages());
+        pass_on(&mut light.take_messages(), mail);
         for entry in light.take_committed_entries() {
             black_box(entry);
         }
