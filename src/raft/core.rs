@@ -218,19 +218,20 @@ impl<S: Storage> Core<S> {
     /// Queues a message that speaks for the current term and vote, and for the log up to
     /// `log_through`: it leaves once these are durable.
     fn send_once_durable(&mut self, to: NodeId, term: Term, body: Body, log_through: LogIndex) {
-        let message = Message {
+        let is_durable = self.vote_is_durable() && log_through <= self.durability.log();
+        let from = self.id();
+        let ready = self.next_ready();
+        let queue = if is_durable {
+            &mut ready.messages
+        } else {
+            &mut ready.messages_after_persist
+        };
+        queue.push(Message {
             to,
-            from: self.id(),
+            from,
             term,
             body,
-        };
-        let is_durable = self.vote_is_durable() && log_through <= self.durability.log();
-        let ready = self.next_ready();
-        if is_durable {
-            ready.messages.push(message);
-        } else {
-            ready.messages_after_persist.push(message);
-        }
+        });
     }
 
     // --- Votes ---
