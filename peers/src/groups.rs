@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::library::{Almadia, Library, Settings};
-use crate::{KEPT, MAX_INFLIGHT, almadia_cluster as ours, command};
+use crate::almadia_side::{self as ours, Almadia};
+use crate::library::{Library, Settings};
+use crate::{KEPT, command};
 
 /// Nodes in a group.
 pub const NODES: usize = 3;
@@ -257,15 +258,13 @@ impl<L: Library> Host<L> {
     /// So many groups, in none of which anything has happened.
     #[must_use]
     pub fn of(groups: usize) -> Self {
+        let voters = NODES as u64;
         let settings = Settings {
-            voters: NODES as u64,
             heartbeat: HEARTBEAT,
             election: ELECTION,
-            max_inflight: MAX_INFLIGHT,
-            batch_append: false,
+            ..Settings::of(voters)
         };
-        let ids = 1..=settings.voters;
-        let group = |_| ids.clone().map(|id| L::node(id, &settings));
+        let group = |_| (1..=voters).map(|id| L::node(id, &settings, L::store(voters)));
         let awake = Awake {
             places: Vec::new(),
             is_there: vec![false; groups * NODES],

@@ -6,9 +6,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::library::{Almadia, Library, RaftRs, Settings};
+use crate::almadia_side::Almadia;
+use crate::cluster::Cluster;
+use crate::library::{Library, Settings};
+use crate::raft_rs_side::RaftRs;
 use crate::rounds::{Side, medians};
-use crate::{KEPT, MAX_INFLIGHT, command};
+use crate::{KEPT, command};
 
 /// Rounds, each of which takes every side in turn.
 const ROUNDS: usize = 11;
@@ -146,11 +149,8 @@ impl Quantity {
 
     fn side<L: Library + 'static>(self, value: u64, batch_append: bool) -> Side<'static> {
         let mut settings = Settings {
-            voters: 3,
-            heartbeat: 1 << 28,
-            election: 1 << 29,
-            max_inflight: MAX_INFLIGHT,
             batch_append,
+            ..Settings::of(3)
         };
         let (mut count, mut bytes) = (1, PAYLOAD);
         let (mut most, mut kept) = (KEPT, 0);
@@ -164,17 +164,17 @@ impl Quantity {
                 settings.max_inflight = usize::try_from(value).expect("it fits");
             }
         }
-        let mut cluster = Cluster::<L>::elected(&settings);
-        cluster.fill(kept);
+        let mut cluster = Cluster::<L>::of(&settings);
+        fill(&mut cluster, kept);
         let each_alone = self == Self::InFlight;
         Side::timed("", move |times| {
             let taken = (0..times).map(|_| {
                 let commands = (0..count).map(|_| command(bytes)).collect();
                 let before = cluster.committed();
                 let taken = if each_alone {
-                    cluster.commit_one_by_one(commands)
+                    commit_one_by_one(&mut cluster, commands)
                 } else {
-                    cluster.commit(commands)
+                    commit(&mut cluster, commands)
                 };
                 assert_eq!(cluster.committed(), before + count);
                 cluster.cut(most, kept);
@@ -190,87 +190,41 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A cluster of which the first node leads.
-struct Cluster<L: Library> {
-    nodes: Vec<L::Node>,
-    mail: Vec<L::Message>,
+/// Commits some entries.
+fn fill<L: Library>(cluster: &mut Cluster<L>, entries: u64) {
+    let mut left = entries;
+    while left > 0 {
+        let batch = left.min(FILLED_AT_ONCE);
+        cluster.commit(batch, PAYLOAD);
+        left -= batch;
+    }
 }
 
-impl<L: Library> Cluster<L> {
-    fn elected(settings: &Settings) -> Self {
-        let ids = 1..=settings.voters;
-        let mut cluster = Self {
-            nodes: ids.map(|id| L::node(id, settings)).collect(),
-            mail: Vec::new(),
-        };
-        L::campaign(&mut cluster.nodes[0]);
-        cluster.settle();
-        assert!(L::leads(&cluster.nodes[0]));
-        cluster
+/// Has the leader propose these commands at once, and lets all nodes commit them.
+fn commit<L: Library>(cluster: &mut Cluster<L>, commands: Vec<Vec<u8>>) -> Duration {
+    let start = Instant::now();
+    for command in commands {
+        L::propose(&mut cluster.nodes[0], command);
     }
+    cluster.settle();
+    start.elapsed()
+}
 
-    /// Lets messages pass until nobody has anything left to do.
-    fn settle(&mut self) {
-        loop {
-            for node in &mut self.nodes {
-                L::work(node, &mut self.mail);
-            }
-            if self.mail.is_empty() {
-                return;
-            }
-            for message in self.mail.drain(..) {
-                let to = L::to(&message) as usize - 1;
-                L::step(&mut self.nodes[to], message);
-            }
-        }
+/// Has the leader send each of these commands before any is answered. Then each message is taken in, and
+/// what it asks for is done, by itself.
+fn commit_one_by_one<L: Library>(cluster: &mut Cluster<L>, commands: Vec<Vec<u8>>) -> Duration {
+    let mut mail = Vec::new();
+    let start = Instant::now();
+    for command in commands {
+        L::propose(&mut cluster.nodes[0], command);
+        L::work(&mut cluster.nodes[0], &mut mail);
     }
-
-    /// Commits some entries.
-    fn fill(&mut self, entries: u64) {
-        let mut left = entries;
-        while left > 0 {
-            let batch = left.min(FILLED_AT_ONCE);
-            self.commit((0..batch).map(|_| command(PAYLOAD)).collect());
-            left -= batch;
-        }
+    let mut on_their_way: VecDeque<L::Message> = mail.drain(..).collect();
+    while let Some(message) = on_their_way.pop_front() {
+        let node = &mut cluster.nodes[L::to(&message) as usize - 1];
+        L::step(node, message);
+        L::work(node, &mut mail);
+        on_their_way.extend(mail.drain(..));
     }
-
-    /// Has the leader propose these commands at once, and lets all nodes commit them.
-    fn commit(&mut self, commands: Vec<Vec<u8>>) -> Duration {
-        let start = Instant::now();
-        for command in commands {
-            L::propose(&mut self.nodes[0], command);
-        }
-        self.settle();
-        start.elapsed()
-    }
-
-    /// Has the leader send each of these commands before any is answered. Then each message is taken in,
-    /// and what it asks for is done, by itself.
-    fn commit_one_by_one(&mut self, commands: Vec<Vec<u8>>) -> Duration {
-        let start = Instant::now();
-        for command in commands {
-            L::propose(&mut self.nodes[0], command);
-            L::work(&mut self.nodes[0], &mut self.mail);
-        }
-        let mut on_their_way: VecDeque<L::Message> = self.mail.drain(..).collect();
-        while let Some(message) = on_their_way.pop_front() {
-            let node = &mut self.nodes[L::to(&message) as usize - 1];
-            L::step(node, message);
-            L::work(node, &mut self.mail);
-            on_their_way.extend(self.mail.drain(..));
-        }
-        start.elapsed()
-    }
-
-    fn cut(&mut self, most: u64, kept: u64) {
-        for node in &mut self.nodes {
-            L::cut(node, most, kept);
-        }
-    }
-
-    fn committed(&self) -> u64 {
-        let committed = self.nodes.iter().map(L::committed);
-        committed.min().unwrap_or_default()
-    }
+    start.elapsed()
 }

@@ -9,14 +9,15 @@
 //!
 //! raft-rs is a core as almadia is. openraft and omnipaxos do other work, and say in their modules which.
 
-pub mod almadia_cluster;
+pub mod almadia_side;
+pub mod cluster;
 pub mod groups;
 pub mod growth;
 pub mod library;
 pub mod omnipaxos_cluster;
 pub mod openraft_cluster;
 pub mod openraft_store;
-pub mod raft_rs_cluster;
+pub mod raft_rs_side;
 pub mod rounds;
 pub mod workloads;
 

@@ -7,15 +7,18 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use almadia::{
-    AppendEntries, Body, Bytes, Entries, Entry, HardState, LogId, LogIndex, MemStorage, Message,
-    Payload, Term,
+    AppendEntries, Body, Bytes, Entries, Entry, LogId, LogIndex, Message, Payload, Term,
 };
 use almadia_proto::{Decode, Encode};
 use protobuf::Message as _;
 use raft::eraftpb;
 
+use crate::almadia_side::{Almadia, ids};
+use crate::cluster::Cluster;
+use crate::library::{Library, Settings};
+use crate::raft_rs_side::RaftRs;
 use crate::rounds::{Side, Table};
-use crate::{almadia_cluster as ours, command, raft_rs_cluster as raft_rs};
+use crate::{KEPT, command};
 
 /// The peer's two ways to batch.
 const BATCHING: [(&str, bool); 2] = [("raft-rs", false), ("raft-rs, batch_append", true)];
@@ -47,41 +50,74 @@ pub fn run_all(table: &mut Table, wanted: &dyn Fn(&str) -> bool) {
         }
     }
     run("single_voter", &|table, name| commit(table, name, 1, 1, 16));
-    run("follower_append", &follower_append);
+    run("follower_append", &|table, name| {
+        let sides = vec![follower_append::<Almadia>(), follower_append::<RaftRs>()];
+        table.compare(name, 1, sides);
+    });
     run("catch_up", &catch_up);
-    run("tick_idle", &|table, name| tick(table, name, 1));
-    run("tick_leader", &|table, name| tick(table, name, 0));
-    run("new", &new);
-    run("read_index", &read_index);
+    for (name, node) in [("tick_idle", 1), ("tick_leader", 0)] {
+        run(name, &|table, name| {
+            table.compare(name, 1, vec![tick::<Almadia>(node), tick::<RaftRs>(node)]);
+        });
+    }
+    run("new", &|table, name| {
+        table.compare(name, 1, vec![new::<Almadia>(), new::<RaftRs>()]);
+    });
+    run("read_index", &|table, name| {
+        let sides = vec![read_index::<Almadia>(), read_index::<RaftRs>()];
+        table.compare(name, 1, sides);
+    });
     run("encode_64", &encode_64);
     run("decode_64", &decode_64);
 }
 
 /// The whole cluster's cost of a committed entry.
 fn commit(table: &mut Table, name: &str, nodes: u64, batch: u32, bytes: usize) {
-    let mut cluster = ours::Cluster::of(nodes);
-    let mut sides = vec![Side::new("almadia", move || {
-        let before = cluster.committed();
-        cluster.commit(batch.into(), bytes);
-        assert_eq!(cluster.committed(), before + u64::from(batch));
-        cluster.compact();
-    })];
+    table.compare(name, batch, each_side(nodes, &Commit { batch, bytes }));
+}
+
+/// A workload that every side takes on.
+trait Workload {
+    fn side<L: Library + 'static>(&self, mode: &'static str, settings: Settings) -> Side<'static>;
+}
+
+/// almadia, and raft-rs in its two ways to batch.
+fn each_side(voters: u64, work: &impl Workload) -> Vec<Side<'static>> {
+    let settings = Settings::of(voters);
+    let mut sides = vec![work.side::<Almadia>(Almadia::NAME, settings)];
     for (mode, batch_append) in BATCHING {
-        let mut cluster = raft_rs::Cluster::of(nodes, batch_append);
-        sides.push(Side::new(mode, move || {
+        let settings = Settings {
+            batch_append,
+            ..settings
+        };
+        sides.push(work.side::<RaftRs>(mode, settings));
+    }
+    sides
+}
+
+/// So many commands of so many bytes at a time.
+struct Commit {
+    batch: u32,
+    bytes: usize,
+}
+
+impl Workload for Commit {
+    fn side<L: Library + 'static>(&self, mode: &'static str, settings: Settings) -> Side<'static> {
+        let &Self { batch, bytes } = self;
+        let mut cluster = Cluster::<L>::of(&settings);
+        Side::new(mode, move || {
             let before = cluster.committed();
             cluster.commit(batch.into(), bytes);
             assert_eq!(cluster.committed(), before + u64::from(batch));
             cluster.compact();
-        }));
+        })
     }
-    table.compare(name, batch, sides);
 }
 
 /// An append of one entry, which tells that the entry before it is committed.
 #[must_use]
 pub fn append(term: Term, index: u64) -> Message {
-    let [leader, follower] = [0, 1].map(|at| ours::ids(2)[at]);
+    let [leader, follower] = [0, 1].map(|at| ids(2)[at]);
     Message {
         to: follower,
         from: leader,
@@ -110,131 +146,57 @@ pub fn entry(term: Term, index: u64, bytes: usize) -> Entry {
     }
 }
 
-/// The same message, of raft-rs.
-///
-/// # Panics
-///
-/// If raft-rs does not read it.
-#[must_use]
-pub fn of_raft_rs(message: &Message) -> eraftpb::Message {
-    let mut read = eraftpb::Message::default();
-    read.merge_from_bytes(&message.encode())
-        .expect("both have one format");
-    read
-}
-
 /// A follower takes an append of one entry, and answers it.
-fn follower_append(table: &mut Table, name: &str) {
-    let mut follower = ours::Cluster::of(3).nodes.swap_remove(1);
-    let term = follower.current_term();
-    let mut last = follower.last_log().index.0;
+fn follower_append<L: Library + 'static>() -> Side<'static> {
+    let mut follower = Cluster::<L>::of(&Settings::of(3)).nodes.swap_remove(1);
+    let term = Term(L::term(&follower));
+    let mut last = L::last_index(&follower);
     let mut mail = Vec::new();
-    let ours = Side::timed("almadia", move |times| {
+    Side::timed(L::NAME, move |times| {
         let indexes = last + 1..=last + u64::from(times);
         last += u64::from(times);
-        let messages: Vec<Message> = indexes.map(|index| append(term, index)).collect();
+        let messages = indexes.map(|index| L::message(&append(term, index)));
+        let messages: Vec<L::Message> = messages.collect();
         let start = Instant::now();
         for message in messages {
-            follower.step(message).expect("it continues the log");
-            ours::work(&mut follower, &mut mail);
+            L::step(&mut follower, message);
+            L::work(&mut follower, &mut mail);
             mail.clear();
         }
         let taken = start.elapsed();
-        ours::compact(&mut follower);
+        L::cut(&mut follower, KEPT, 0);
         taken
-    });
-    let mut follower = raft_rs::Cluster::of(3, false).nodes.swap_remove(1);
-    let term = Term(follower.raft.term);
-    let mut last = follower.raft.raft_log.last_index();
-    let mut mail = Vec::new();
-    let theirs = Side::timed("raft-rs", move |times| {
-        let indexes = last + 1..=last + u64::from(times);
-        last += u64::from(times);
-        let messages = indexes.map(|index| of_raft_rs(&append(term, index)));
-        let messages: Vec<eraftpb::Message> = messages.collect();
-        let start = Instant::now();
-        for message in messages {
-            follower.step(message).expect("it continues the log");
-            raft_rs::work(&mut follower, &mut mail);
-            mail.clear();
-        }
-        let taken = start.elapsed();
-        raft_rs::compact(&mut follower);
-        taken
-    });
-    table.compare(name, 1, vec![ours, theirs]);
+    })
 }
 
 /// A follower with an empty log is brought up to a leader's, in messages of up to a megabyte, or of what
 /// the leader's store gives at once: its reading is part of the cost.
-fn catch_up(table: &mut Table, name: &str) {
-    let term = Term(1);
-    let log: Vec<Entry> = (1..=BEHIND).map(|index| entry(term, index, 16)).collect();
-    let hard_state = HardState {
-        current_term: term,
-        voted_for: None,
-        commit_index: LogIndex(BEHIND),
-    };
-    let peer_log: Vec<eraftpb::Entry> = log
-        .iter()
-        .map(|entry| {
-            let mut read = eraftpb::Entry::default();
-            read.merge_from_bytes(&entry.encode())
-                .expect("both have one format");
-            read
-        })
-        .collect();
-    let full = || {
-        let mut store = MemStorage::with_voters(ours::ids(3));
-        for batch in log.chunks(WRITTEN_AT_ONCE) {
-            store.append(batch).expect("the entries are a log");
-        }
-        store.set_hard_state(hard_state);
-        let applied = LogId {
-            term,
-            index: LogIndex(BEHIND),
-        };
-        (store, applied)
-    };
-    let empty = || (MemStorage::with_voters(ours::ids(3)), LogId::ZERO);
-    let ours = Side::timed("almadia", |times| {
-        repeat(times, || {
-            let mut cluster = ours::Cluster::on(vec![full(), full(), empty()]);
-            let start = Instant::now();
-            cluster.elect();
-            assert_eq!(cluster.committed(), BEHIND + 1);
-            start.elapsed()
-        })
-    });
-    let mut sides = vec![ours];
-    for (mode, batch_append) in BATCHING {
-        let peer_log = &peer_log;
-        sides.push(Side::timed(mode, move |times| {
+struct CatchUp {
+    log: Vec<Entry>,
+}
+
+impl Workload for CatchUp {
+    fn side<L: Library + 'static>(&self, mode: &'static str, settings: Settings) -> Side<'static> {
+        let log: Vec<L::Entry> = self.log.iter().map(L::entry).collect();
+        let full = move || L::filled(settings.voters, &log, WRITTEN_AT_ONCE);
+        Side::timed(mode, move |times| {
             repeat(times, || {
-                let stores: Vec<_> = [true, true, false]
-                    .into_iter()
-                    .map(|is_full| {
-                        let store = raft_rs::store(3);
-                        if is_full {
-                            let mut core = store.wl();
-                            for batch in peer_log.chunks(WRITTEN_AT_ONCE) {
-                                core.append(batch).expect("the entries are a log");
-                            }
-                            core.mut_hard_state().term = term.0;
-                            core.mut_hard_state().commit = BEHIND;
-                        }
-                        (store, if is_full { BEHIND } else { 0 })
-                    })
-                    .collect();
-                let mut cluster = raft_rs::Cluster::on(stores, batch_append);
+                let stores = vec![full(), full(), L::store(settings.voters)];
+                let mut cluster = Cluster::<L>::on(&settings, stores);
                 let start = Instant::now();
                 cluster.elect();
                 assert_eq!(cluster.committed(), BEHIND + 1);
                 start.elapsed()
             })
-        }));
+        })
     }
-    table.compare(name, BEHIND.try_into().expect("not many"), sides);
+}
+
+fn catch_up(table: &mut Table, name: &str) {
+    let log = (1..=BEHIND).map(|index| entry(Term(1), index, 16));
+    let work = CatchUp { log: log.collect() };
+    let entries = BEHIND.try_into().expect("not many");
+    table.compare(name, entries, each_side(3, &work));
 }
 
 fn repeat(times: u32, mut once: impl FnMut() -> Duration) -> Duration {
@@ -242,68 +204,40 @@ fn repeat(times: u32, mut once: impl FnMut() -> Duration) -> Duration {
 }
 
 /// A tick in which nothing happens, and the question whether anything did.
-fn tick(table: &mut Table, name: &str, node: usize) {
-    let mut ours = ours::Cluster::of(3).nodes.swap_remove(node);
-    let mut theirs = raft_rs::Cluster::of(3, false).nodes.swap_remove(node);
-    let sides = vec![
-        Side::new("almadia", move || {
-            ours.tick().expect("memory does not fail");
-            assert!(!ours.has_ready());
-        }),
-        Side::new("raft-rs", move || {
-            theirs.tick();
-            assert!(!theirs.has_ready());
-        }),
-    ];
-    table.compare(name, 1, sides);
+fn tick<L: Library + 'static>(node: usize) -> Side<'static> {
+    let mut node = Cluster::<L>::of(&Settings::of(3)).nodes.swap_remove(node);
+    Side::new(L::NAME, move || {
+        L::tick(&mut node);
+        assert!(!L::has_ready(&node));
+    })
 }
 
 /// A node is made of its log.
-fn new(table: &mut Table, name: &str) {
-    let ours = Side::timed("almadia", |times| {
-        let id = ours::ids(1)[0];
-        let stores = (0..times).map(|_| MemStorage::with_voters(ours::ids(3)));
-        let stores: Vec<MemStorage> = stores.collect();
+fn new<L: Library + 'static>() -> Side<'static> {
+    let settings = Settings::of(3);
+    Side::timed(L::NAME, move |times| {
+        let stores = (0..times).map(|_| L::store(settings.voters));
+        let stores: Vec<L::Store> = stores.collect();
         let start = Instant::now();
         for store in stores {
-            let node = ours::Node::new(ours::config(id), store);
-            drop(black_box(node.expect("the log is a good start")));
+            drop(black_box(L::node(1, &settings, store)));
         }
         start.elapsed()
-    });
-    let theirs = Side::timed("raft-rs", |times| {
-        let stores: Vec<_> = (0..times).map(|_| raft_rs::store(3)).collect();
-        let start = Instant::now();
-        for store in stores {
-            let node = raft_rs::Node::new(&raft_rs::config(1, false), store, crate::silent());
-            drop(black_box(node.expect("the log is a good start")));
-        }
-        start.elapsed()
-    });
-    table.compare(name, 1, vec![ours, theirs]);
+    })
 }
 
 /// A linearizable read at the leader, and the round of heartbeats that it takes.
-fn read_index(table: &mut Table, name: &str) {
-    let mut cluster = ours::Cluster::of(3);
-    cluster.commit(1, 16);
-    let ours = Side::new("almadia", move || {
-        let leader = &mut cluster.nodes[0];
-        leader.read_index(command(8)).expect("node 1 leads");
-        cluster.settle();
-        assert_eq!(cluster.take_reads(), 1);
-    });
-    let mut cluster = raft_rs::Cluster::of(3, false);
+fn read_index<L: Library + 'static>() -> Side<'static> {
+    let mut cluster = Cluster::<L>::of(&Settings::of(3));
     cluster.commit(1, 16);
     let mut number = 0_u64;
-    let theirs = Side::new("raft-rs", move || {
-        // It wants each context to be another one.
+    Side::new(L::NAME, move || {
+        // Raft-rs wants each context to be another one.
         number += 1;
-        cluster.nodes[0].read_index(number.to_be_bytes().to_vec());
+        L::read_index(&mut cluster.nodes[0], number.to_be_bytes().to_vec());
         cluster.settle();
         assert_eq!(cluster.take_reads(), 1);
-    });
-    table.compare(name, 1, vec![ours, theirs]);
+    })
 }
 
 /// An append of so many entries, far into a log.
@@ -319,7 +253,7 @@ pub fn append_of(count: u64) -> Message {
 
 fn encode_64(table: &mut Table, name: &str) {
     let ours = append_of(64);
-    let theirs = of_raft_rs(&ours);
+    let theirs = RaftRs::message(&ours);
     let sides = vec![
         Side::new("almadia", || drop(black_box(black_box(&ours).encode()))),
         Side::new("raft-rs", || {

@@ -1,8 +1,9 @@
 //! The clocks of a host of many groups: which of them makes a difference, and which does not.
 
 use almadia::RoleKind;
+use almadia_peers::almadia_side::Almadia;
 use almadia_peers::groups::{EachTick, Host, NODES, ONE_IN, Wheel};
-use almadia_peers::library::{Almadia, RaftRs};
+use almadia_peers::raft_rs_side::RaftRs;
 
 const GROUPS: usize = 2 * ONE_IN;
 

@@ -6,7 +6,9 @@
 use std::hint::black_box;
 
 use almadia::Message;
-use almadia_peers::workloads::{append_of, of_raft_rs};
+use almadia_peers::library::Library;
+use almadia_peers::raft_rs_side::RaftRs;
+use almadia_peers::workloads::append_of;
 use almadia_proto::{Decode, Encode};
 use criterion::Criterion;
 use protobuf::Message as _;
@@ -16,7 +18,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec");
     for entries in [1, 64] {
         let ours = append_of(entries);
-        let theirs = of_raft_rs(&ours);
+        let theirs = RaftRs::message(&ours);
         let bytes = ours.encode();
         group.bench_function(format!("encode_{entries}/almadia"), |bencher| {
             bencher.iter(|| black_box(&ours).encode());

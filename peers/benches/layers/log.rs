@@ -7,14 +7,12 @@
 use std::hint::black_box;
 
 use almadia::layers::LogLayer;
-use almadia::{
-    Bytes, ConfState, Entries, Entry, HardState, LogId, LogIndex, MemStorage, Snapshot, Term,
-};
-use almadia_peers::almadia_cluster::ids;
+use almadia::{Bytes, ConfState, Entries, Entry, LogId, LogIndex, Snapshot, Term};
+use almadia_peers::almadia_side::{Almadia, ids};
+use almadia_peers::library::Library;
+use almadia_peers::raft_rs_side::RaftRs;
 use almadia_peers::{silent, workloads};
-use almadia_proto::Encode;
-use criterion::{Criterion, Throughput};
-use protobuf::Message as _;
+use criterion::{Bencher, Criterion, Throughput};
 use raft::storage::MemStorage as RaftRsStorage;
 use raft::{RaftLog, eraftpb};
 
@@ -37,19 +35,11 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             measure(bencher, AT_ONCE, &mut Ours::new(), batches, work, Ours::cut);
         });
         group.bench_function(format!("propose_{size}/raft-rs"), |bencher| {
-            let batches = |log: &mut Theirs, count| log.batches(count, size);
             let work = |log: &mut Theirs, batch: Vec<eraftpb::Entry>| {
                 log.log.append(&batch);
                 log.commit();
             };
-            measure(
-                bencher,
-                AT_ONCE,
-                &mut Theirs::new(),
-                batches,
-                work,
-                Theirs::cut,
-            );
+            Theirs::measure(bencher, size, work);
         });
         group.bench_function(format!("receive_{size}/almadia"), |bencher| {
             let runs = |log: &mut Ours, count| {
@@ -62,21 +52,13 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             measure(bencher, AT_ONCE, &mut Ours::new(), runs, work, Ours::cut);
         });
         group.bench_function(format!("receive_{size}/raft-rs"), |bencher| {
-            let batches = |log: &mut Theirs, count| log.batches(count, size);
             let work = |log: &mut Theirs, batch: Vec<eraftpb::Entry>| {
                 let before = batch[0].index - 1;
                 let appended = log.log.maybe_append(before, TERM.0, before, &batch);
                 appended.expect("the batch continues the log");
                 log.commit();
             };
-            measure(
-                bencher,
-                AT_ONCE,
-                &mut Theirs::new(),
-                batches,
-                work,
-                Theirs::cut,
-            );
+            Theirs::measure(bencher, size, work);
         });
     }
     group.finish();
@@ -103,14 +85,7 @@ struct Ours {
 
 impl Ours {
     fn new() -> Self {
-        let mut storage = MemStorage::with_voters(ids(3));
-        let first = [workloads::entry(TERM, BEFORE_FIRST, 0)];
-        storage.append(&first).expect("it is the first");
-        storage.set_hard_state(HardState {
-            current_term: TERM,
-            voted_for: None,
-            commit_index: LogIndex(BEFORE_FIRST),
-        });
+        let storage = Almadia::filled(3, &[workloads::entry(TERM, BEFORE_FIRST, 0)], 1);
         let applied = LogId {
             term: TERM,
             index: LogIndex(BEFORE_FIRST),
@@ -147,10 +122,8 @@ struct Theirs {
 
 impl Theirs {
     fn new() -> Self {
-        let store = almadia_peers::raft_rs_cluster::store(3);
-        let first = of_raft_rs(&workloads::entry(TERM, BEFORE_FIRST, 0));
-        store.wl().append(&[first]).expect("it is the first");
-        store.wl().mut_hard_state().term = TERM.0;
+        let first = RaftRs::entry(&workloads::entry(TERM, BEFORE_FIRST, 0));
+        let store = RaftRs::filled(3, &[first], 1);
         let mut log = RaftLog::new(store, silent().clone());
         log.commit_to(BEFORE_FIRST);
         let mut log = Self {
@@ -161,9 +134,19 @@ impl Theirs {
         log
     }
 
+    /// Measures what is done with each batch of this size.
+    fn measure(
+        bencher: &mut Bencher<'_>,
+        size: u64,
+        work: impl Fn(&mut Self, Vec<eraftpb::Entry>),
+    ) {
+        let batches = |log: &mut Self, count| log.batches(count, size);
+        measure(bencher, AT_ONCE, &mut Self::new(), batches, work, Self::cut);
+    }
+
     fn batches(&mut self, count: u64, size: u64) -> Vec<Vec<eraftpb::Entry>> {
         let batches = batches(&mut self.last, count, size);
-        let read = |batch: Vec<Entry>| batch.iter().map(of_raft_rs).collect();
+        let read = |batch: Vec<Entry>| batch.iter().map(RaftRs::entry).collect();
         batches.into_iter().map(read).collect()
     }
 
@@ -194,11 +177,4 @@ impl Theirs {
         let cut = self.log.store.wl().compact(self.last);
         cut.expect("it is in the log");
     }
-}
-
-fn of_raft_rs(entry: &Entry) -> eraftpb::Entry {
-    let mut read = eraftpb::Entry::default();
-    let merged = read.merge_from_bytes(&entry.encode());
-    merged.expect("both have one format");
-    read
 }

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use almadia::layers::ProgressLayer;
 use almadia::quorum::{self, Tally};
 use almadia::{LogIndex, NodeId};
-use almadia_peers::almadia_cluster::ids;
+use almadia_peers::almadia_side::ids;
 use criterion::Criterion;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType};
 use raft::{Changer, ProgressTracker};

@@ -7,13 +7,16 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use almadia::{LogId, LogIndex, MemStorage, Message, Term};
-use almadia_peers::almadia_cluster::{Cluster, Node, compact, config, ids, work};
-use almadia_peers::{command, workloads};
+use almadia::{Message, Term};
+use almadia_peers::almadia_side::Almadia;
+use almadia_peers::library::{Library, Settings};
+use almadia_peers::{KEPT, cluster, command, workloads};
 use almadia_proto::{Decode, Encode};
 
 /// How far the follower is behind that catches up.
 const BEHIND: u64 = 1024;
+
+type Cluster = cluster::Cluster<Almadia>;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn commit(times: u32, nodes: u64, batch: u64) {
-    let mut cluster = Cluster::of(nodes);
+    let mut cluster = Cluster::of(&Settings::of(nodes));
     for _ in 0..times {
         cluster.commit(batch, 16);
         cluster.compact();
@@ -53,22 +56,22 @@ fn commit(times: u32, nodes: u64, batch: u64) {
 
 /// The making of the message is counted too.
 fn follower_append(times: u32) {
-    let mut follower = Cluster::of(3).nodes.swap_remove(1);
+    let mut follower = Cluster::of(&Settings::of(3)).nodes.swap_remove(1);
     let term = follower.current_term();
     let last = follower.last_log().index.0;
     let mut mail = Vec::new();
     for index in last + 1..=last + u64::from(times) {
         let message = workloads::append(term, index);
-        follower.step(message).expect("it continues the log");
-        work(&mut follower, &mut mail);
+        Almadia::step(&mut follower, message);
+        Almadia::work(&mut follower, &mut mail);
         mail.clear();
-        compact(&mut follower);
+        Almadia::cut(&mut follower, KEPT, 0);
     }
     assert_eq!(follower.last_log().index.0, last + u64::from(times));
 }
 
 fn read_index(times: u32) {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::of(&Settings::of(3));
     cluster.commit(1, 16);
     for _ in 0..times {
         let leader = &mut cluster.nodes[0];
@@ -79,7 +82,7 @@ fn read_index(times: u32) {
 }
 
 fn tick_idle(times: u32) {
-    let mut node = Cluster::of(3).nodes.swap_remove(1);
+    let mut node = Cluster::of(&Settings::of(3)).nodes.swap_remove(1);
     for _ in 0..times {
         node.tick().expect("memory does not fail");
         assert!(!node.has_ready());
@@ -87,32 +90,24 @@ fn tick_idle(times: u32) {
 }
 
 fn new(times: u32) {
-    let store = MemStorage::with_voters(ids(3));
+    let settings = Settings::of(3);
+    let store = Almadia::store(3);
     for _ in 0..times {
-        let node = Node::new(config(ids(1)[0]), black_box(&store).clone());
-        drop(black_box(node.expect("the log is a good start")));
+        let node = Almadia::node(1, &settings, black_box(&store).clone());
+        drop(black_box(node));
     }
 }
 
 /// The making of the nodes is counted too.
 fn catch_up(times: u32) {
-    let (term, index) = (Term(1), LogIndex(BEHIND));
-    let empty = MemStorage::with_voters(ids(3));
-    let mut full = empty.clone();
-    let log = (1..=BEHIND).map(|index| workloads::entry(term, index, 16));
+    let settings = Settings::of(3);
+    let log = (1..=BEHIND).map(|index| workloads::entry(Term(1), index, 16));
     let log: Vec<almadia::Entry> = log.collect();
-    for batch in log.chunks(64) {
-        full.append(batch).expect("the entries are a log");
-    }
-    full.set_hard_state(almadia::HardState {
-        current_term: term,
-        voted_for: None,
-        commit_index: index,
-    });
-    let full = (full, LogId { term, index });
+    let full = Almadia::filled(3, &log, 64);
+    let empty = Almadia::store(3);
     for _ in 0..times {
-        let empty = (empty.clone(), LogId::ZERO);
-        let mut cluster = Cluster::on(vec![full.clone(), full.clone(), empty]);
+        let stores = vec![full.clone(), full.clone(), empty.clone()];
+        let mut cluster = Cluster::on(&settings, stores);
         cluster.elect();
         assert_eq!(cluster.committed(), BEHIND + 1);
     }

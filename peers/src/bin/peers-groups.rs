@@ -8,10 +8,12 @@
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use almadia_peers::almadia_side::Almadia;
 use almadia_peers::groups::{
     Clock, Cost, ELECTION, EachTick, HEARTBEAT, Host, NODES, ONE_IN, Wheel,
 };
-use almadia_peers::library::{Almadia, Library, RaftRs};
+use almadia_peers::library::Library;
+use almadia_peers::raft_rs_side::RaftRs;
 
 /// Rounds that are measured: some heartbeat intervals.
 const ROUNDS: usize = 100;

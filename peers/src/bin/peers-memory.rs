@@ -6,12 +6,13 @@
 use std::hint::black_box;
 
 use allocation_counter::measure;
-use almadia::{AppendEntriesResponse, Body, LogIndex, MemStorage, Message, Term, VoteResponse};
+use almadia::{AppendEntriesResponse, Body, LogIndex, Message, Term, VoteResponse};
+use almadia_peers::almadia_side::{Almadia, ids};
+use almadia_peers::command;
 use almadia_peers::groups::Host;
-use almadia_peers::library::{Almadia, Library, RaftRs};
+use almadia_peers::library::{Library, Settings};
+use almadia_peers::raft_rs_side::RaftRs;
 use almadia_peers::rounds::Table;
-use almadia_peers::{almadia_cluster as ours, command, raft_rs_cluster as raft_rs};
-use raft::eraftpb::{self, MessageType};
 
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).collect();
@@ -19,12 +20,12 @@ fn main() {
         |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
     let mut table = Table::begun("raft-rs");
     if wanted("memory_follower") {
-        let ours = held(our_follower);
-        table.count("memory_follower", ours, held(raft_rs_follower));
+        let ours = held(follower::<Almadia>);
+        table.count("memory_follower", ours, held(follower::<RaftRs>));
     }
     if wanted("memory_leader") {
-        let ours = held(our_leader);
-        table.count("memory_leader", ours, held(raft_rs_leader));
+        let ours = held(leader::<Almadia>);
+        table.count("memory_leader", ours, held(leader::<RaftRs>));
     }
     if wanted("groups_memory") {
         let ours = of_a_group::<Almadia>();
@@ -61,14 +62,8 @@ fn of_a_group<L: Library>() -> usize {
 }
 
 /// Of a cluster of three, in its first term.
-fn our_follower() -> ours::Node {
-    let ids = ours::ids(3);
-    let store = MemStorage::with_voters(ids.clone());
-    ours::Node::new(ours::config(ids[1]), store).expect("the log is a good start")
-}
-
-fn raft_rs_follower() -> raft_rs::Node {
-    raft_rs::node(2, false, raft_rs::store(3), 0)
+fn follower<L: Library>() -> L::Node {
+    L::node(2, &Settings::of(3), L::store(3))
 }
 
 /// How many entries the leaders have committed: the one that opened their term, and another one, for
@@ -79,13 +74,12 @@ const COMMITTED: u64 = 2;
 const RESTS: u32 = 3;
 
 /// Elected, with some entries that its followers have acknowledged.
-fn our_leader() -> ours::Node {
-    let ids = ours::ids(3);
-    let store = MemStorage::with_voters(ids.clone());
-    let mut node = ours::Node::new(ours::config(ids[0]), store).expect("the log is a good start");
+fn leader<L: Library>() -> L::Node {
+    let ids = ids(3);
+    let mut node = L::node(1, &Settings::of(3), L::store(3));
     let mut mail = Vec::new();
-    node.campaign().expect("a voter may campaign");
-    ours::work(&mut node, &mut mail);
+    L::campaign(&mut node);
+    L::work(&mut node, &mut mail);
     let votes = [
         Body::PreVoteResponse(VoteResponse::Granted),
         Body::RequestVoteResponse(VoteResponse::Granted),
@@ -97,9 +91,9 @@ fn our_leader() -> ours::Node {
         })
     };
     for body in votes.into_iter().chain((1..=COMMITTED).map(accepted)) {
-        if node.last_applied() > LogIndex::ZERO {
-            node.propose("", command(16)).expect("it leads");
-            ours::work(&mut node, &mut mail);
+        if L::committed(&node) > 0 {
+            L::propose(&mut node, command(16));
+            L::work(&mut node, &mut mail);
         }
         for &from in &ids[1..] {
             let answer = Message {
@@ -108,47 +102,13 @@ fn our_leader() -> ours::Node {
                 term: Term(1),
                 body: body.clone(),
             };
-            node.step(answer).expect("peers are correct");
-            ours::work(&mut node, &mut mail);
+            L::step(&mut node, L::message(&answer));
+            L::work(&mut node, &mut mail);
         }
     }
-    assert_eq!(node.last_applied(), LogIndex(COMMITTED));
+    assert_eq!(L::committed(&node), COMMITTED);
     for _ in 0..RESTS {
-        node.tick().expect("memory does not fail");
-    }
-    node
-}
-
-fn raft_rs_leader() -> raft_rs::Node {
-    let mut node = raft_rs::node(1, false, raft_rs::store(3), 0);
-    let mut mail = Vec::new();
-    node.campaign().expect("a voter may campaign");
-    raft_rs::work(&mut node, &mut mail);
-    let votes = [
-        (MessageType::MsgRequestPreVoteResponse, 0),
-        (MessageType::MsgRequestVoteResponse, 0),
-    ];
-    let accepted = |index| (MessageType::MsgAppendResponse, index);
-    for (kind, index) in votes.into_iter().chain((1..=COMMITTED).map(accepted)) {
-        if node.raft.raft_log.applied > 0 {
-            node.propose(vec![], command(16)).expect("it leads");
-            raft_rs::work(&mut node, &mut mail);
-        }
-        for from in [2, 3] {
-            let mut answer = eraftpb::Message::default();
-            answer.set_msg_type(kind);
-            answer.from = from;
-            answer.to = 1;
-            answer.term = 1;
-            answer.index = index;
-            answer.commit = index.saturating_sub(1);
-            node.step(answer).expect("peers are correct");
-            raft_rs::work(&mut node, &mut mail);
-        }
-    }
-    assert_eq!(node.raft.raft_log.applied, COMMITTED);
-    for _ in 0..RESTS {
-        node.tick();
+        L::tick(&mut node);
     }
     node
 }

@@ -5,8 +5,11 @@
 
 use std::time::Instant;
 
+use almadia_peers::almadia_side::Almadia;
+use almadia_peers::cluster::Cluster;
+use almadia_peers::library::Settings;
 use almadia_peers::rounds::{Side, Table};
-use almadia_peers::{almadia_cluster as ours, omnipaxos_cluster, openraft_cluster};
+use almadia_peers::{omnipaxos_cluster, openraft_cluster};
 
 /// The bytes of a command.
 const BYTES: usize = 16;
@@ -45,7 +48,7 @@ fn main() {
 }
 
 fn our_side(nodes: u64, batch: u32) -> Side<'static> {
-    let mut cluster = ours::Cluster::of(nodes);
+    let mut cluster = Cluster::<Almadia>::of(&Settings::of(nodes));
     Side::new("almadia", move || {
         let before = cluster.committed();
         cluster.commit(batch.into(), BYTES);
