@@ -8,7 +8,9 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::program;
 
 /// The workloads, and how often each is repeated: enough that buffers are warm and logs are cut.
 const WORKLOADS: [(&str, u32); 10] = [
@@ -108,20 +110,12 @@ fn total(said: &str) -> Option<u64> {
 
 /// Builds the program as benches are built, and tells where it is.
 fn build(root: &Path) -> Outcome<PathBuf> {
-    let built = Command::new("cargo")
+    let mut cargo = Command::new("cargo");
+    cargo
         .args(["build", "--profile", "bench", "--locked"])
         .args(["--package", "almadia-peers", "--bin", "peers-count"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !built.status.success() {
-        return Err("the program does not build".into());
-    }
-    let said = String::from_utf8(built.stdout)?;
-    let program = said.rsplit_once("\"executable\":\"");
-    let program = program.and_then(|(_, rest)| rest.split('"').next());
-    Ok(program.ok_or("cargo built no program")?.into())
+        .current_dir(root);
+    program::build(&mut cargo)
 }
 
 /// The compiler, and what it compiles for.

@@ -7,11 +7,11 @@
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::bugs::Patch;
 use crate::hunt::{SWITCH, put_in};
-use crate::tree;
+use crate::{program, tree};
 
 /// Within so many cases each bug must be found.
 const CASES: u64 = 2000;
@@ -189,28 +189,14 @@ fn build(folder: &Path, tree: &Path) -> Outcome<PathBuf> {
         put_in(bug.id, bug.patches, &tree.join("src"))?;
     }
     tree::allow_lints(tree, SWITCH)?;
-    let built = Command::new("cargo")
+    let mut cargo = Command::new("cargo");
+    cargo
         .args(["test", "--release", "--no-run", "-p", "almadia-harness"])
-        .args([
-            "--test",
-            "lockstep",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["--test", "lockstep"])
         .env("CARGO_TARGET_DIR", folder.join("build"))
         .env("RUSTFLAGS", "--cap-lints allow")
-        .current_dir(tree)
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !built.status.success() {
-        return Err("the workspace with the bugs does not build".into());
-    }
-    let said = String::from_utf8(built.stdout)?;
-    let program = said
-        .lines()
-        .filter_map(|line| line.split_once("\"executable\":\""))
-        .find_map(|(_, rest)| rest.split('"').next());
-    Ok(program.ok_or("there is no test program")?.into())
+        .current_dir(tree);
+    program::build(&mut cargo)
 }
 
 /// In how many cases the bug is found, and what is told of it.

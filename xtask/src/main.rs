@@ -13,6 +13,7 @@ mod instructions;
 mod lockstep;
 mod mutants;
 mod mutate;
+mod program;
 mod tests;
 mod tree;
 
