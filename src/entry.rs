@@ -71,7 +71,7 @@ impl Entry {
 /// [`Ready`](crate::Ready) and the apply, without copying. Reads like a slice.
 #[derive(Clone, Default)]
 pub struct Entries {
-    /// `None` for an empty run, which therefore costs no allocation.
+    /// `None` for an empty run, which therefore costs no allocation, and is from 0 to 0.
     batch: Option<Arc<[Entry]>>,
     start: usize,
     end: usize,

@@ -65,9 +65,9 @@ impl LogLayer {
                 stored.map_err(|_| StorageError::Contract("entries continue the log"))?;
             }
             self.log.commit_to(persisted);
-            let applied = self
-                .log
-                .take_unapplied(persisted, u64::MAX, &mut self.to_apply)?;
+            let applied =
+                self.log
+                    .take_unapplied(persisted, persisted, u64::MAX, &mut self.to_apply)?;
             self.log.applied_to(applied.unwrap_or_default());
             self.log.release(persisted, persisted.next(), u64::MAX);
             self.to_apply.clear();

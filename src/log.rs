@@ -4,33 +4,21 @@
 //! has been handed out to be persisted and applied. Knows nothing of roles, peers or messages; what
 //! is durable is told to it (`raft/durability.rs` keeps that).
 
+mod fetch;
 mod incoming;
 mod tail;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+pub(crate) use self::fetch::Fetched;
 use self::incoming::Incoming;
 use self::tail::Tail;
 use crate::entry::{Entries, Entry, Payload, Snapshot};
 use crate::error::StartError;
 use crate::outstanding::Outstanding;
-use crate::storage::{EntriesRequest, Purpose, Storage, StorageError};
+use crate::storage::{Purpose, Storage, StorageError};
 use crate::types::{HardState, LogId, LogIndex, Term};
-
-/// How much of the log is looked at in one go, in bytes.
-const SCAN_STRIDE_BYTES: u64 = 1 << 20;
-
-/// What came of an attempt to read entries.
-#[derive(Debug)]
-pub(crate) enum Fetched {
-    /// Here they are, not empty.
-    Entries(Entries),
-    /// The first of them has been compacted away.
-    Compacted,
-    /// `Storage` wants to be asked again later.
-    NotYet,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log<S> {
@@ -364,22 +352,27 @@ impl<S: Storage> Log<S> {
         has_room && !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }
 
-    /// Hands out entries to be applied, once. Returns the last one's index, if there are any.
+    /// Hands out entries to be applied, once. Returns the last one's index, if there are any. What
+    /// nobody needs (that is, up to `unneeded`) need not stay in memory: it is given away, not shared.
     pub(crate) fn take_unapplied(
         &mut self,
-        persisted: LogIndex,
+        may_apply: LogIndex,
+        unneeded: LogIndex,
         max_bytes: u64,
         out: &mut Vec<Entries>,
     ) -> Result<Option<LogIndex>, StorageError> {
-        if !self.has_unapplied(persisted, max_bytes) {
+        if !self.has_unapplied(may_apply, max_bytes) {
             return Ok(None);
         }
-        self.tail.seal();
-        let last = self.may_apply_to(persisted);
+        let last = self.may_apply_to(may_apply);
         let first = self.applying.next();
         let room = max_bytes.saturating_sub(self.outstanding.bytes());
         if first >= self.tail.first() {
-            self.tail.sealed().read(first, last, room, out);
+            let runs = self.tail.sealed_mut();
+            let (next, room) = runs.give_away(first, last.min(unneeded), room, out);
+            if next <= last {
+                runs.read(next, last, room, out);
+            }
         } else {
             match self.fetch_from_storage(first, last, room, Purpose::Apply)? {
                 Fetched::Entries(entries) => out.push(entries),
@@ -423,7 +416,7 @@ impl<S: Storage> Log<S> {
     /// Whether [`release`](Self::release) may find something to let go of.
     #[inline]
     pub(crate) fn may_release(&self, persisted: LogIndex, max_tail_bytes: u64) -> bool {
-        self.tail.first() <= persisted.min(self.last_applied) || self.tail.bytes() > max_tail_bytes
+        self.tail.first() <= persisted.min(self.applying) || self.tail.bytes() > max_tail_bytes
     }
 
     /// Lets go of entries in memory that are persisted, and that nobody needs (`needed_from` is
@@ -437,7 +430,7 @@ impl<S: Storage> Log<S> {
         if self.incoming.is_some() {
             return;
         }
-        let unneeded = needed_from.previous().min(self.last_applied);
+        let unneeded = needed_from.previous().min(self.applying);
         self.tail.release_through(persisted.min(unneeded));
         if self.tail.bytes() > max_tail_bytes {
             self.tail.release_through(persisted);
@@ -448,93 +441,6 @@ impl<S: Storage> Log<S> {
     pub(crate) fn give_back_buffers(&mut self) {
         self.outstanding.give_back_buffers();
         self.tail.give_back_buffers();
-    }
-
-    /// Entries for a peer, behind `prev_log`, as one run of at most `max_bytes`.
-    pub(crate) fn fetch(
-        &mut self,
-        prev_log: LogId,
-        max_bytes: u64,
-        purpose: Purpose,
-    ) -> Result<Fetched, StorageError> {
-        self.tail.seal();
-        let fetched = self.fetch_sealed(prev_log.index.next(), max_bytes, purpose)?;
-        let falls = matches!(&fetched, Fetched::Entries(entries)
-            if entries.first_id().is_some_and(|first| first.term < prev_log.term));
-        if falls {
-            return Err(StorageError::Contract("the terms of the log fall"));
-        }
-        Ok(fetched)
-    }
-
-    /// Entries from `first` on, to be looked at. Nothing was proposed since the tail was sealed.
-    fn scan(&self, first: LogIndex) -> Result<Fetched, StorageError> {
-        self.fetch_sealed(first, SCAN_STRIDE_BYTES, Purpose::Scan)
-    }
-
-    fn fetch_sealed(
-        &self,
-        first: LogIndex,
-        max_bytes: u64,
-        purpose: Purpose,
-    ) -> Result<Fetched, StorageError> {
-        if first <= self.before_first.index {
-            return Ok(Fetched::Compacted);
-        }
-        if first >= self.tail.first() {
-            return Ok(Fetched::Entries(
-                self.tail.sealed().read_one_run(first, max_bytes),
-            ));
-        }
-        let before_tail = self.tail.first().previous();
-        match self.fetch_from_storage(first, before_tail, max_bytes, purpose)? {
-            // Whoever lacks the end of what is stored lacks the tail too.
-            Fetched::Entries(stored)
-                if stored.last_id().map(|id| id.index) == Some(before_tail) =>
-            {
-                let room = max_bytes.saturating_sub(stored.size_bytes());
-                let mut pieces = Vec::from([stored]);
-                self.tail
-                    .sealed()
-                    .read(self.tail.first(), self.last.index, room, &mut pieces);
-                Ok(Fetched::Entries(Entries::joined(&pieces)))
-            }
-            fetched @ (Fetched::Entries(_) | Fetched::Compacted | Fetched::NotYet) => Ok(fetched),
-        }
-    }
-
-    fn fetch_from_storage(
-        &self,
-        first: LogIndex,
-        last: LogIndex,
-        max_bytes: u64,
-        purpose: Purpose,
-    ) -> Result<Fetched, StorageError> {
-        // What the tail holds may not be in `Storage` yet, or be something older there.
-        let last = last.min(self.tail.first().previous());
-        let request = EntriesRequest::new(first, last, max_bytes, purpose);
-        let entries = match self.storage.entries(&request) {
-            Ok(entries) => entries,
-            Err(StorageError::Compacted) => return Ok(Fetched::Compacted),
-            Err(StorageError::TemporarilyUnavailable) => return Ok(Fetched::NotYet),
-            Err(StorageError::Unavailable) => {
-                return Err(StorageError::Contract(
-                    "entries inside the log are not there",
-                ));
-            }
-            Err(error @ (StorageError::Contract(_) | StorageError::Other(_))) => return Err(error),
-        };
-        let before = LogId {
-            term: entries.first_id().map_or(Term::ZERO, |id| id.term),
-            index: first.previous(),
-        };
-        let fits = |id: LogId| id.index <= last && id.term <= self.last.term;
-        if !entries.last_id().is_some_and(fits) || !entries.follow(before) {
-            return Err(StorageError::Contract(
-                "entries() did not return the entries asked for",
-            ));
-        }
-        Ok(Fetched::Entries(entries.prefix_within(max_bytes)))
     }
 
     /// The bytes of all entries that are not committed; `None` if `Storage` cannot tell now.

@@ -1,6 +1,7 @@
-//! What is known of the time in which nothing but ticks comes.
+//! What is known of the time in which nothing comes but ticks, or but acknowledgements.
 //!
-//! Owns the countdown that spares an idle node the looking. Knows nothing of what happens at its end.
+//! Owns the countdown that spares an idle node the looking, and whether there is anything to hand out.
+//! Knows nothing of what that would be.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -10,7 +11,7 @@ use core::hash::{Hash, Hasher};
 pub(crate) struct Quiet {
     /// So many ticks will pass in which nothing happens, at least.
     pub(crate) ticks: u32,
-    /// Nothing is to be sent to any peer.
+    /// Nothing is to be sent to any peer. If not, that is not known.
     pub(crate) peers_served: bool,
     /// There is nothing for a `Ready`.
     pub(crate) has_no_ready: bool,

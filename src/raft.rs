@@ -107,7 +107,7 @@ impl<S: Storage> Raft<S> {
 
     // --- Inputs ---
 
-    /// Takes out of the message what is to be kept of it.
+    /// Takes entries, proposals and tokens out of the message, if they are kept.
     pub(crate) fn step(&mut self, message: &mut Message) -> Result<(), StepError> {
         self.core.check_running()?;
         let result = self.take(message);
@@ -341,8 +341,15 @@ impl<S: Storage> Raft<S> {
         }
         // Nothing leaves a node that has broken its own rules.
         self.check_invariants();
-        match self.core.take_output() {
-            Ok(ready) => Ok(Some(ready)),
+        let needed_from = self.needed_from();
+        match self.core.take_output(needed_from) {
+            Ok(ready) => {
+                if !ready.must_sync && ready.applies_to.is_none() {
+                    // Nobody need acknowledge this one.
+                    self.release_memory();
+                }
+                Ok(Some(ready))
+            }
             Err(error) => self.finish(Err(error)),
         }
     }

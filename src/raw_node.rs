@@ -2,8 +2,8 @@
 //!
 //! Owns the grammar of calls: inputs ([`RawNode::tick`], [`RawNode::step`]), commands
 //! ([`RawNode::propose`], [`RawNode::campaign`] and others), the output ([`RawNode::ready`]) and
-//! its acknowledgement, and which ticks need no look at the rest. Decides nothing else; that is `raft.rs` and
-//! below.
+//! its acknowledgement, and after which of them nobody need look at the rest. Decides nothing
+//! else; that is `raft.rs` and below.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -387,6 +387,7 @@ impl<S: Storage> RawNode<S> {
     #[must_use]
     #[inline]
     pub fn has_ready(&self) -> bool {
+        debug_assert!(!self.quiet.has_no_ready || !self.raft.has_ready());
         !self.quiet.has_no_ready && self.raft.has_ready()
     }
 
@@ -397,8 +398,7 @@ impl<S: Storage> RawNode<S> {
     /// [`Halted`] if the storage fails, now or before.
     #[inline]
     pub fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
-        if self.quiet.has_no_ready {
-            debug_assert!(!self.raft.has_ready(), "nothing has come up unseen");
+        if self.quiet.has_no_ready && !self.has_ready() {
             return Ok(None);
         }
         let ready = self.active().ready()?;
@@ -414,11 +414,9 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
     pub fn advance(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
-        let log_ends = |raft: &Raft<S>| (raft.core.log.commit_index(), raft.core.log.last_index());
-        let (peers_served, before) = (self.quiet.peers_served, log_ends(&self.raft));
+        let peers_served = self.quiet.peers_served;
         self.active().done(ready)?;
-        // What is done gives peers something to hear of by these two alone.
-        let peers_served = peers_served && log_ends(&self.raft) == before;
+        // What gives peers something to hear of moves the log's end or the commit index: that is output.
         self.quiet.peers_served = peers_served;
         self.quiet.has_no_ready = peers_served && !self.raft.core.has_output();
         Ok(())

@@ -139,6 +139,32 @@ impl Runs {
         give_back(&mut self.runs);
     }
 
+    /// Puts the oldest runs into `out` and keeps them no more, if they begin with `first`: whole runs, up
+    /// to `last` and `max_bytes`. Returns the index behind them, and what is left of the bytes.
+    #[inline]
+    pub(crate) fn give_away(
+        &mut self,
+        first: LogIndex,
+        last: LogIndex,
+        max_bytes: u64,
+        out: &mut Vec<Entries>,
+    ) -> (LogIndex, u64) {
+        let (mut next, mut room) = (first, max_bytes);
+        if first == self.first {
+            let fits =
+                |run: &Run, room| run.next() <= last.next() && run.entries.size_bytes() <= room;
+            while let Some(run) = pop_front_if(&mut self.runs, |run| fits(run, room)) {
+                next = run.next();
+                room -= run.entries.size_bytes();
+                self.bytes -= run.entries.size_bytes();
+                out.push(run.entries);
+            }
+            self.first = next;
+            give_back(&mut self.runs);
+        }
+        (next, room)
+    }
+
     /// Gives the memory back in which nothing is.
     pub(crate) fn give_back_buffers(&mut self) {
         give_back_all(&mut self.runs);

@@ -110,20 +110,25 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Lets go of entries in memory that nobody needs any more.
-    fn release_memory(&mut self) {
+    pub(super) fn release_memory(&mut self) {
         let persisted = self.core.durability.log();
         let max_tail_bytes = self.core.config.max_tail_bytes;
         if !self.core.log.may_release(persisted, max_tail_bytes) {
             return;
         }
-        let needed_from = match &self.role {
+        let needed_from = self.needed_from();
+        self.core
+            .log
+            .release(persisted, needed_from, max_tail_bytes);
+    }
+
+    /// The first entry that some peer is to be sent from memory.
+    pub(super) fn needed_from(&self) -> LogIndex {
+        match &self.role {
             Role::Leader(leader) => leader.needed_from(&self.core),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.core.log.last_index().next()
             }
-        };
-        self.core
-            .log
-            .release(persisted, needed_from, max_tail_bytes);
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Follower {
         Next::Campaign
     }
 
-    /// A message of the current term. What is kept of it is taken out of it.
+    /// A message of the current term. Entries and tokens are taken out of it.
     pub(super) fn step<S: Storage>(
         &mut self,
         core: &mut Core<S>,

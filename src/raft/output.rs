@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::event::Event;
 use crate::ready::Ready;
 use crate::storage::{Storage, StorageError};
-use crate::types::LogIndex;
+use crate::types::{HardState, LogIndex};
 
 impl<S: Storage> Core<S> {
     pub(crate) fn has_output(&self) -> bool {
@@ -31,7 +31,12 @@ impl<S: Storage> Core<S> {
     }
 
     fn vote_is_news(&self) -> bool {
-        (self.handed_out.current_term, self.handed_out.voted_for) != self.vote()
+        let HardState {
+            current_term,
+            voted_for,
+            commit_index: _,
+        } = self.handed_out;
+        (current_term, voted_for) != self.vote()
     }
 
     fn commit_is_news(&self) -> bool {
@@ -43,8 +48,11 @@ impl<S: Storage> Core<S> {
         self.durability.log() + self.config.max_apply_unpersisted_entries
     }
 
-    /// Hands everything out that waits to be.
-    pub(crate) fn take_output(&mut self) -> Result<Box<Ready>, StorageError> {
+    /// Hands everything out that waits to be. Nobody is to be sent entries from before `needed_from`.
+    pub(crate) fn take_output(
+        &mut self,
+        needed_from: LogIndex,
+    ) -> Result<Box<Ready>, StorageError> {
         let mut ready = self.next_ready.take(self.id());
         ready.number = self.durability.next_number();
         ready.snapshot = self.log.take_snapshot();
@@ -56,9 +64,11 @@ impl<S: Storage> Core<S> {
         if snapshot_index.is_none() {
             let max_bytes = self.config.max_committed_bytes_per_ready;
             let may_apply = self.may_apply();
-            ready.applies_to =
-                self.log
-                    .take_unapplied(may_apply, max_bytes, &mut ready.committed_entries)?;
+            let unneeded = self.durability.log().min(needed_from.previous());
+            let committed = &mut ready.committed_entries;
+            ready.applies_to = self
+                .log
+                .take_unapplied(may_apply, unneeded, max_bytes, committed)?;
         }
         let log_through = self.log.take_unpersisted(&mut ready.entries);
 

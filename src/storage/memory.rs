@@ -21,7 +21,8 @@ use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
 /// Everything written counts as durable at once. To model a disk that lags, write later; to model
 /// a crash, keep a clone.
 ///
-/// Entries stay in the runs in which they were written, and share their memory: nothing is copied.
+/// Entries stay in the runs in which they were written, and share their memory. Only short runs are copied,
+/// together with others, to answer who asks for many entries.
 #[derive(Clone)]
 pub struct MemStorage {
     hard_state: HardState,

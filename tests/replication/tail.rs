@@ -166,6 +166,57 @@ fn what_nobody_needs_is_let_go_of() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
+/// Does what the node asks for, and reports nothing of a `Ready` of which nothing can be reported: neither
+/// a write nor an application.
+fn settle_and_report_what_can_be(node: &mut Node) {
+    while let Some(ready) = node.ready().unwrap() {
+        let storage = node.storage_mut();
+        let mut runs = ready.entries.iter();
+        runs.try_for_each(|run| storage.append(run)).unwrap();
+        if let Some(hard_state) = ready.hard_state {
+            storage.set_hard_state(hard_state);
+        }
+        if ready.must_sync {
+            node.persisted(ready.number).unwrap();
+        }
+        if let Some(index) = ready.applies_to() {
+            node.applied(index).unwrap();
+        }
+    }
+}
+
+/// A peer is the last one who needs what is in memory, and is sent it in a `Ready` of which nothing is to be
+/// reported.
+#[test]
+fn what_was_sent_last_is_let_go_of_without_a_report() {
+    let held: Arc<[u8]> = Arc::from(*b"x");
+    let settings = settings(1).max_inflight_messages(1);
+    let mut node = crate::nodes::open(settings, disk(3, &[]));
+    let tell = |node: &mut Node, from, body| {
+        node.step(message(from, 1, 1, body)).unwrap();
+        settle_and_report_what_can_be(node);
+    };
+    node.campaign().unwrap();
+    settle_and_report_what_can_be(&mut node);
+    tell(&mut node, 2, granted());
+    tell(&mut node, 2, accepted(1));
+    for last in 2..=5 {
+        tell(&mut node, 3, accepted(last - 1));
+        node.propose("", Bytes::from_owner(Arc::clone(&held)))
+            .unwrap();
+        settle_and_report_what_can_be(&mut node);
+    }
+    tell(&mut node, 3, accepted(5));
+    assert_eq!(node.last_applied(), index(5));
+    for last in 2..5 {
+        tell(&mut node, 2, accepted(last));
+    }
+    let storage = node.storage_mut();
+    storage.save_snapshot(snapshot((1, 5), 3)).unwrap();
+    storage.compact(index(5)).unwrap();
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
 /// Entries to be applied that the storage has yet to find are asked for with every tick, and a host
 /// that lets its nodes sleep is told so.
 #[test]

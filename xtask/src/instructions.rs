@@ -115,7 +115,7 @@ fn build(root: &Path) -> Outcome<PathBuf> {
         .args(["build", "--profile", "bench", "--locked"])
         .args(["--package", "almadia-peers", "--bin", "peers-count"])
         .current_dir(root);
-    program::build(&mut cargo)
+    program::build("peers-count", &mut cargo)
 }
 
 /// The compiler, and what it compiles for.

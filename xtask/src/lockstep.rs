@@ -196,7 +196,7 @@ fn build(folder: &Path, tree: &Path) -> Outcome<PathBuf> {
         .env("CARGO_TARGET_DIR", folder.join("build"))
         .env("RUSTFLAGS", "--cap-lints allow")
         .current_dir(tree);
-    program::build(&mut cargo)
+    program::build("lockstep", &mut cargo)
 }
 
 /// In how many cases the bug is found, and what is told of it.

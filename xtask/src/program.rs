@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Has cargo build the one program that it is asked for, and tells where that is.
-pub(crate) fn build(cargo: &mut Command) -> Outcome<PathBuf> {
+/// Has cargo build what it is asked for, and tells where the program of this name is: others may come of it
+/// too.
+pub(crate) fn build(name: &str, cargo: &mut Command) -> Outcome<PathBuf> {
     let built = cargo
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
@@ -18,7 +19,11 @@ pub(crate) fn build(cargo: &mut Command) -> Outcome<PathBuf> {
         return Err("the program does not build".into());
     }
     let said = String::from_utf8(built.stdout)?;
-    let program = said.rsplit_once("\"executable\":\"");
-    let program = program.and_then(|(_, rest)| rest.split('"').next());
-    Ok(program.ok_or("cargo built no program")?.into())
+    let name = format!("\"name\":\"{name}\"");
+    let program = said
+        .lines()
+        .filter(|line| line.contains(&name))
+        .filter_map(|line| line.split_once("\"executable\":\""))
+        .find_map(|(_, rest)| rest.split('"').next());
+    Ok(program.ok_or("cargo built no such program")?.into())
 }
