@@ -108,8 +108,9 @@ impl Library for Almadia {
         let mut reads = 0;
         while let Some(mut ready) = node.ready().expect("memory does not fail") {
             pass_on(&mut ready.messages, mail);
-            for run in &ready.entries {
-                let appended = node.storage_mut().append(run);
+            // They are moved, so that the store shares them with the node alone.
+            for run in &mut ready.entries {
+                let appended = node.storage_mut().append(std::mem::take(run));
                 appended.expect("entries continue the log");
             }
             if let Some(hard_state) = ready.hard_state {
