@@ -413,6 +413,12 @@ impl<S: Storage> Log<S> {
         self.outstanding.free_through(index);
     }
 
+    /// Whether any part of it is held in memory.
+    #[inline]
+    pub(crate) const fn is_in_memory(&self) -> bool {
+        self.tail.first().0 <= self.last.index.0
+    }
+
     /// Whether [`release`](Self::release) may find something to let go of.
     #[inline]
     pub(crate) fn may_release(&self, persisted: LogIndex, max_tail_bytes: u64) -> bool {

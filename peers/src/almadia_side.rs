@@ -24,6 +24,7 @@ pub fn ids(size: u64) -> Vec<NodeId> {
     (1..=size).filter_map(NodeId::new).collect()
 }
 
+// What is no more than a call may be inlined where it is timed.
 impl Library for Almadia {
     const NAME: &'static str = "almadia";
     type Node = Node;
@@ -92,14 +93,17 @@ impl Library for Almadia {
         node.step(message).expect("peers are correct");
     }
 
+    #[inline]
     fn to(message: &Message) -> u64 {
         message.to.get()
     }
 
+    #[inline]
     fn tick(node: &mut Node) {
         node.tick().expect("memory does not fail");
     }
 
+    #[inline]
     fn has_ready(node: &Node) -> bool {
         node.has_ready()
     }

@@ -110,12 +110,16 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Lets go of entries in memory that nobody needs any more.
+    #[inline]
     pub(super) fn release_memory(&mut self) {
         let persisted = self.core.durability.log();
         let max_tail_bytes = self.core.config.max_tail_bytes;
-        if !self.core.log.may_release(persisted, max_tail_bytes) {
-            return;
+        if self.core.log.may_release(persisted, max_tail_bytes) {
+            self.release(persisted, max_tail_bytes);
         }
+    }
+
+    fn release(&mut self, persisted: LogIndex, max_tail_bytes: u64) {
         let needed_from = self.needed_from();
         self.core
             .log
@@ -125,8 +129,8 @@ impl<S: Storage> Raft<S> {
     /// The first entry that some peer is to be sent from memory.
     pub(super) fn needed_from(&self) -> LogIndex {
         match &self.role {
-            Role::Leader(leader) => leader.needed_from(&self.core),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+            Role::Leader(leader) if self.core.log.is_in_memory() => leader.needed_from(&self.core),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
                 self.core.log.last_index().next()
             }
         }
