@@ -47,7 +47,7 @@ fn small_explorations_run_to_their_ends() {
         ("overwrites", until(2, 1), 759),
         ("lost-overwrites", losing, 12535),
         ("membership", changing, 514),
-        ("membership-later", changing, 435),
+        ("membership-later", changing, 515),
         ("reads", with(|it| it.reads = 1, until(2, 1)), 60757),
         ("two-reads", with(|it| it.reads = 2, until(1, 0)), 823),
         (
