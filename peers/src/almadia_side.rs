@@ -33,7 +33,7 @@ impl Library for Almadia {
     type Message = Message;
 
     fn store(voters: u64) -> MemStorage {
-        MemStorage::with_voters(ids(voters))
+        MemStorage::with_voters(ids(voters).iter().copied())
     }
 
     fn filled(voters: u64, log: &[Entry], at_once: usize) -> MemStorage {
