@@ -196,7 +196,7 @@ impl Runs {
     }
 
     /// Puts the entries from `first` to `last` into `out`, in pieces, until they would come to
-    /// more than `max_bytes`; at least one. Returns the index of the last one. They are held.
+    /// more than `max_bytes`; at least one. They are held.
     #[inline]
     pub(crate) fn read(
         &self,
@@ -204,7 +204,7 @@ impl Runs {
         last: LogIndex,
         max_bytes: u64,
         out: &mut Vec<Entries>,
-    ) -> LogIndex {
+    ) {
         assert!(first >= self.first, "only what the runs hold is read");
         // Mostly it is the newest run, or the oldest, and all of it.
         let ends = [self.runs.back(), self.runs.front()];
@@ -212,7 +212,7 @@ impl Runs {
         if let Some(run) = ends.into_iter().flatten().find(whole) {
             if run.entries.size_bytes() <= max_bytes {
                 out.push(run.entries.clone());
-                return last;
+                return;
             }
         }
         let mut next = first;
@@ -232,7 +232,6 @@ impl Runs {
                 break;
             }
         }
-        next.previous()
     }
 
     /// The entries from `first` on that come to at most `max_bytes`, as one run; at least one. A
