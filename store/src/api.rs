@@ -1,0 +1,163 @@
+//! JSON-RPC 2.0 over HTTP.
+//!
+//! Owns what comes in and goes out there: envelopes, error codes, and that a batch of calls is answered
+//! call by call. What the methods do is in `api/methods.rs`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::service::{Service, ServiceError};
+
+mod methods;
+
+/// The most bytes of one HTTP request.
+const MAX_BODY: usize = 8 << 20;
+
+/// What the methods work with.
+pub struct Api {
+    /// Where requests go.
+    pub service: Arc<Service>,
+    /// What is counted.
+    pub metrics: Arc<crate::metrics::Metrics>,
+}
+
+/// What is served to clients.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/rpc", post(rpc))
+        .route("/health", get(|| async { "ok\n" }))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(api)
+}
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    jsonrpc: Option<&'a str>,
+    id: Option<Value>,
+    method: String,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<RpcError>,
+    id: Value,
+}
+
+/// Why a call has no result.
+#[derive(Debug, Serialize)]
+pub struct RpcError {
+    code: i32,
+    message: String,
+}
+
+impl RpcError {
+    fn new(code: i32, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message }
+    }
+
+    fn params(message: impl Into<String>) -> Self {
+        Self::new(-32602, message)
+    }
+}
+
+impl From<ServiceError> for RpcError {
+    fn from(error: ServiceError) -> Self {
+        let code = match error {
+            ServiceError::Invalid(_) => -32602,
+            ServiceError::Unavailable(_) => -32000,
+            ServiceError::OutcomeUnknown(_) => -32001,
+            ServiceError::State(_) => -32603,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+async fn rpc(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+    let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let answer = if is_batch {
+        batch(&api, &body).await
+    } else {
+        let answer = single(&api, &body).await;
+        answer.and_then(|answer| serde_json::to_vec(&answer).ok())
+    };
+    match answer {
+        Some(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
+        // Whoever gives a call no id does not want to know.
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+async fn batch(api: &Api, body: &[u8]) -> Option<Vec<u8>> {
+    let calls: Vec<&RawValue> = match serde_json::from_slice(body) {
+        Ok(calls) => calls,
+        Err(error) => return serde_json::to_vec(&failed(Value::Null, parse_error(&error))).ok(),
+    };
+    if calls.is_empty() {
+        let error = RpcError::new(-32600, "a batch has at least one call");
+        return serde_json::to_vec(&failed(Value::Null, error)).ok();
+    }
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.extend(single(api, call.get().as_bytes()).await);
+    }
+    if answers.is_empty() {
+        return None;
+    }
+    serde_json::to_vec(&answers).ok()
+}
+
+async fn single(api: &Api, body: &[u8]) -> Option<Answer> {
+    let call: Call<'_> = match serde_json::from_slice(body) {
+        Ok(call) => call,
+        Err(error) if error.is_data() => {
+            let error = RpcError::new(-32600, format!("that is no JSON-RPC call: {error}"));
+            return Some(failed(Value::Null, error));
+        }
+        Err(error) => return Some(failed(Value::Null, parse_error(&error))),
+    };
+    if call.jsonrpc != Some("2.0") {
+        let error = RpcError::new(-32600, "a call says `\"jsonrpc\": \"2.0\"`");
+        return Some(failed(call.id.unwrap_or_default(), error));
+    }
+    let params = call.params.map_or("{}", RawValue::get);
+    let result = methods::call(api, &call.method, params).await;
+    let id = call.id?;
+    Some(match result {
+        Ok(result) => Answer {
+            jsonrpc: "2.0",
+            result: Some(result),
+            error: None,
+            id,
+        },
+        Err(error) => failed(id, error),
+    })
+}
+
+fn parse_error(error: &serde_json::Error) -> RpcError {
+    RpcError::new(-32700, format!("that is no JSON: {error}"))
+}
+
+const fn failed(id: Value, error: RpcError) -> Answer {
+    Answer {
+        jsonrpc: "2.0",
+        result: None,
+        error: Some(error),
+        id,
+    }
+}

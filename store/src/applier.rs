@@ -1,0 +1,211 @@
+//! The thread that applies: one transaction for everything that is committed, in all regions.
+//!
+//! Owns the order in which the state machine is changed, and when it is made durable. Knows no Raft
+//! node.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use almadia::{ConfState, Entries, LogId, LogIndex, Snapshot};
+use redb::Durability;
+
+use crate::command::Outcome;
+use crate::raft::{Input, Refusal, Reply};
+use crate::region::{Region, RegionId};
+use crate::snapshot::{SnapshotError, Snapshots};
+use crate::state::{Effect, State, StateError};
+
+/// How long what is applied may be in memory alone.
+const CHECKPOINT: Duration = Duration::from_millis(1_000);
+/// How many tasks go into one transaction at most.
+const MAX_TASKS: usize = 256;
+
+/// Something to apply.
+pub enum Task {
+    /// Committed entries of a region.
+    Entries {
+        /// The region.
+        region: RegionId,
+        /// The entries.
+        runs: Vec<Entries>,
+        /// The membership after each change among them that took place.
+        memberships: BTreeMap<LogIndex, ConfState>,
+        /// Who waits for which of them.
+        replies: Vec<(LogId, Reply)>,
+    },
+    /// A snapshot takes the place of a region.
+    Restore(RegionId, Snapshot),
+    /// This node has no part in the region any more.
+    Forget(RegionId),
+}
+
+/// What was applied.
+#[derive(Debug)]
+pub enum Applied {
+    /// A region contains the entries up to this index, and these parts have come off it.
+    Entries {
+        /// The region.
+        region: RegionId,
+        /// The index.
+        index: LogIndex,
+        /// The parts.
+        parts: Vec<Region>,
+        /// The region, if its range or its members have changed.
+        changed: Option<Region>,
+    },
+    /// A region is what a snapshot says.
+    Restored(Region),
+    /// These regions are durable up to there.
+    Durable(Vec<(RegionId, LogId)>),
+}
+
+/// Applies until nobody has anything to apply any more.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn run(
+    state: &Arc<State>,
+    snapshots: &Arc<Snapshots>,
+    tasks: &Receiver<Task>,
+    inputs: &Sender<Input>,
+) -> Result<(), SnapshotError> {
+    let mut undurable: HashMap<RegionId, LogId> = HashMap::new();
+    let mut checkpoint = Instant::now() + CHECKPOINT;
+    loop {
+        let wait = if undurable.is_empty() {
+            Duration::from_secs(3600)
+        } else {
+            checkpoint.saturating_duration_since(Instant::now())
+        };
+        let mut batch = Vec::new();
+        match tasks.recv_timeout(wait) {
+            Ok(task) => {
+                if undurable.is_empty() {
+                    checkpoint = Instant::now() + CHECKPOINT;
+                }
+                batch.push(task);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                state.change(Durability::Immediate, |_| Ok(()))?;
+                return Ok(());
+            }
+        }
+        batch.extend(tasks.try_iter().take(MAX_TASKS));
+        let is_checkpoint = Instant::now() >= checkpoint;
+        for part in apart(batch) {
+            apply(state, snapshots, part, inputs, &mut undurable)?;
+        }
+        if is_checkpoint && !undurable.is_empty() {
+            state.change(Durability::Immediate, |_| Ok(()))?;
+            let durable = undurable.drain().collect();
+            drop(inputs.send(Input::Applied(vec![Applied::Durable(durable)])));
+        }
+    }
+}
+
+/// Entries that follow each other go into one transaction, anything else into one of its own.
+fn apart(batch: Vec<Task>) -> Vec<Vec<Task>> {
+    let mut parts: Vec<Vec<Task>> = Vec::new();
+    let mut joins = false;
+    for task in batch {
+        let is_entries = matches!(task, Task::Entries { .. });
+        match parts.last_mut() {
+            Some(part) if joins && is_entries => part.push(task),
+            Some(_) | None => parts.push(vec![task]),
+        }
+        joins = is_entries;
+    }
+    parts
+}
+
+fn apply(
+    state: &Arc<State>,
+    snapshots: &Arc<Snapshots>,
+    mut part: Vec<Task>,
+    inputs: &Sender<Input>,
+    undurable: &mut HashMap<RegionId, LogId>,
+) -> Result<(), SnapshotError> {
+    if let [Task::Restore(..) | Task::Forget(_)] = part.as_slice() {
+        match part.remove(0) {
+            Task::Restore(_, snapshot) => {
+                let region = snapshots.restore(&snapshot)?;
+                snapshots.remove(&snapshot);
+                drop(inputs.send(Input::Applied(vec![Applied::Restored(region)])));
+            }
+            Task::Forget(id) => {
+                state.change(Durability::Immediate, |tables| {
+                    let region = tables.region(id)?;
+                    region.map_or(Ok(()), |region| tables.clear(&region))
+                })?;
+            }
+            Task::Entries { .. } => {}
+        }
+        return Ok(());
+    }
+    let mut done = Vec::new();
+    let mut answers = Vec::new();
+    // A division makes a region, which a node that starts has to find: it has a log then.
+    state.change(Durability::None, |tables| {
+        for task in &mut part {
+            let Task::Entries {
+                region: id,
+                runs,
+                memberships,
+                replies,
+            } = task
+            else {
+                continue;
+            };
+            let Some(mut region) = tables.region(*id)? else {
+                continue;
+            };
+            let version = region.version;
+            let mut effects = Vec::new();
+            tables.apply(
+                &mut region,
+                runs.iter().flatten(),
+                memberships,
+                &mut effects,
+            )?;
+            undurable.insert(*id, region.applied());
+            let parts = sort_out(effects, std::mem::take(replies), &mut answers);
+            done.push(Applied::Entries {
+                region: *id,
+                index: region.applied().index,
+                parts,
+                changed: (version != region.version || !memberships.is_empty()).then_some(region),
+            });
+        }
+        Ok::<_, StateError>(())
+    })?;
+    for (reply, outcome) in answers {
+        reply.send(outcome);
+    }
+    drop(inputs.send(Input::Applied(done)));
+    Ok(())
+}
+
+/// Finds out who waits for which outcome. Returns the parts that have come off the region.
+fn sort_out(
+    effects: Vec<Effect>,
+    replies: Vec<(LogId, Reply)>,
+    answers: &mut Vec<(Reply, Result<Outcome, Refusal>)>,
+) -> Vec<Region> {
+    let mut parts = Vec::new();
+    let mut replies = replies.into_iter().peekable();
+    for effect in effects {
+        match effect {
+            Effect::Outcome(id, outcome) => {
+                if let Some((_, reply)) = replies.next_if(|(waiting, _)| *waiting == id) {
+                    answers.push((reply, Ok(outcome)));
+                }
+            }
+            Effect::Split(part) => parts.push(part),
+        }
+    }
+    parts
+}

@@ -1,0 +1,128 @@
+//! The thread that writes the logs: one write, and one fsync, for everything that has come up while
+//! the one before was under way.
+//!
+//! Owns the order: first durable, then said. Knows no Raft node.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use almadia::{LogId, Message};
+
+use crate::log::{Log, LogError, RegionWrite};
+use crate::metrics::Metrics;
+use crate::raft::Input;
+use crate::region::RegionId;
+use crate::transport::Transport;
+
+/// The writes of a node up to one of its `Ready`s.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Which one of the nodes of the region.
+    pub generation: u64,
+    /// The number of the `Ready`.
+    pub number: u64,
+}
+
+/// Something for the log.
+pub enum Task {
+    /// What a `Ready` wants written.
+    Write {
+        /// The region.
+        region: RegionId,
+        /// Of which `Ready`.
+        written: Written,
+        /// What is to be written.
+        write: RegionWrite,
+        /// Whether it must be durable before anything is said of it.
+        must_sync: bool,
+        /// What is said then.
+        messages: Vec<Message>,
+    },
+    /// Everything up to this entry is in the state machine, durably.
+    Cut(RegionId, LogId),
+    /// A region begins here, and has this hard state. It is told when that is durable.
+    Begin(RegionId, LogId, almadia::HardState, Sender<()>),
+    /// The snapshot with which a region's log begins is in the state machine.
+    SnapshotRestored(RegionId),
+    /// Give the disk back what is cut.
+    Purge,
+}
+
+/// Writes until nobody has anything to write any more.
+///
+/// # Errors
+///
+/// If the disk fails. Nobody has been told then that the write was durable.
+pub fn run(
+    log: &Log,
+    tasks: &Receiver<Task>,
+    transport: &Arc<Transport>,
+    inputs: &Sender<Input>,
+    metrics: &Arc<Metrics>,
+) -> Result<(), LogError> {
+    let mut batch = Vec::new();
+    while let Ok(first) = tasks.recv() {
+        batch.push(first);
+        batch.extend(tasks.try_iter());
+        write(log, &batch, metrics)?;
+        let mut persisted = Vec::new();
+        for task in batch.drain(..) {
+            match task {
+                Task::Write {
+                    region,
+                    written,
+                    messages,
+                    ..
+                } => {
+                    transport.send(region, messages);
+                    persisted.push((region, written));
+                }
+                Task::Begin(.., begun) => drop(begun.send(())),
+                Task::Cut(..) | Task::SnapshotRestored(_) | Task::Purge => {}
+            }
+        }
+        // If nobody listens, the node is being stopped.
+        drop(inputs.send(Input::Persisted(persisted)));
+    }
+    Ok(())
+}
+
+fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
+    let mut sync = false;
+    let mut purge = false;
+    let mut writing = log.write();
+    for task in batch {
+        match task {
+            Task::Write {
+                region,
+                write,
+                must_sync,
+                ..
+            } => {
+                sync |= must_sync;
+                // It looks at what is written, to clear it away.
+                if write.snapshot.is_some() {
+                    std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                }
+                writing.put(*region, write)?;
+            }
+            Task::Cut(region, cut) => writing.cut(*region, *cut)?,
+            Task::Begin(region, begin, hard_state, _) => {
+                sync = true;
+                writing.begin_at(*region, *begin)?;
+                writing.put(*region, &RegionWrite::of(*hard_state))?;
+            }
+            Task::SnapshotRestored(region) => writing.forget_snapshot(*region),
+            Task::Purge => purge = true,
+        }
+    }
+    let begun = std::time::Instant::now();
+    let bytes = writing.commit(sync)?;
+    if sync {
+        metrics.log_written(begun.elapsed(), bytes);
+    }
+    if purge {
+        log.purge()?;
+    }
+    Ok(())
+}

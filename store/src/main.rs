@@ -1,0 +1,136 @@
+//! The program: its commands and their options.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use almadia::NodeId;
+use almadia_store::region::Address;
+use almadia_store::server::{Options, serve};
+use clap::{Args, Parser, Subcommand};
+
+/// A small distributed key-value database on almadia.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one node.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// This node's id, from 1.
+    #[arg(long)]
+    id: std::num::NonZeroU64,
+    /// Where it keeps everything.
+    #[arg(long)]
+    data: PathBuf,
+    /// Where clients reach it.
+    #[arg(long, default_value = "127.0.0.1:7001")]
+    listen: String,
+    /// The nodes of the cluster, this one among them: ID=HOST:PORT, by commas, where peers reach them.
+    #[arg(long, value_delimiter = ',', required = true, value_parser = parse_peer)]
+    peers: Vec<(u64, String)>,
+    /// Listen for peers here, and not where `--peers` says.
+    #[arg(long)]
+    listen_peers: Option<String>,
+    /// The name of the cluster.
+    #[arg(long, default_value = "almadia")]
+    cluster: String,
+    /// Join a cluster that there is, when it adds this node.
+    #[arg(long)]
+    join: bool,
+    /// Keep leases, so that reads may be answered without asking; regions never sleep then.
+    #[arg(long)]
+    lease_reads: bool,
+    /// How many entries of a region's log are kept behind what is in the state machine.
+    #[arg(long, default_value_t = 20_000)]
+    keep_entries: u64,
+}
+
+fn parse_peer(text: &str) -> Result<(u64, String), String> {
+    let peer = text.split_once('=').and_then(|(id, address)| {
+        let id = id.parse().ok().filter(|id| *id > 0)?;
+        Some((id, address.to_owned()))
+    });
+    peer.ok_or_else(|| format!("{text:?} is not ID=HOST:PORT"))
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "almadia_store=info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let Command::Serve(options) = cli.command;
+    let result = match options.read() {
+        Ok(options) => runtime.block_on(serve(options, asked_to_stop())),
+        Err(error) => return fail(&error),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &impl std::fmt::Display) -> std::process::ExitCode {
+    eprintln!("error: {error}");
+    std::process::ExitCode::FAILURE
+}
+
+impl Serve {
+    fn read(self) -> Result<Options, String> {
+        let peers: BTreeMap<u64, Address> = self
+            .peers
+            .into_iter()
+            .map(|(id, peer)| {
+                let client = String::new();
+                (id, Address { peer, client })
+            })
+            .collect();
+        let own = peers.get(&self.id.get()).map(|own| own.peer.clone());
+        let listen_peers = self.listen_peers.or(own);
+        Ok(Options {
+            id: NodeId::new(self.id.get()).ok_or("ids begin at 1")?,
+            cluster: self.cluster,
+            data: self.data,
+            listen: self.listen,
+            listen_peers: listen_peers.ok_or("this node is not among `--peers`")?,
+            peers,
+            join: self.join,
+            lease_reads: self.lease_reads,
+            keep_entries: self.keep_entries,
+        })
+    }
+}
+
+/// Ends when the process is asked to: by ctrl-c, or by a signal to terminate.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        if let Ok(mut signal) = signal(SignalKind::terminate()) {
+            signal.recv().await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

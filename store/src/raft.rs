@@ -1,0 +1,452 @@
+//! The thread that drives the Raft nodes of all regions.
+//!
+//! Owns every [`RawNode`](almadia::RawNode) of this process, and the loop around them: inputs come in
+//! batches, time among them; then each node that something has happened to is asked what it wants
+//! done, and that is handed on to the log, to the state machine and to the network. Nothing here waits
+//! for a disk. What a node is asked and answered is in `raft/group.rs`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use almadia::{Body, ConfState, LogId, Message, NodeId, SnapshotStatus};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::applier::{self, Applied};
+use crate::command::Outcome;
+use crate::log::{Log, LogError, RegionLog};
+use crate::log_writer;
+use crate::metrics::Metrics;
+use crate::raft::group::{Group, GroupError};
+use crate::region::{BEGIN, KeyRange, Region, RegionId};
+use crate::routes::Routes;
+use crate::snapshot::{Description, Snapshots};
+use crate::transport::Transport;
+
+pub mod group;
+
+/// One tick of the nodes' time.
+pub const TICK: Duration = Duration::from_millis(20);
+/// The most inputs that are taken in before the nodes are asked what they want done.
+const MAX_INPUTS: usize = 1024;
+/// How often the log gives the disk back what is cut.
+const PURGE: Duration = Duration::from_secs(10);
+
+/// Why something asked for was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+pub enum Refusal {
+    /// Not done; another node leads the region.
+    #[error("this node does not lead the region")]
+    NotLeader(Option<u64>),
+    /// Not done; the region is not here.
+    #[error("this node has no such region")]
+    NoRegion,
+    /// Not done; later it may be.
+    #[error("not now: {0}")]
+    NotNow(String),
+    /// Not done, and never will be.
+    #[error("{0}")]
+    Impossible(String),
+    /// It may be done or not.
+    #[error("the node stopped, or lost its leadership, before it knew how this ended")]
+    Unknown,
+}
+
+/// Somebody waits for how this ends.
+#[derive(Debug)]
+pub struct Reply(Option<oneshot::Sender<Result<Outcome, Refusal>>>);
+
+impl Reply {
+    /// A reply, and where it comes out.
+    #[must_use]
+    pub fn new() -> (Self, oneshot::Receiver<Result<Outcome, Refusal>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// This is how it ended.
+    pub fn send(mut self, result: Result<Outcome, Refusal>) {
+        if let Some(sender) = self.0.take() {
+            // Whoever asked may have given up.
+            drop(sender.send(result));
+        }
+    }
+}
+
+/// What happens to the nodes.
+#[derive(Debug)]
+pub enum Input {
+    /// Messages have come.
+    Messages(Vec<(RegionId, Message)>),
+    /// What was sent to this peer is lost.
+    Unreachable(NodeId),
+    /// A snapshot has reached its peer, or not.
+    SnapshotSent(RegionId, NodeId, SnapshotStatus),
+    /// The writes up to these numbers are durable.
+    Persisted(Vec<(RegionId, log_writer::Written)>),
+    /// The state machine has changed.
+    Applied(Vec<Applied>),
+    /// Somebody wants something of a region.
+    Request(RegionId, Request, Reply),
+    /// A peer has woken this region.
+    Wake(RegionId),
+    /// Hand leadership over, then end.
+    Stop,
+}
+
+/// What is wanted of a region.
+#[derive(Debug)]
+pub enum Request {
+    /// To put a command into its log; the reply comes when it is applied.
+    Propose(Bytes),
+    /// To be told when a read of the state machine shows everything that was done before.
+    Read {
+        /// Whether a lease is enough.
+        by_lease: bool,
+    },
+    /// To change its members.
+    Change(almadia::MembershipChange),
+    /// To have another node lead it.
+    Transfer(NodeId),
+}
+
+/// What the nodes run with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node.
+    pub id: NodeId,
+    /// How often it was started.
+    pub incarnation: u32,
+    /// Whether leases are kept; then regions never sleep.
+    pub lease_reads: bool,
+    /// How many entries of a region's log are kept behind what is durable in the state machine.
+    pub keep_entries: u64,
+    /// From this follows when elections begin.
+    pub seed: u64,
+}
+
+/// Where the nodes' wishes go.
+pub struct Outlets {
+    /// To the log.
+    pub log: Sender<log_writer::Task>,
+    /// To the state machine.
+    pub apply: Sender<applier::Task>,
+    /// To the peers.
+    pub transport: Arc<Transport>,
+    /// To the clients' side.
+    pub routes: Arc<Routes>,
+    /// To be counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The thread's state.
+pub struct Raft {
+    settings: Settings,
+    log: Log,
+    snapshots: Arc<Snapshots>,
+    outlets: Outlets,
+    groups: HashMap<RegionId, Group>,
+    generations: u64,
+    /// To whom something has happened since it was asked last.
+    touched: HashSet<RegionId>,
+    stopping: Option<Instant>,
+}
+
+impl Raft {
+    /// Starts the nodes of these regions.
+    ///
+    /// # Errors
+    ///
+    /// If the log does not go with the state machine, or cannot be read.
+    pub fn new(
+        settings: Settings,
+        log: Log,
+        snapshots: Arc<Snapshots>,
+        outlets: Outlets,
+        regions: Vec<Region>,
+    ) -> Result<Self, GroupError> {
+        let mut raft = Self {
+            settings,
+            log,
+            snapshots,
+            outlets,
+            groups: HashMap::new(),
+            generations: 0,
+            touched: HashSet::new(),
+            stopping: None,
+        };
+        for region in regions {
+            raft.open(region.id, Some(region))?;
+        }
+        raft.publish();
+        Ok(raft)
+    }
+
+    fn open(&mut self, id: RegionId, region: Option<Region>) -> Result<(), GroupError> {
+        let membership = match &region {
+            Some(region) => region.membership().map_err(LogError::from)?,
+            None => ConfState::default(),
+        };
+        let log = RegionLog::open(
+            self.log.clone(),
+            id,
+            membership,
+            Arc::clone(&self.snapshots),
+        )?;
+        self.generations += 1;
+        let group = Group::open(&self.settings, id, self.generations, region, log)?;
+        self.learn_addresses(group.region());
+        self.groups.insert(id, group);
+        self.touched.insert(id);
+        Ok(())
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    ///
+    /// If a node has stopped, because the disk fails or its promises are broken.
+    pub fn run(mut self, inputs: &Receiver<Input>) -> Result<(), GroupError> {
+        let mut next_tick = Instant::now() + TICK;
+        let mut next_purge = Instant::now() + PURGE;
+        loop {
+            match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(input) => {
+                    self.take(input)?;
+                    for input in inputs.try_iter().take(MAX_INPUTS) {
+                        self.take(input)?;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                let late = now.duration_since(next_tick).as_nanos() / TICK.as_nanos();
+                let ticks = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
+                next_tick += TICK * ticks;
+                self.tick(ticks)?;
+            }
+            if now >= next_purge {
+                next_purge = now + PURGE;
+                drop(self.outlets.log.send(log_writer::Task::Purge));
+            }
+            self.work()?;
+            if self
+                .stopping
+                .is_some_and(|at| now >= at || self.leads_nothing())
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    fn leads_nothing(&self) -> bool {
+        !self.groups.values().any(Group::leads)
+    }
+
+    fn tick(&mut self, ticks: u32) -> Result<(), GroupError> {
+        for (id, group) in &mut self.groups {
+            if group.tick(ticks)? {
+                self.touched.insert(*id);
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Asks each node that something has happened to what it wants done.
+    fn work(&mut self) -> Result<(), GroupError> {
+        let mut is_changed = false;
+        for id in self.touched.drain() {
+            if let Some(group) = self.groups.get_mut(&id) {
+                is_changed |= group.work(&self.outlets)?;
+            }
+        }
+        if is_changed {
+            self.publish();
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let routes = self.groups.values().filter_map(Group::route);
+        self.outlets.routes.publish(routes.collect());
+    }
+
+    fn learn_addresses(&self, region: Option<&Region>) {
+        if let Some(region) = region {
+            self.outlets.transport.learn(&region.addresses);
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), GroupError> {
+        match input {
+            Input::Messages(messages) => {
+                for (region, message) in messages {
+                    self.step(region, message)?;
+                }
+            }
+            Input::Unreachable(peer) => {
+                for (id, group) in &mut self.groups {
+                    if group.unreachable(peer) {
+                        self.touched.insert(*id);
+                    }
+                }
+            }
+            Input::SnapshotSent(region, peer, status) => {
+                if let Some(group) = self.touch(region) {
+                    group.snapshot_sent(peer, status);
+                }
+            }
+            Input::Persisted(numbers) => {
+                for (region, written) in numbers {
+                    let apply = self.outlets.apply.clone();
+                    if let Some(group) = self.touch(region) {
+                        group.persisted(written, &apply)?;
+                    }
+                }
+            }
+            Input::Applied(applied) => {
+                for applied in applied {
+                    self.applied(applied)?;
+                }
+            }
+            Input::Request(region, request, reply) => {
+                let transport = Arc::clone(&self.outlets.transport);
+                match self.touch(region) {
+                    Some(group) => {
+                        group.wake(&transport);
+                        group.request(request, reply);
+                    }
+                    None => reply.send(Err(Refusal::NoRegion)),
+                }
+            }
+            Input::Wake(region) => {
+                if let Some(group) = self.touch(region) {
+                    group.woken();
+                }
+            }
+            Input::Stop => {
+                self.stopping = Some(Instant::now() + Duration::from_secs(3));
+                for (id, group) in &mut self.groups {
+                    group.hand_over();
+                    self.touched.insert(*id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A region to which something happens now.
+    fn touch(&mut self, region: RegionId) -> Option<&mut Group> {
+        let group = self.groups.get_mut(&region)?;
+        self.touched.insert(region);
+        Some(group)
+    }
+
+    fn step(&mut self, region: RegionId, message: Message) -> Result<(), GroupError> {
+        if message.to != self.settings.id {
+            return Ok(());
+        }
+        if !self.groups.contains_key(&region) {
+            // A region that this node is new to: it is told by a snapshot what it is. One whose log
+            // begins is a part that comes off when what it comes off is applied here (again).
+            if self.log.cut(region)? != LogId::ZERO {
+                return Ok(());
+            }
+            self.open(region, None)?;
+        }
+        if let Body::InstallSnapshot(snapshot) = &message.body {
+            let free = Description::of(snapshot)
+                .is_ok_and(|description| self.is_free_for(region, &description.region.range));
+            if !free {
+                return Ok(());
+            }
+        }
+        if let Some(group) = self.touch(region) {
+            group.step(message);
+        }
+        Ok(())
+    }
+
+    /// Whether no other region has keys of this range here.
+    fn is_free_for(&self, region: RegionId, range: &KeyRange) -> bool {
+        let others = self.groups.values().filter_map(Group::region);
+        !others
+            .filter(|other| other.id != region)
+            .any(|other| other.range.overlaps(range))
+    }
+
+    fn applied(&mut self, applied: Applied) -> Result<(), GroupError> {
+        match applied {
+            Applied::Entries {
+                region,
+                index,
+                parts,
+                changed,
+            } => {
+                self.learn_addresses(changed.as_ref());
+                let mut led = false;
+                if let Some(group) = self.touch(region) {
+                    led = group.leads();
+                    group.applied(index, changed)?;
+                }
+                for part in parts {
+                    self.begin(part, led)?;
+                }
+            }
+            Applied::Restored(region) => {
+                self.learn_addresses(Some(&region));
+                let id = region.id;
+                if let Some(group) = self.touch(id) {
+                    group.applied(region.applied().index, Some(region))?;
+                }
+                drop(
+                    self.outlets
+                        .log
+                        .send(log_writer::Task::SnapshotRestored(id)),
+                );
+            }
+            Applied::Durable(regions) => {
+                let keep = self.settings.keep_entries;
+                for (region, applied) in regions {
+                    let cut = self
+                        .groups
+                        .get_mut(&region)
+                        .and_then(|group| group.durable(applied, keep));
+                    if let Some(cut) = cut {
+                        drop(self.outlets.log.send(log_writer::Task::Cut(region, cut)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A part has come off a region. If this node led the whole, it is first to ask for votes.
+    fn begin(&mut self, part: Region, led: bool) -> Result<(), GroupError> {
+        let id = part.id;
+        // Its log may be here, from before the state machine forgot that it applied this.
+        if self.log.cut(id)? == LogId::ZERO {
+            let mut hard_state = self
+                .groups
+                .get(&id)
+                .map_or_else(Default::default, Group::hard_state);
+            hard_state.current_term = hard_state.current_term.max(BEGIN.term);
+            hard_state.commit_index = BEGIN.index;
+            // Behind whatever the node that was here before wanted written.
+            let (begun, wait) = std::sync::mpsc::channel();
+            let begin = log_writer::Task::Begin(id, BEGIN, hard_state, begun);
+            drop(self.outlets.log.send(begin));
+            wait.recv().ok();
+        }
+        self.open(id, Some(part))?;
+        if let Some(group) = self.touch(id).filter(|_| led) {
+            group.campaign();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,495 @@
+//! One region's Raft node, and who waits for what of it.
+//!
+//! Owns the pairing of requests with what comes of them, and what is to be done for a
+//! [`Ready`](almadia::Ready). Knows no thread: where wishes go is handed in.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use almadia::{
+    AcknowledgeError, Body, ConfState, Config, ConfigError, Halted, HardState, LogId, LogIndex,
+    Message, NodeId, Payload, ProposeError, RawNode, Ready, RoleKind, Snapshot, SnapshotStatus,
+    StartError, Storage,
+};
+use thiserror::Error;
+
+use crate::applier;
+use crate::command::Outcome;
+use crate::log::{LogError, RegionLog, RegionWrite};
+use crate::log_writer;
+use crate::raft::{Outlets, Refusal, Reply, Request, Settings};
+use crate::region::{Region, RegionId};
+use crate::routes::Route;
+use crate::transport::Transport;
+
+/// So many ticks without anything to do, and a region sleeps.
+const TICKS_BEFORE_SLEEP: u32 = 150;
+/// The log is cut when so many times what is to be kept could go.
+const CUT_WHEN: u64 = 2;
+
+/// Why a region's node stopped. It is not to go on: what it promised may not be kept.
+#[derive(Debug, Error)]
+pub enum GroupError {
+    /// It is told to run with what does not go together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It cannot be started.
+    #[error("a region's node does not start: {0}")]
+    Start(#[from] StartError),
+    /// It has stopped.
+    #[error("a region's node has stopped: {0}")]
+    Halted(#[from] Halted),
+    /// It was told something that cannot be.
+    #[error("a region's node was told something that cannot be: {0}")]
+    Acknowledge(#[from] AcknowledgeError),
+    /// The log cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// A region's node.
+pub struct Group {
+    id: RegionId,
+    /// Which one of the nodes that this process has started for the region, one after another.
+    generation: u64,
+    node: RawNode<RegionLog>,
+    /// As of what is applied; `None` as long as this node was told nothing of it.
+    region: Option<Region>,
+    /// Proposals in the log, by their place.
+    proposed: VecDeque<(LogId, Reply)>,
+    /// Reads whose index is not known yet.
+    asked: HashMap<u64, Reply>,
+    next_read: u64,
+    /// Reads that wait until this index is applied.
+    waiting: BTreeMap<LogIndex, Vec<Reply>>,
+    applied: LogIndex,
+    /// A snapshot that goes into the state machine once the write of this number is durable.
+    snapshot: Option<(u64, Snapshot)>,
+    handed_out: u64,
+    persisted: u64,
+    transfer: Option<Reply>,
+    quiet_ticks: u32,
+    may_sleep: bool,
+    published: (RoleKind, Option<NodeId>),
+}
+
+impl Group {
+    /// Starts the node.
+    ///
+    /// # Errors
+    ///
+    /// If the log does not go with what is applied.
+    pub fn open(
+        settings: &Settings,
+        id: RegionId,
+        generation: u64,
+        region: Option<Region>,
+        log: RegionLog,
+    ) -> Result<Self, GroupError> {
+        let applied = region.as_ref().map_or(LogId::ZERO, Region::applied);
+        let config = Config::builder(settings.id)
+            .heartbeat_interval_ticks(5)
+            .election_timeout_ticks(50)
+            .max_election_timeout_ticks(100)
+            .lease_reads(settings.lease_reads)
+            .incarnation(settings.incarnation)
+            .applied(applied)
+            .seed(settings.seed ^ id.0)
+            .build()?;
+        Ok(Self {
+            id,
+            generation,
+            node: RawNode::new(config, log)?,
+            region,
+            proposed: VecDeque::new(),
+            asked: HashMap::new(),
+            next_read: 0,
+            waiting: BTreeMap::new(),
+            applied: applied.index,
+            snapshot: None,
+            handed_out: 0,
+            persisted: 0,
+            transfer: None,
+            quiet_ticks: 0,
+            may_sleep: !settings.lease_reads,
+            published: (RoleKind::Follower, None),
+        })
+    }
+
+    /// What is known of the region.
+    #[must_use]
+    pub const fn region(&self) -> Option<&Region> {
+        self.region.as_ref()
+    }
+
+    /// Whether this node leads it.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.node.role() == RoleKind::Leader
+    }
+
+    /// The node's hard state.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        self.node.hard_state()
+    }
+
+    /// What the clients' side has to know; `None` if this node knows no more than its id.
+    #[must_use]
+    pub fn route(&self) -> Option<Route> {
+        let region = self.region.as_ref()?;
+        let status = self.node.basic_status();
+        let progress = |id| {
+            self.node
+                .progress(id)
+                .map(|progress| progress.match_index().0)
+        };
+        let members = self.node.membership().members();
+        Some(Route {
+            region: self.id,
+            range: region.range.clone(),
+            version: region.version,
+            role: status.role,
+            leader: status.leader,
+            term: status.current_term.0,
+            last: status.last_log.index.0,
+            committed: status.commit_index.0,
+            applied: self.applied.0,
+            log_len: self.node.storage().len(),
+            is_asleep: self.is_asleep(),
+            membership: self.node.membership().to_conf_state(),
+            matched: members.into_iter().map(|id| (id, progress(id))).collect(),
+        })
+    }
+
+    const fn is_asleep(&self) -> bool {
+        self.quiet_ticks >= TICKS_BEFORE_SLEEP
+    }
+
+    // --- What happens to it ---
+
+    /// Time has passed. Returns whether the node noticed.
+    ///
+    /// # Errors
+    ///
+    /// If the node has stopped.
+    pub fn tick(&mut self, ticks: u32) -> Result<bool, GroupError> {
+        if self.is_asleep() {
+            return Ok(false);
+        }
+        let is_quiet = self.may_sleep && self.node.is_quiescent() && self.proposed.is_empty();
+        self.quiet_ticks = if is_quiet {
+            self.quiet_ticks + ticks
+        } else {
+            0
+        };
+        self.node.tick_many(ticks)?;
+        Ok(self.node.has_ready())
+    }
+
+    /// Somebody wants something of it: the others are told, in case they sleep.
+    pub fn wake(&mut self, transport: &Arc<Transport>) {
+        if self.is_asleep() {
+            let me = self.node.id();
+            let members = self.node.membership().members().into_iter();
+            transport.wake(self.id, members.filter(|id| *id != me));
+        }
+        self.woken();
+    }
+
+    /// It is awake.
+    pub const fn woken(&mut self) {
+        self.quiet_ticks = 0;
+    }
+
+    /// A message has come.
+    pub fn step(&mut self, message: Message) {
+        // Heartbeats of a leader that is about to sleep do not wake its followers.
+        if !matches!(
+            message.body,
+            Body::Heartbeat(_) | Body::HeartbeatResponse(_)
+        ) {
+            self.woken();
+        }
+        let from = message.from;
+        if let Err(error) = self.node.step(message) {
+            tracing::debug!(region = %self.id, %from, %error, "a message was not taken");
+        }
+    }
+
+    /// What was sent to this peer is lost. Returns whether it is a member.
+    pub fn unreachable(&mut self, peer: NodeId) -> bool {
+        let is_member = self.node.membership().contains(peer);
+        if is_member {
+            self.node.report_unreachable(peer);
+            self.woken();
+        }
+        is_member
+    }
+
+    /// A snapshot has reached its peer, or not.
+    pub fn snapshot_sent(&mut self, peer: NodeId, status: SnapshotStatus) {
+        self.node.report_snapshot(peer, status);
+    }
+
+    /// The writes up to this number are durable.
+    ///
+    /// # Errors
+    ///
+    /// If the node has stopped.
+    pub fn persisted(
+        &mut self,
+        written: log_writer::Written,
+        apply: &Sender<applier::Task>,
+    ) -> Result<(), GroupError> {
+        let number = written.number;
+        if written.generation != self.generation {
+            return Ok(());
+        }
+        if let Some((_, snapshot)) = self.snapshot.take_if(|(due, _)| *due <= number) {
+            self.node.storage_mut().set_cut(snapshot.last_included);
+            drop(apply.send(applier::Task::Restore(self.id, snapshot)));
+        }
+        self.persisted = number;
+        Ok(self.node.persisted(number)?)
+    }
+
+    /// The state machine contains everything up to this index.
+    ///
+    /// # Errors
+    ///
+    /// If the node has stopped.
+    pub fn applied(&mut self, index: LogIndex, changed: Option<Region>) -> Result<(), GroupError> {
+        if changed.is_some() {
+            self.region = changed;
+        }
+        self.applied = self.applied.max(index);
+        self.node.applied(index)?;
+        let later = self.waiting.split_off(&self.applied.next());
+        for reply in std::mem::replace(&mut self.waiting, later)
+            .into_values()
+            .flatten()
+        {
+            reply.send(Ok(Outcome::Done));
+        }
+        Ok(())
+    }
+
+    /// The state machine is durable up to this entry. Returns up to where the log is to be cut, if that
+    /// is worth it.
+    pub fn durable(&mut self, applied: LogId, keep: u64) -> Option<LogId> {
+        let log = self.node.storage();
+        let first = log.first_index().ok()?;
+        let cut = LogIndex(applied.index.0.checked_sub(keep)?);
+        if cut.0 < first.0 + keep * (CUT_WHEN - 1) || self.persisted < self.handed_out {
+            return None;
+        }
+        let term = log.term(cut).ok()?;
+        let cut = LogId { term, index: cut };
+        self.node.storage_mut().set_cut(cut);
+        Some(cut)
+    }
+
+    /// Begins an election.
+    pub fn campaign(&mut self) {
+        if let Err(error) = self.node.campaign() {
+            tracing::debug!(region = %self.id, %error, "no election was begun");
+        }
+    }
+
+    /// Has another node lead, if this one does.
+    pub fn hand_over(&mut self) {
+        if !self.leads() {
+            return;
+        }
+        let me = self.node.id();
+        let voters = self.node.membership().voters().into_iter();
+        let matched = |id: &NodeId| {
+            self.node
+                .progress(*id)
+                .map(|progress| progress.match_index())
+        };
+        if let Some(next) = voters.filter(|id| *id != me).max_by_key(matched) {
+            self.woken();
+            drop(self.node.transfer_leader(next));
+        }
+    }
+
+    /// Somebody wants something.
+    pub fn request(&mut self, request: Request, reply: Reply) {
+        let leader = self.node.leader().map(NodeId::get);
+        match request {
+            Request::Propose(command) => {
+                let proposed = self.node.propose("", command);
+                self.await_entry(proposed, reply);
+            }
+            Request::Change(change) => {
+                let proposed = self.node.propose_conf_change("", change);
+                self.await_entry(proposed, reply);
+            }
+            Request::Read { by_lease } => {
+                let number = self.next_read;
+                self.next_read += 1;
+                let context = number.to_le_bytes().to_vec();
+                let asked = if by_lease {
+                    self.node.lease_read(context)
+                } else {
+                    self.node.read_index(context)
+                };
+                match asked {
+                    Ok(()) => drop(self.asked.insert(number, reply)),
+                    Err(error) => reply.send(Err(Refusal::NotNow(error.to_string()))),
+                }
+            }
+            Request::Transfer(to) if !self.leads() => {
+                let _ = to;
+                reply.send(Err(Refusal::NotLeader(leader)));
+            }
+            Request::Transfer(to) => match self.node.transfer_leader(to) {
+                Ok(()) => self.transfer = Some(reply),
+                Err(error) => reply.send(Err(Refusal::Impossible(error.to_string()))),
+            },
+        }
+    }
+
+    fn await_entry(&mut self, proposed: Result<LogId, ProposeError>, reply: Reply) {
+        match proposed {
+            Ok(id) => self.proposed.push_back((id, reply)),
+            Err(ProposeError::NotLeader { leader }) => {
+                reply.send(Err(Refusal::NotLeader(leader.map(NodeId::get))));
+            }
+            Err(ProposeError::Membership(error)) => {
+                reply.send(Err(Refusal::Impossible(error.to_string())));
+            }
+            Err(error) => reply.send(Err(Refusal::NotNow(error.to_string()))),
+        }
+    }
+
+    // --- What it wants done ---
+
+    /// Asks the node what it wants done, and hands that on. Returns whether others have to know that
+    /// it leads now, or that another node does.
+    ///
+    /// # Errors
+    ///
+    /// If the node has stopped.
+    pub fn work(&mut self, outlets: &Outlets) -> Result<bool, GroupError> {
+        while let Some(ready) = self.node.ready()? {
+            self.hand_on(ready, outlets)?;
+        }
+        let leading = (self.node.role(), self.node.leader());
+        let is_changed = leading != self.published;
+        if is_changed {
+            tracing::info!(region = %self.id, role = ?leading.0, leader = ?leading.1, "leadership");
+        }
+        self.published = leading;
+        Ok(is_changed)
+    }
+
+    fn hand_on(&mut self, mut ready: Box<Ready>, outlets: &Outlets) -> Result<(), GroupError> {
+        outlets
+            .transport
+            .send(self.id, std::mem::take(&mut ready.messages));
+        self.hand_to_log(&mut ready, outlets)?;
+        self.hand_to_state(&mut ready, outlets);
+        for read in std::mem::take(&mut ready.read_states) {
+            self.read_ends(&read);
+        }
+        for outcome in std::mem::take(&mut ready.transfer_outcomes) {
+            tracing::info!(region = %self.id, ?outcome, "a transfer has ended");
+            if let Some(reply) = self.transfer.take() {
+                reply.send(match outcome.result {
+                    Ok(()) => Ok(Outcome::Done),
+                    Err(error) => Err(Refusal::NotNow(error.to_string())),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_to_log(&mut self, ready: &mut Ready, outlets: &Outlets) -> Result<(), GroupError> {
+        let write = RegionWrite {
+            snapshot: ready.snapshot.take(),
+            entries: std::mem::take(&mut ready.entries),
+            hard_state: ready.hard_state.take(),
+        };
+        let messages = std::mem::take(&mut ready.messages_after_persist);
+        let is_empty =
+            write.snapshot.is_none() && write.entries.is_empty() && write.hard_state.is_none();
+        let number = ready.number;
+        if is_empty && self.persisted == self.handed_out {
+            outlets.transport.send(self.id, messages);
+            self.handed_out = number;
+            self.persisted = number;
+            return Ok(self.node.persisted(number)?);
+        }
+        self.handed_out = number;
+        if let Some(snapshot) = &write.snapshot {
+            self.snapshot = Some((number, (**snapshot).clone()));
+        }
+        let task = log_writer::Task::Write {
+            region: self.id,
+            written: log_writer::Written {
+                generation: self.generation,
+                number,
+            },
+            write,
+            must_sync: ready.must_sync,
+            messages,
+        };
+        // If nobody listens, the node is being stopped.
+        drop(outlets.log.send(task));
+        Ok(())
+    }
+
+    fn hand_to_state(&mut self, ready: &mut Ready, outlets: &Outlets) {
+        let runs = std::mem::take(&mut ready.committed_entries);
+        if runs.is_empty() {
+            return;
+        }
+        let mut memberships = BTreeMap::new();
+        let mut replies = Vec::new();
+        for entry in runs.iter().flatten() {
+            if let Payload::Change(change) = &entry.payload {
+                let changed: Option<ConfState> = self.node.apply_conf_change(change).ok();
+                memberships.extend(changed.map(|membership| (entry.id.index, membership)));
+            }
+            while let Some((id, reply)) = pop_until(&mut self.proposed, entry.id.index) {
+                if id == entry.id {
+                    replies.push((id, reply));
+                } else {
+                    reply.send(Err(Refusal::NotLeader(self.node.leader().map(NodeId::get))));
+                }
+            }
+        }
+        let task = applier::Task::Entries {
+            region: self.id,
+            runs,
+            memberships,
+            replies,
+        };
+        drop(outlets.apply.send(task));
+    }
+
+    fn read_ends(&mut self, read: &almadia::ReadState) {
+        let number = read
+            .context
+            .first_chunk()
+            .map(|bytes| u64::from_le_bytes(*bytes));
+        let Some(reply) = number.and_then(|number| self.asked.remove(&number)) else {
+            return;
+        };
+        match &read.outcome {
+            Ok(index) if *index <= self.applied => reply.send(Ok(Outcome::Done)),
+            Ok(index) => self.waiting.entry(*index).or_default().push(reply),
+            Err(error) => reply.send(Err(Refusal::NotNow(error.to_string()))),
+        }
+    }
+}
+
+/// The first who waits for an entry up to this one.
+fn pop_until(proposed: &mut VecDeque<(LogId, Reply)>, index: LogIndex) -> Option<(LogId, Reply)> {
+    let is_due = proposed.front().is_some_and(|(id, _)| id.index <= index);
+    is_due.then(|| proposed.pop_front()).flatten()
+}

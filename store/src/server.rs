@@ -1,0 +1,296 @@
+//! One node: everything put together, from its directory to its listeners.
+//!
+//! Owns the order in which things are started and stopped. A thread that fails ends the process: what
+//! it has promised may not be kept.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use almadia::{ConfState, LogId, NodeId};
+use redb::Durability;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+
+use crate::api::{Api, router};
+use crate::applier;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::log::{Log, LogError, RegionWrite};
+use crate::log_writer;
+use crate::metrics::Metrics;
+use crate::raft::group::GroupError;
+use crate::raft::{Input, Outlets, Raft, Settings};
+use crate::region::{Address, BEGIN, KeyRange, Region, RegionId};
+use crate::routes::Routes;
+use crate::service::Service;
+use crate::snapshot::{Description, SnapshotError, Snapshots};
+use crate::state::{State, StateError};
+use crate::transport::Transport;
+
+/// What a node is told when it is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its id.
+    pub id: NodeId,
+    /// The name of its cluster.
+    pub cluster: String,
+    /// Where it keeps everything.
+    pub data: PathBuf,
+    /// Where clients reach it.
+    pub listen: String,
+    /// Where its peers reach it.
+    pub listen_peers: String,
+    /// The nodes that the cluster begins with, or those that are known already, by id.
+    pub peers: BTreeMap<u64, Address>,
+    /// Whether it joins a cluster that there is.
+    pub join: bool,
+    /// Whether leases are kept.
+    pub lease_reads: bool,
+    /// How many entries of a region's log are kept behind what is in the state machine.
+    pub keep_entries: u64,
+}
+
+/// Why a node does not start, or has stopped.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// Its directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Its log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its state machine cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A snapshot cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A region's node cannot go on.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// An address is not to be had.
+    #[error("{address}: {error}; is it in use, or not this machine's?")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The system says why.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs a node until `stop` ends.
+///
+/// # Errors
+///
+/// If it does not start.
+pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+    let clients = listen(&options.listen).await?;
+    let peers = listen(&options.listen_peers).await?;
+    let dir = DataDir::open(&options.data, &options.cluster, options.id.get())?;
+    let state = Arc::new(State::open(&dir.path("state.redb"))?);
+    let log = Log::open(&dir.path("log"))?;
+    let snapshots = Snapshots::open(dir.path("snapshots"), Arc::clone(&state))?;
+    let regions = recover(&options, &state, &log, &snapshots)?;
+
+    let (inputs, from_inputs) = mpsc::channel();
+    let transport = Transport::new(
+        options.id,
+        options.cluster.clone(),
+        Handle::current(),
+        inputs.clone(),
+        Arc::clone(&snapshots),
+    );
+    transport.learn(&options.peers);
+    let routes = Arc::new(Routes::default());
+    let metrics = Arc::new(Metrics::default());
+    let service = Arc::new(Service {
+        me: options.id,
+        routes: Arc::clone(&routes),
+        transport: Arc::clone(&transport),
+        inputs: inputs.clone(),
+        state: Arc::clone(&state),
+    });
+    let answering = Arc::clone(&service);
+    transport.answer_by(Box::new(move |request| {
+        let service = Arc::clone(&answering);
+        Box::pin(async move { service.serve(request).await })
+    }));
+
+    let threads = Threads {
+        state,
+        log,
+        snapshots,
+        routes,
+        metrics: Arc::clone(&metrics),
+        transport: Arc::clone(&transport),
+    };
+    let settings = Settings {
+        id: options.id,
+        incarnation: dir.starts,
+        lease_reads: options.lease_reads,
+        keep_entries: options.keep_entries,
+        seed: rand::random(),
+    };
+    let running = threads.start(settings, inputs.clone(), from_inputs, regions)?;
+    tokio::spawn(transport.listen(peers));
+    let app = router(Arc::new(Api { service, metrics }));
+    let serving = tokio::spawn(async move { axum::serve(clients, app).await });
+    tracing::info!(
+        id = %options.id, clients = %options.listen, peers = %options.listen_peers, "serving"
+    );
+
+    stop.await;
+    tracing::info!("stopping: leadership is handed over");
+    drop(inputs.send(Input::Stop));
+    let stopped = tokio::task::spawn_blocking(move || {
+        for thread in running {
+            drop(thread.join());
+        }
+    });
+    drop(tokio::time::timeout(Duration::from_secs(5), stopped).await);
+    serving.abort();
+    Ok(())
+}
+
+async fn listen(address: &str) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ServerError::Listen {
+            address: address.to_owned(),
+            error,
+        })
+}
+
+/// Brings log and state machine together again, and finds out which regions there are.
+fn recover(
+    options: &Options,
+    state: &Arc<State>,
+    log: &Log,
+    snapshots: &Arc<Snapshots>,
+) -> Result<Vec<Region>, ServerError> {
+    let mut kept = Vec::new();
+    for id in log.regions() {
+        let Some(snapshot) = log.snapshot(id)? else {
+            continue;
+        };
+        // The crash came between the log's write and the state machine's.
+        let regions = state.regions()?;
+        let applied = regions
+            .iter()
+            .find(|region| region.id == id)
+            .map(Region::applied);
+        if applied.is_none_or(|applied| applied.index < snapshot.last_included.index) {
+            kept.push(Description::of(&snapshot)?.name);
+            snapshots.restore(&snapshot)?;
+        }
+        let mut write = log.write();
+        write.forget_snapshot(id);
+        write.commit(true)?;
+    }
+    snapshots.keep_only(&[])?;
+    let mut regions = state.regions()?;
+    let is_new = regions.is_empty() && log.regions().is_empty();
+    if is_new && !options.join {
+        regions.push(begin(options, state, log)?);
+    }
+    Ok(regions)
+}
+
+/// The first region of a new cluster. All nodes that the cluster begins with make the same one.
+fn begin(options: &Options, state: &State, log: &Log) -> Result<Region, ServerError> {
+    let voters = options.peers.keys().filter_map(|id| NodeId::new(*id));
+    let membership = ConfState::of_voters(voters);
+    let region = Region::new(
+        RegionId::FIRST,
+        KeyRange::default(),
+        &membership,
+        options.peers.clone(),
+    );
+    state.change(Durability::Immediate, |tables| tables.put_region(&region))?;
+    begin_log(log, region.id)?;
+    Ok(region)
+}
+
+fn begin_log(log: &Log, id: RegionId) -> Result<(), LogError> {
+    if log.cut(id)? != LogId::ZERO {
+        return Ok(());
+    }
+    let mut write = log.write();
+    write.begin_at(id, BEGIN)?;
+    let hard_state = almadia::HardState {
+        current_term: BEGIN.term,
+        voted_for: None,
+        commit_index: BEGIN.index,
+    };
+    write.put(id, &RegionWrite::of(hard_state))?;
+    write.commit(true)?;
+    Ok(())
+}
+
+/// What the threads work on.
+struct Threads {
+    state: Arc<State>,
+    log: Log,
+    snapshots: Arc<Snapshots>,
+    routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
+    transport: Arc<Transport>,
+}
+
+impl Threads {
+    fn start(
+        self,
+        settings: Settings,
+        inputs: Sender<Input>,
+        from_inputs: Receiver<Input>,
+        regions: Vec<Region>,
+    ) -> Result<Vec<JoinHandle<()>>, ServerError> {
+        let (log_tasks, from_log_tasks) = mpsc::channel();
+        let (apply_tasks, from_apply_tasks) = mpsc::channel();
+        let outlets = Outlets {
+            log: log_tasks,
+            apply: apply_tasks,
+            transport: Arc::clone(&self.transport),
+            routes: self.routes,
+            metrics: Arc::clone(&self.metrics),
+        };
+        let snapshots = Arc::clone(&self.snapshots);
+        let raft = Raft::new(settings, self.log.clone(), snapshots, outlets, regions)?;
+        let raft = spawn("raft", move || raft.run(&from_inputs))?;
+        let to_raft = inputs.clone();
+        let (log, transport, metrics) = (self.log, self.transport, self.metrics);
+        let log = spawn("log", move || {
+            log_writer::run(&log, &from_log_tasks, &transport, &to_raft, &metrics)
+        })?;
+        let (state, snapshots) = (self.state, self.snapshots);
+        let apply = spawn("apply", move || {
+            applier::run(&state, &snapshots, &from_apply_tasks, &inputs)
+        })?;
+        Ok(vec![raft, log, apply])
+    }
+}
+
+/// Starts a thread whose failure, or panic, ends the process.
+fn spawn<E: std::error::Error>(
+    name: &'static str,
+    run: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let why = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        tracing::error!(thread = name, %why, "the node cannot go on; nothing acknowledged is lost");
+        std::process::exit(70);
+    })
+}

@@ -1,0 +1,286 @@
+//! Snapshots of regions: files of their records, made beside the work and read back whole.
+//!
+//! Owns the files and the description of one that travels in a Raft message. How the file travels is
+//! the transport's. Knows no Raft node.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use almadia::{LogIndex, NodeId, Snapshot, StorageError};
+use crc32fast::Hasher;
+use redb::Durability;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::region::{Region, RegionId};
+use crate::state::{Record, State, StateError};
+
+/// What a snapshot's message says of its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The file's name.
+    pub name: String,
+    /// Its bytes.
+    pub len: u64,
+    /// Their checksum.
+    pub crc32: u32,
+    /// The region, as of the last entry in the snapshot.
+    pub region: Region,
+}
+
+impl Description {
+    /// What this snapshot says of its file.
+    ///
+    /// # Errors
+    ///
+    /// If it says nothing that this version understands.
+    pub fn of(snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        let description: Self = postcard::from_bytes(&snapshot.data)?;
+        // The name comes from a peer, and must not lead out of the directory.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if description.name.is_empty() || !description.name.chars().all(is_plain) {
+            return Err(SnapshotError::Name);
+        }
+        Ok(description)
+    }
+}
+
+/// Why a snapshot could not be made or read.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// The disk says why.
+    #[error("a snapshot's file failed: {0}")]
+    Io(#[from] io::Error),
+    /// The state machine's database says why.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It is not as this version writes it.
+    #[error("a snapshot cannot be read: {0}")]
+    Record(#[from] postcard::Error),
+    /// Its membership cannot be read.
+    #[error("a snapshot's membership cannot be read: {0}")]
+    Membership(#[from] almadia_proto::DecodeError),
+    /// It names no file of this directory.
+    #[error("a snapshot's file has no plain name")]
+    Name,
+    /// It has changed.
+    #[error("a snapshot's file is damaged")]
+    Damaged,
+    /// The region is not here.
+    #[error("there is no such region")]
+    NoRegion,
+}
+
+enum Job {
+    Making,
+    Made(Snapshot),
+}
+
+/// The snapshots of a node.
+pub struct Snapshots {
+    dir: PathBuf,
+    state: Arc<State>,
+    jobs: Mutex<HashMap<RegionId, Job>>,
+}
+
+impl Snapshots {
+    /// Keeps them in this directory, in which nothing else is.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn open(dir: PathBuf, state: Arc<State>) -> io::Result<Arc<Self>> {
+        fs::create_dir_all(&dir)?;
+        Ok(Arc::new(Self {
+            dir,
+            state,
+            jobs: Mutex::default(),
+        }))
+    }
+
+    /// Removes what an earlier life has left behind, but for these files.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read.
+    pub fn keep_only(&self, names: &[String]) -> io::Result<()> {
+        for file in fs::read_dir(&self.dir)? {
+            let file = file?;
+            if !names.iter().any(|name| file.file_name() == name.as_str()) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file of this name is.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A snapshot of the region that reaches at least to this index. The first one who asks for it
+    /// has it made.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TemporarilyUnavailable`] while it is being made.
+    pub fn snapshot(
+        self: &Arc<Self>,
+        region: RegionId,
+        at_least: LogIndex,
+        _to: NodeId,
+    ) -> Result<Snapshot, StorageError> {
+        let mut jobs = self.jobs.lock();
+        match jobs.get(&region) {
+            Some(Job::Made(snapshot)) if snapshot.last_included.index >= at_least => {
+                return Ok(snapshot.clone());
+            }
+            Some(Job::Making) => {}
+            Some(Job::Made(_)) | None => {
+                jobs.insert(region, Job::Making);
+                let snapshots = Arc::clone(self);
+                std::thread::spawn(move || snapshots.make(region));
+            }
+        }
+        Err(StorageError::TemporarilyUnavailable)
+    }
+
+    fn make(&self, region: RegionId) {
+        let made = self.write(region);
+        let mut jobs = self.jobs.lock();
+        match made {
+            Ok(snapshot) => {
+                jobs.insert(region, Job::Made(snapshot));
+            }
+            Err(error) => {
+                tracing::warn!(%region, %error, "no snapshot was made");
+                jobs.remove(&region);
+            }
+        }
+    }
+
+    fn write(&self, id: RegionId) -> Result<Snapshot, SnapshotError> {
+        let view = self.state.view()?;
+        let region = view.region(id)?.ok_or(SnapshotError::NoRegion)?;
+        let applied = region.applied();
+        let name = format!("{id}-{}-{}", applied.term.0, applied.index.0);
+        let mut file = Summed::new(BufWriter::new(File::create(self.path(&name))?));
+        view.export::<SnapshotError>(&region, |record| {
+            let record = postcard::to_stdvec(&record)?;
+            file.write_all(
+                &u32::try_from(record.len())
+                    .unwrap_or(u32::MAX)
+                    .to_le_bytes(),
+            )?;
+            Ok(file.write_all(&record)?)
+        })?;
+        file.inner.flush()?;
+        let description = Description {
+            name,
+            len: file.len,
+            crc32: file.crc.finalize(),
+            region,
+        };
+        tracing::info!(region = %id, bytes = description.len, "made a snapshot");
+        Ok(Snapshot {
+            last_included: applied,
+            conf_state: description.region.membership()?,
+            data: postcard::to_stdvec(&description)?.into(),
+        })
+    }
+
+    /// Puts a snapshot whose file is here into the state machine, in place of what that holds of the
+    /// region; all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the file is damaged, or the disk fails.
+    pub fn restore(&self, snapshot: &Snapshot) -> Result<Region, SnapshotError> {
+        let description = Description::of(snapshot)?;
+        let path = self.path(&description.name);
+        if checksum(&path)? != (description.len, description.crc32) {
+            return Err(SnapshotError::Damaged);
+        }
+        let mut file = BufReader::new(File::open(&path)?);
+        let mut region = description.region;
+        region.set_applied(snapshot.last_included);
+        self.state.change(Durability::Immediate, |tables| {
+            if let Some(old) = tables.region(region.id)? {
+                tables.clear(&old)?;
+            }
+            while let Some(record) = read_record(&mut file)? {
+                tables.restore(region.id, record)?;
+            }
+            tables.put_region(&region)
+        })?;
+        Ok(region)
+    }
+
+    /// A received snapshot is not needed any more.
+    pub fn remove(&self, snapshot: &Snapshot) {
+        if let Ok(description) = Description::of(snapshot) {
+            drop(fs::remove_file(self.path(&description.name)));
+        }
+    }
+}
+
+fn read_record(file: &mut impl io::Read) -> Result<Option<Record>, StateError> {
+    let mut len = [0; 4];
+    if file.read_exact(&mut len).is_err() {
+        return Ok(None);
+    }
+    let mut record = vec![0; u32::from_le_bytes(len) as usize];
+    if file.read_exact(&mut record).is_err() {
+        return Err(postcard::Error::DeserializeUnexpectedEnd.into());
+    }
+    Ok(Some(postcard::from_bytes(&record)?))
+}
+
+/// The length of a file and the checksum of its bytes.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn checksum(path: &Path) -> io::Result<(u64, u32)> {
+    let mut file = File::open(path)?;
+    let mut crc = Hasher::new();
+    let mut len = 0;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((len, crc.finalize()));
+        }
+        crc.update(&buffer[..read]);
+        len += read as u64;
+    }
+}
+
+/// Sums what is written.
+struct Summed<W> {
+    inner: W,
+    crc: Hasher,
+    len: u64,
+}
+
+impl<W: io::Write> Summed<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            crc: Hasher::new(),
+            len: 0,
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc.update(bytes);
+        self.len += bytes.len() as u64;
+        self.inner.write_all(bytes)
+    }
+}

@@ -1,0 +1,412 @@
+//! The connections to the other nodes: one to each, which carries all regions both ways.
+//!
+//! Owns the sockets and what waits to be sent. The node with the lower id connects. What cannot be sent
+//! is dropped, and the Raft thread is told: Raft sends again what matters. Knows no Raft node.
+
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use almadia::{Body, Message, NodeId};
+use bytes::BytesMut;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use self::frame::{Frame, FrameError, Other, VERSION};
+pub use self::frame::{PeerRequest, PeerResponse};
+use crate::raft::Input;
+use crate::region::{Address, RegionId};
+use crate::snapshot::Snapshots;
+
+mod frame;
+mod shipping;
+
+/// So many bytes may wait for one peer.
+const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// A peer is told so often that this node is there.
+const PING: Duration = Duration::from_secs(1);
+/// A peer that is silent for so long is not there.
+const SILENCE: Duration = Duration::from_secs(4);
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Answers what peers want.
+pub type Handler = Box<dyn Fn(PeerRequest) -> BoxFuture<'static, PeerResponse> + Send + Sync>;
+
+/// The peer was not reached, or has not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection to the node was lost, or there is none")]
+pub struct Lost;
+
+/// The connections.
+pub struct Transport {
+    me: NodeId,
+    cluster: String,
+    runtime: Handle,
+    inputs: Sender<Input>,
+    snapshots: Arc<Snapshots>,
+    peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    requests: Mutex<HashMap<u64, (NodeId, oneshot::Sender<PeerResponse>)>>,
+    next_request: AtomicU64,
+    handler: OnceLock<Handler>,
+}
+
+struct Peer {
+    id: NodeId,
+    address: Mutex<Address>,
+    queue: Mutex<Option<mpsc::UnboundedSender<Frame>>>,
+    queued_bytes: AtomicUsize,
+}
+
+impl Peer {
+    /// Puts it behind what is to be sent. Returns whether it may arrive.
+    fn push(&self, frame: Frame) -> bool {
+        let bytes = match &frame {
+            Frame::Raft(_, message) => match &message.body {
+                Body::AppendEntries(append) => append.entries.size_bytes(),
+                _other => 0,
+            },
+            Frame::Other(_) => 0,
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if self.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
+            return false;
+        }
+        let queue = self.queue.lock();
+        let is_sent = queue
+            .as_ref()
+            .is_some_and(|queue| queue.send(frame).is_ok());
+        if is_sent {
+            self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        is_sent
+    }
+}
+
+impl Transport {
+    /// No connections yet.
+    #[must_use]
+    pub fn new(
+        me: NodeId,
+        cluster: String,
+        runtime: Handle,
+        inputs: Sender<Input>,
+        snapshots: Arc<Snapshots>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            me,
+            cluster,
+            runtime,
+            inputs,
+            snapshots,
+            peers: RwLock::default(),
+            requests: Mutex::default(),
+            next_request: AtomicU64::new(0),
+            handler: OnceLock::new(),
+        })
+    }
+
+    /// Answers what peers want by this.
+    pub fn answer_by(&self, handler: Handler) {
+        // Once, when the process starts.
+        drop(self.handler.set(handler));
+    }
+
+    /// Where these nodes can be reached.
+    pub fn learn(self: &Arc<Self>, addresses: &BTreeMap<u64, Address>) {
+        for (id, address) in addresses {
+            let Some(id) = NodeId::new(*id).filter(|id| *id != self.me) else {
+                continue;
+            };
+            let peer = self.peer(id);
+            let mut known = peer.address.lock();
+            if *known != *address {
+                known.clone_from(address);
+            }
+        }
+    }
+
+    /// Where clients can reach a node.
+    #[must_use]
+    pub fn address(&self, id: NodeId) -> Option<Address> {
+        let peers = self.peers.read();
+        let address = peers.get(&id)?.address.lock();
+        Some(address.clone())
+    }
+
+    fn peer(self: &Arc<Self>, id: NodeId) -> Arc<Peer> {
+        let peers = self.peers.read();
+        if let Some(peer) = peers.get(&id) {
+            return Arc::clone(peer);
+        }
+        drop(peers);
+        let mut peers = self.peers.write();
+        let peer = peers.entry(id).or_insert_with(|| {
+            let peer = Arc::new(Peer {
+                id,
+                address: Mutex::default(),
+                queue: Mutex::default(),
+                queued_bytes: AtomicUsize::new(0),
+            });
+            if self.me < id {
+                self.runtime.spawn(Arc::clone(self).dial(Arc::clone(&peer)));
+            }
+            peer
+        });
+        Arc::clone(peer)
+    }
+
+    // --- Sending ---
+
+    /// Sends the messages of a region, or tells that they cannot be sent.
+    pub fn send(self: &Arc<Self>, region: RegionId, messages: Vec<Message>) {
+        for message in messages {
+            let to = message.to;
+            if matches!(message.body, Body::InstallSnapshot(_)) {
+                self.runtime.spawn(Arc::clone(self).ship(region, message));
+            } else if !self.peer(to).push(Frame::Raft(region, message)) {
+                drop(self.inputs.send(Input::Unreachable(to)));
+            }
+        }
+    }
+
+    /// Tells these nodes that the region is awake.
+    pub fn wake(self: &Arc<Self>, region: RegionId, members: impl Iterator<Item = NodeId>) {
+        for member in members {
+            self.peer(member).push(Frame::Other(Other::Wake(region)));
+        }
+    }
+
+    /// Asks a node for something.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost before it has answered. It may have done what was asked for.
+    pub async fn request(
+        self: &Arc<Self>,
+        to: NodeId,
+        request: PeerRequest,
+    ) -> Result<PeerResponse, Lost> {
+        let number = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.requests.lock().insert(number, (to, sender));
+        let _forget = Forget {
+            transport: self,
+            number,
+        };
+        let frame = Frame::Other(Other::Request(number, request));
+        if !self.peer(to).push(frame) {
+            return Err(Lost);
+        }
+        receiver.await.map_err(|_| Lost)
+    }
+
+    // --- Connections ---
+
+    /// Lets peers connect.
+    pub async fn listen(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    self.runtime.spawn(Arc::clone(&self).accept(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection was accepted");
+                    sleep(PING).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Self>, mut stream: TcpStream) {
+        drop(stream.set_nodelay(true));
+        let mut buffer = BytesMut::new();
+        let hello = timeout(CONNECT, read_frame(&mut stream, &mut buffer)).await;
+        let Ok(Ok(Some(Frame::Other(Other::Hello {
+            version,
+            cluster,
+            from,
+            to,
+        })))) = hello
+        else {
+            return;
+        };
+        if (version, cluster.as_str(), to) != (VERSION, &self.cluster, self.me.get()) {
+            tracing::warn!(from, to, version, %cluster, "somebody else's node has called; is an address wrong?");
+            return;
+        }
+        if let Some(id) = NodeId::new(from).filter(|id| *id < self.me) {
+            let peer = self.peer(id);
+            self.converse(&peer, stream, buffer).await;
+        }
+    }
+
+    async fn dial(self: Arc<Self>, peer: Arc<Peer>) {
+        loop {
+            let address = peer.address.lock().peer.clone();
+            if !address.is_empty()
+                && let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
+            {
+                drop(stream.set_nodelay(true));
+                let mut hello = BytesMut::new();
+                let greeting = Other::Hello {
+                    version: VERSION,
+                    cluster: self.cluster.clone(),
+                    from: self.me.get(),
+                    to: peer.id.get(),
+                };
+                Frame::Other(greeting).encode(&mut hello);
+                if stream.write_all(&hello).await.is_ok() {
+                    self.converse(&peer, stream, BytesMut::new()).await;
+                }
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Speaks with a peer until the connection ends.
+    async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: TcpStream, buffer: BytesMut) {
+        let (queue, frames) = mpsc::unbounded_channel();
+        *peer.queue.lock() = Some(queue.clone());
+        peer.queued_bytes.store(0, Ordering::Relaxed);
+        tracing::info!(peer = %peer.id, "connected");
+        let (reader, writer) = tokio::io::split(stream);
+        let why = tokio::select! {
+            why = self.hear(peer, reader, buffer, &queue) => why,
+            why = speak(peer, writer, frames) => why.map_err(FrameError::Io),
+        };
+        peer.queue
+            .lock()
+            .take_if(|current| current.same_channel(&queue));
+        tracing::info!(peer = %peer.id, error = ?why.err(), "disconnected");
+        self.requests.lock().retain(|_, (to, _)| *to != peer.id);
+        drop(self.inputs.send(Input::Unreachable(peer.id)));
+    }
+
+    async fn hear(
+        self: &Arc<Self>,
+        peer: &Peer,
+        mut reader: ReadHalf<TcpStream>,
+        mut buffer: BytesMut,
+        answers: &mpsc::UnboundedSender<Frame>,
+    ) -> Result<(), FrameError> {
+        let mut messages = Vec::new();
+        loop {
+            while let Some(frame) = Frame::decode(&mut buffer)? {
+                match frame {
+                    // What a peer says of another one is not believed.
+                    Frame::Raft(region, message) if message.from == peer.id => {
+                        messages.push((region, message));
+                    }
+                    Frame::Raft(..) | Frame::Other(Other::Hello { .. } | Other::Ping) => {}
+                    Frame::Other(Other::Wake(region)) => {
+                        drop(self.inputs.send(Input::Wake(region)));
+                    }
+                    Frame::Other(Other::Request(number, request)) => {
+                        let transport = Arc::clone(self);
+                        let answers = answers.clone();
+                        self.runtime.spawn(async move {
+                            if let Some(response) = transport.answer(request).await {
+                                let frame = Frame::Other(Other::Response(number, response));
+                                drop(answers.send(frame));
+                            }
+                        });
+                    }
+                    Frame::Other(Other::Response(number, response)) => {
+                        let waiting = self.requests.lock().remove(&number);
+                        if let Some((_, reply)) = waiting {
+                            drop(reply.send(response));
+                        }
+                    }
+                }
+            }
+            if !messages.is_empty() {
+                drop(
+                    self.inputs
+                        .send(Input::Messages(std::mem::take(&mut messages))),
+                );
+            }
+            buffer.reserve(1 << 16);
+            match timeout(SILENCE, reader.read_buf(&mut buffer)).await {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(FrameError::Silence),
+            }
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, request: PeerRequest) -> Option<PeerResponse> {
+        match request {
+            PeerRequest::Offer(_) | PeerRequest::Chunk(..) | PeerRequest::Deliver(..) => {
+                Some(self.receive(request).await)
+            }
+            PeerRequest::Propose(..) | PeerRequest::Change(..) | PeerRequest::Transfer(..) => {
+                Some(self.handler.get()?(request).await)
+            }
+        }
+    }
+}
+
+async fn read_frame(
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+) -> Result<Option<Frame>, FrameError> {
+    loop {
+        if let Some(frame) = Frame::decode(buffer)? {
+            return Ok(Some(frame));
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Sends what waits for the peer, and that this node is there if nothing does.
+async fn speak(
+    peer: &Peer,
+    mut writer: WriteHalf<TcpStream>,
+    mut frames: mpsc::UnboundedReceiver<Frame>,
+) -> std::io::Result<()> {
+    let mut batch = Vec::new();
+    let mut buffer = BytesMut::new();
+    loop {
+        if timeout(PING, frames.recv_many(&mut batch, 1024))
+            .await
+            .is_err()
+        {
+            batch.push(Frame::Other(Other::Ping));
+        }
+        for frame in batch.drain(..) {
+            frame.encode(&mut buffer);
+            if buffer.len() >= 1 << 20 {
+                writer.write_all(&buffer).await?;
+                buffer.clear();
+            }
+        }
+        writer.write_all(&buffer).await?;
+        buffer.clear();
+        if frames.is_empty() {
+            peer.queued_bytes.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Forgets a request when nobody waits for it any more.
+struct Forget<'t> {
+    transport: &'t Transport,
+    number: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.transport.requests.lock().remove(&self.number);
+    }
+}
