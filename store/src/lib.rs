@@ -13,11 +13,14 @@
 
 pub mod api;
 pub mod applier;
+pub mod bench;
+pub mod client;
 pub mod command;
 pub mod data_dir;
 pub mod log;
 pub mod log_writer;
 pub mod metrics;
+pub mod processes;
 pub mod raft;
 pub mod region;
 pub mod routes;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use almadia::NodeId;
+use almadia_store::bench::Load;
+use almadia_store::processes::Processes;
 use almadia_store::region::Address;
 use almadia_store::server::{Options, serve};
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +22,43 @@ struct Cli {
 enum Command {
     /// Run one node.
     Serve(Serve),
+    /// Run a local cluster of processes, until ctrl-c.
+    Cluster(Cluster),
+    /// Measure a cluster of three under load, beside etcd where that is installed.
+    Bench(Bench),
+}
+
+#[derive(Args)]
+struct Cluster {
+    /// How many nodes.
+    #[arg(long, default_value_t = 3)]
+    nodes: u64,
+    /// Where they keep everything.
+    #[arg(long)]
+    data: PathBuf,
+    /// The first node's port; its peers reach it at the port that is 100 higher.
+    #[arg(long, default_value_t = 7001)]
+    port: u16,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// How many connections.
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    /// The bytes of a value.
+    #[arg(long, default_value_t = 128)]
+    value_size: usize,
+    /// How long each round lasts.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// How many rounds.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Where the clusters keep everything, for the time of the bench; by default among the system's
+    /// temporary files. It decides which disk is measured.
+    #[arg(long)]
+    data: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -77,18 +116,51 @@ fn main() -> std::process::ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let Command::Serve(options) = cli.command;
-    let result = match options.read() {
-        Ok(options) => runtime.block_on(serve(options, asked_to_stop())),
-        Err(error) => return fail(&error),
-    };
+    let result = runtime.block_on(run(cli.command));
+    // A thread that does not end by itself is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }
 
-fn fail(error: &impl std::fmt::Display) -> std::process::ExitCode {
+async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Serve(options) => serve(options.read()?, asked_to_stop()).await?,
+        Command::Cluster(options) => {
+            let port = Some(options.port);
+            let mut cluster = Processes::local(&options.data, options.nodes, port, Vec::new())?;
+            cluster.start_all().await?;
+            for node in &cluster.nodes {
+                println!("node {}: http://{}/", node.id, node.client);
+            }
+            println!("ctrl-c stops them");
+            asked_to_stop().await;
+            cluster.stop_all().await;
+        }
+        Command::Bench(options) => {
+            let dir = tempfile::Builder::new();
+            let dir = match &options.data {
+                Some(data) => {
+                    std::fs::create_dir_all(data)?;
+                    dir.tempdir_in(data)?
+                }
+                None => dir.tempdir()?,
+            };
+            let load = Load {
+                clients: options.clients,
+                value_size: options.value_size,
+                round: std::time::Duration::from_secs(options.seconds),
+                rounds: options.rounds,
+            };
+            almadia_store::bench::run(dir.path(), load).await?;
+        }
+    }
+    Ok(())
+}
+
+fn fail(error: &dyn std::fmt::Display) -> std::process::ExitCode {
     eprintln!("error: {error}");
     std::process::ExitCode::FAILURE
 }

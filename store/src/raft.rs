@@ -236,15 +236,16 @@ impl Raft {
             self.work()?;
             if self
                 .stopping
-                .is_some_and(|at| now >= at || self.leads_nothing())
+                .is_some_and(|at| now >= at || self.is_handed_over())
             {
                 return Ok(());
             }
         }
     }
 
-    fn leads_nothing(&self) -> bool {
-        !self.groups.values().any(Group::leads)
+    /// Whether other nodes lead all regions.
+    fn is_handed_over(&self) -> bool {
+        self.groups.values().all(Group::is_led_elsewhere)
     }
 
     fn tick(&mut self, ticks: u32) -> Result<(), GroupError> {

@@ -4,6 +4,7 @@
 //! Owns that form. The bytes are those of [`almadia_proto`], so the log can be read with its types.
 
 use std::any::Any;
+use std::io::Read as _;
 
 use almadia::{Entry, StorageError};
 use almadia_proto::{Decode, Encode};
@@ -72,8 +73,8 @@ impl Message for RawEntry {
     }
 
     fn merge_from(&mut self, is: &mut CodedInputStream<'_>) -> ProtobufResult<()> {
-        let len = is.bytes_until_limit();
-        let bytes = is.read_raw_bytes(u32::try_from(len).unwrap_or(u32::MAX))?;
+        let mut bytes = Vec::new();
+        is.read_to_end(&mut bytes)?;
         let index = bytes
             .first_chunk()
             .ok_or(ProtobufError::WireError(WireError::UnexpectedEof))?;

@@ -129,6 +129,13 @@ impl Group {
         self.node.role() == RoleKind::Leader
     }
 
+    /// Whether another node leads it, or could not.
+    #[must_use]
+    pub fn is_led_elsewhere(&self) -> bool {
+        let is_alone = self.node.membership().voters().len() < 2;
+        is_alone || (!self.leads() && self.node.leader().is_some())
+    }
+
     /// The node's hard state.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
