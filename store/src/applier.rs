@@ -1,4 +1,4 @@
-//! The thread that applies: one transaction for everything that is committed, in all regions.
+//! The thread that applies: at once whatever is committed, in all regions.
 //!
 //! Owns the order in which the state machine is changed, and when it is made durable. Knows no Raft
 //! node.
@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use almadia::{ConfState, Entries, LogId, LogIndex, Snapshot};
-use redb::Durability;
 
 use crate::command::Outcome;
 use crate::raft::{Input, Refusal, Reply};
@@ -19,7 +19,9 @@ use crate::state::{Effect, State, StateError};
 
 /// How long what is applied may be in memory alone.
 const CHECKPOINT: Duration = Duration::from_millis(1_000);
-/// How many tasks go into one transaction at most.
+/// How much of it.
+const MAX_UNDURABLE_BYTES: usize = 64 << 20;
+/// How many tasks go are applied at once at most.
 const MAX_TASKS: usize = 256;
 
 /// Something to apply.
@@ -61,6 +63,13 @@ pub enum Applied {
     Durable(Vec<(RegionId, LogId)>),
 }
 
+/// What is applied and not known to be durable.
+#[derive(Default)]
+struct Undurable {
+    regions: HashMap<RegionId, LogId>,
+    bytes: usize,
+}
+
 /// Applies until nobody has anything to apply any more.
 ///
 /// # Errors
@@ -72,42 +81,57 @@ pub fn run(
     tasks: &Receiver<Task>,
     inputs: &Sender<Input>,
 ) -> Result<(), SnapshotError> {
-    let mut undurable: HashMap<RegionId, LogId> = HashMap::new();
-    let mut checkpoint = Instant::now() + CHECKPOINT;
+    let mut undurable = Undurable::default();
+    let mut due = Instant::now();
+    let mut checkpoint: Option<JoinHandle<Result<(), StateError>>> = None;
     loop {
-        let wait = if undurable.is_empty() {
+        let wait = if undurable.regions.is_empty() {
             Duration::from_secs(3600)
         } else {
-            checkpoint.saturating_duration_since(Instant::now())
+            due.saturating_duration_since(Instant::now())
         };
         let mut batch = Vec::new();
         match tasks.recv_timeout(wait) {
-            Ok(task) => {
-                if undurable.is_empty() {
-                    checkpoint = Instant::now() + CHECKPOINT;
-                }
-                batch.push(task);
-            }
+            Ok(task) => batch.push(task),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                state.change(Durability::Immediate, |_| Ok(()))?;
-                return Ok(());
-            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(state.checkpoint()?),
         }
         batch.extend(tasks.try_iter().take(MAX_TASKS));
-        let is_checkpoint = Instant::now() >= checkpoint;
+        if undurable.regions.is_empty() {
+            due = Instant::now() + CHECKPOINT;
+        }
         for part in apart(batch) {
             apply(state, snapshots, part, inputs, &mut undurable)?;
         }
-        if is_checkpoint && !undurable.is_empty() {
-            state.change(Durability::Immediate, |_| Ok(()))?;
-            let durable = undurable.drain().collect();
-            drop(inputs.send(Input::Applied(vec![Applied::Durable(durable)])));
+        let is_due = Instant::now() >= due || undurable.bytes > MAX_UNDURABLE_BYTES;
+        let is_running = checkpoint
+            .as_ref()
+            .is_some_and(|running| !running.is_finished());
+        // While one is written the next may wait, but not so long that memory runs out.
+        if is_due && (!is_running || undurable.bytes > 2 * MAX_UNDURABLE_BYTES) {
+            finish(checkpoint.take())?;
+            let durable: Vec<_> = undurable.regions.drain().collect();
+            let (state, inputs) = (Arc::clone(state), inputs.clone());
+            checkpoint = Some(std::thread::spawn(move || {
+                state.checkpoint()?;
+                drop(inputs.send(Input::Applied(vec![Applied::Durable(durable)])));
+                Ok(())
+            }));
+            due = Instant::now() + CHECKPOINT;
+        } else if is_due {
+            due = Instant::now() + CHECKPOINT / 10;
         }
     }
 }
 
-/// Entries that follow each other go into one transaction, anything else into one of its own.
+fn finish(checkpoint: Option<JoinHandle<Result<(), StateError>>>) -> Result<(), SnapshotError> {
+    let result = checkpoint.map(JoinHandle::join);
+    // Its panic is this thread's.
+    let result = result.transpose().expect("a checkpoint does not panic");
+    Ok(result.unwrap_or(Ok(()))?)
+}
+
+/// Entries that follow each other are applied at once, anything else by itself.
 fn apart(batch: Vec<Task>) -> Vec<Vec<Task>> {
     let mut parts: Vec<Vec<Task>> = Vec::new();
     let mut joins = false;
@@ -127,7 +151,7 @@ fn apply(
     snapshots: &Arc<Snapshots>,
     mut part: Vec<Task>,
     inputs: &Sender<Input>,
-    undurable: &mut HashMap<RegionId, LogId>,
+    undurable: &mut Undurable,
 ) -> Result<(), SnapshotError> {
     if let [Task::Restore(..) | Task::Forget(_)] = part.as_slice() {
         match part.remove(0) {
@@ -136,52 +160,42 @@ fn apply(
                 snapshots.remove(&snapshot);
                 drop(inputs.send(Input::Applied(vec![Applied::Restored(region)])));
             }
-            Task::Forget(id) => {
-                state.change(Durability::Immediate, |tables| {
-                    let region = tables.region(id)?;
-                    region.map_or(Ok(()), |region| tables.clear(&region))
-                })?;
-            }
+            Task::Forget(id) => state.replace(id, None, || Ok(None))?,
             Task::Entries { .. } => {}
         }
         return Ok(());
     }
     let mut done = Vec::new();
     let mut answers = Vec::new();
-    // A division makes a region, which a node that starts has to find: it has a log then.
-    state.change(Durability::None, |tables| {
-        for task in &mut part {
-            let Task::Entries {
-                region: id,
-                runs,
-                memberships,
-                replies,
-            } = task
-            else {
-                continue;
-            };
-            let Some(mut region) = tables.region(*id)? else {
-                continue;
-            };
-            let version = region.version;
-            let mut effects = Vec::new();
-            tables.apply(
-                &mut region,
-                runs.iter().flatten(),
-                memberships,
-                &mut effects,
-            )?;
-            undurable.insert(*id, region.applied());
-            let parts = sort_out(effects, std::mem::take(replies), &mut answers);
-            done.push(Applied::Entries {
-                region: *id,
-                index: region.applied().index,
-                parts,
-                changed: (version != region.version || !memberships.is_empty()).then_some(region),
-            });
-        }
-        Ok::<_, StateError>(())
-    })?;
+    let mut states = state.change();
+    for task in &mut part {
+        let Task::Entries {
+            region: id,
+            runs,
+            memberships,
+            replies,
+        } = task
+        else {
+            continue;
+        };
+        let Some(mut region) = states.region(*id)? else {
+            continue;
+        };
+        let version = region.version;
+        let mut effects = Vec::new();
+        let entries = runs.iter().flatten();
+        states.apply(&mut region, entries, memberships, &mut effects)?;
+        undurable.regions.insert(*id, region.applied());
+        let parts = sort_out(effects, std::mem::take(replies), &mut answers);
+        done.push(Applied::Entries {
+            region: *id,
+            index: region.applied().index,
+            parts,
+            changed: (version != region.version || !memberships.is_empty()).then_some(region),
+        });
+    }
+    undurable.bytes = states.undurable_bytes();
+    drop(states);
     for (reply, outcome) in answers {
         reply.send(outcome);
     }

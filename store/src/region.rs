@@ -73,6 +73,8 @@ pub struct Region {
     pub version: u64,
     /// How many numbered writes of clients it has seen.
     pub numbered_writes: u64,
+    /// How many clients it remembers.
+    pub sessions: u64,
     /// Its members' addresses, by node.
     pub addresses: BTreeMap<u64, Address>,
     applied: (u64, u64),
@@ -93,6 +95,7 @@ impl Region {
             range,
             version: 1,
             numbered_writes: 0,
+            sessions: 0,
             addresses,
             applied: (0, 0),
             membership: Vec::new(),

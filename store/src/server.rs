@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use almadia::{ConfState, LogId, NodeId};
-use redb::Durability;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -213,7 +212,8 @@ fn begin(options: &Options, state: &State, log: &Log) -> Result<Region, ServerEr
         &membership,
         options.peers.clone(),
     );
-    state.change(Durability::Immediate, |tables| tables.put_region(&region))?;
+    state.change().put_region(&region)?;
+    state.checkpoint()?;
     begin_log(log, region.id)?;
     Ok(region)
 }

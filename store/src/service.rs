@@ -11,14 +11,16 @@ use std::time::Duration;
 use almadia::{MembershipChange, NodeId};
 use almadia_proto::Encode;
 use bytes::Bytes;
+use parking_lot::RwLockReadGuard;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::command::{Command, Outcome, Session, Write};
+use crate::kv::Layers;
 use crate::raft::{Input, Refusal, Reply, Request};
 use crate::region::{KeyRange, RegionId};
 use crate::routes::{Route, Routes};
-use crate::state::{Pair, State, StateError};
+use crate::state::{Pair, State, StateError, View};
 use crate::transport::{PeerRequest, PeerResponse, Transport};
 
 /// For so long a request is tried.
@@ -202,14 +204,14 @@ impl Service {
         &self,
         key: &[u8],
         consistency: Consistency,
-        look: impl Fn(&crate::state::View, &KeyRange) -> Result<T, StateError>,
+        look: impl Fn(&View<RwLockReadGuard<'_, Layers>>, &KeyRange) -> Result<T, StateError>,
     ) -> Result<T, ServiceError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let why = match self.routes.of(key) {
                 Some(route) => match self.barrier(route.region, consistency, deadline).await {
                     Ok(()) => {
-                        let view = self.state.view()?;
+                        let view = self.state.view();
                         let region = view.region(route.region)?;
                         match region.filter(|region| region.range.contains(key)) {
                             Some(region) => return Ok(look(&view, &region.range)?),

@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 
 use almadia::{LogIndex, NodeId, Snapshot, StorageError};
 use crc32fast::Hasher;
-use redb::Durability;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -166,7 +165,7 @@ impl Snapshots {
     }
 
     fn write(&self, id: RegionId) -> Result<Snapshot, SnapshotError> {
-        let view = self.state.view()?;
+        let view = self.state.lasting_view()?;
         let region = view.region(id)?.ok_or(SnapshotError::NoRegion)?;
         let applied = region.applied();
         let name = format!("{id}-{}-{}", applied.term.0, applied.index.0);
@@ -210,15 +209,8 @@ impl Snapshots {
         let mut file = BufReader::new(File::open(&path)?);
         let mut region = description.region;
         region.set_applied(snapshot.last_included);
-        self.state.change(Durability::Immediate, |tables| {
-            if let Some(old) = tables.region(region.id)? {
-                tables.clear(&old)?;
-            }
-            while let Some(record) = read_record(&mut file)? {
-                tables.restore(region.id, record)?;
-            }
-            tables.put_region(&region)
-        })?;
+        self.state
+            .replace(region.id, Some(&region), || read_record(&mut file))?;
         Ok(region)
     }
 

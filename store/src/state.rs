@@ -1,63 +1,75 @@
-//! The state machines of all regions, in one redb database.
+//! The state machines of all regions, in one map.
 //!
-//! Owns the tables and what a command does to them. What is applied need not be on the disk at once:
-//! the log has it. So a transaction is durable only where it is asked to be, and after a crash the
-//! database is as of the last one that was. Knows no Raft node and no thread.
+//! Owns the records and what a command does to them. Knows no Raft node and no thread.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::Path;
 
 use almadia::{ConfState, Entry, LogId, LogIndex, MembershipChange, Payload};
-use redb::{
-    Database, Durability, ReadOnlyTable, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::command::{Command, Outcome, Session, Write};
+use crate::kv::{Kv, KvError, Layers, Records};
 use crate::region::{Address, KeyRange, Region, RegionId};
 
-const DATA: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("data");
-const REGIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("regions");
+// What a key begins with says what is stored under it.
+const DATA: u8 = b'd';
+const REGION: u8 = b'r';
 /// By region and client: its last write.
-const SESSIONS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("sessions");
+const SESSION: u8 = b's';
 /// By region and the age of a client's last write: the client.
-const SESSIONS_BY_AGE: TableDefinition<'_, (u64, u64), &str> =
-    TableDefinition::new("sessions_by_age");
-/// By region: how many clients it knows.
-const SESSION_COUNTS: TableDefinition<'_, u64, u64> = TableDefinition::new("session_counts");
+const SESSION_BY_AGE: u8 = b't';
 
 /// How many clients a region remembers; it forgets those that have not written for longest.
 const MAX_SESSIONS: u64 = 16_384;
 
-/// Why the database did not do what it was asked.
+/// Why the state machine did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum StateError {
-    /// redb says why.
-    #[error("the state machine's database failed: {0}")]
-    Redb(#[from] redb::Error),
+    /// The database says why.
+    #[error(transparent)]
+    Kv(#[from] KvError),
     /// A record is not as this version writes it.
     #[error("a record of the state machine's database cannot be read: {0}")]
     Record(#[from] postcard::Error),
 }
 
-macro_rules! from_redb {
-    ($($error:ty),*) => {$(
-        impl From<$error> for StateError {
-            fn from(error: $error) -> Self {
-                Self::Redb(error.into())
-            }
-        }
-    )*};
+fn data_key(key: &[u8]) -> Vec<u8> {
+    [&[DATA], key].concat()
 }
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError
-);
+
+/// The first key behind the data of this range.
+fn data_end(range: &KeyRange) -> Vec<u8> {
+    range
+        .end
+        .as_deref()
+        .map_or_else(|| vec![DATA + 1], data_key)
+}
+
+fn region_key(id: RegionId) -> Vec<u8> {
+    [&[REGION][..], &id.0.to_be_bytes()].concat()
+}
+
+fn session_key(id: RegionId, client: &str) -> Vec<u8> {
+    [&[SESSION][..], &id.0.to_be_bytes(), client.as_bytes()].concat()
+}
+
+fn age_key(id: RegionId, age: u64) -> Vec<u8> {
+    [
+        &[SESSION_BY_AGE][..],
+        &id.0.to_be_bytes(),
+        &age.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// Where the records of this kind begin and end that belong to a region.
+fn of_region(kind: u8, id: RegionId) -> (Vec<u8>, Vec<u8>) {
+    let key = |id: u64| [&[kind][..], &id.to_be_bytes()].concat();
+    (key(id.0), key(id.0 + 1))
+}
 
 /// The last write of a client, and what came of it.
 #[derive(Serialize, Deserialize)]
@@ -77,27 +89,21 @@ pub enum Effect {
     Split(Region),
 }
 
-/// The database.
+/// The state machines.
 pub struct State {
-    db: Database,
+    kv: Kv,
 }
 
 impl State {
-    /// Opens the database of this file, or makes it.
+    /// Opens them in this file, or makes it.
     ///
     /// # Errors
     ///
     /// If it cannot be opened, or another process has it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let db = Database::builder().set_cache_size(256 << 20).create(path)?;
-        let txn = db.begin_write()?;
-        txn.open_table(DATA)?;
-        txn.open_table(REGIONS)?;
-        txn.open_table(SESSIONS)?;
-        txn.open_table(SESSIONS_BY_AGE)?;
-        txn.open_table(SESSION_COUNTS)?;
-        txn.commit()?;
-        Ok(Self { db })
+        Ok(Self {
+            kv: Kv::open(path)?,
+        })
     }
 
     /// All regions that this node has a part of.
@@ -106,63 +112,116 @@ impl State {
     ///
     /// If the database fails.
     pub fn regions(&self) -> Result<Vec<Region>, StateError> {
-        let table = self.db.begin_read()?.open_table(REGIONS)?;
-        let records = table.iter()?;
-        records
-            .map(|record| Ok(postcard::from_bytes(record?.1.value())?))
-            .collect()
+        let mut regions = Vec::new();
+        let layers = self.kv.read();
+        layers.scan::<StateError>(&[REGION], Some(&[REGION + 1]), |_, record| {
+            regions.push(postcard::from_bytes(record)?);
+            Ok(true)
+        })?;
+        Ok(regions)
     }
 
-    /// A view of what is applied now.
+    /// What is applied now. Nothing is applied as long as this is there.
+    pub fn view(&self) -> View<RwLockReadGuard<'_, Layers>> {
+        View(self.kv.read())
+    }
+
+    /// What is applied now, for as long as it takes.
     ///
     /// # Errors
     ///
     /// If the database fails.
-    pub fn view(&self) -> Result<View, StateError> {
-        let txn = self.db.begin_read()?;
-        Ok(View {
-            data: txn.open_table(DATA)?,
-            regions: txn.open_table(REGIONS)?,
-            sessions: txn.open_table(SESSIONS)?,
-        })
+    pub fn lasting_view(&self) -> Result<View<Box<Layers>>, StateError> {
+        Ok(View(Box::new(self.kv.settled()?)))
     }
 
-    /// Changes the database.
+    /// To be changed.
+    pub fn change(&self) -> Changing<'_> {
+        Changing(self.kv.write())
+    }
+
+    /// Makes durable what is applied.
     ///
     /// # Errors
     ///
-    /// What `change` fails with, or the database; it is then as it was.
-    pub fn change<T>(
+    /// If the database fails.
+    pub fn checkpoint(&self) -> Result<(), StateError> {
+        Ok(self.kv.checkpoint()?)
+    }
+
+    /// Puts these records into the place of a region's, durably. `region` is what it is then; without
+    /// it, nothing is left. Nothing may be applied meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If the database or `next` fails; then all is as it was.
+    pub fn replace(
         &self,
-        durability: Durability,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StateError>,
-    ) -> Result<T, StateError> {
-        let mut txn = self.db.begin_write()?;
-        txn.set_durability(durability);
-        let result = change(&mut Tables::open(&txn)?)?;
-        txn.commit()?;
-        Ok(result)
+        id: RegionId,
+        region: Option<&Region>,
+        mut next: impl FnMut() -> Result<Option<Record>, StateError>,
+    ) -> Result<(), StateError> {
+        let old = self.view().region(id)?;
+        self.kv.rewrite::<StateError>(|records| {
+            if let Some(old) = &old {
+                clear(records, &data_key(&old.range.start), &data_end(&old.range))?;
+            }
+            for kind in [SESSION, SESSION_BY_AGE] {
+                let (from, to) = of_region(kind, id);
+                clear(records, &from, &to)?;
+            }
+            while let Some(record) = next()? {
+                restore(records, id, record)?;
+            }
+            let key = region_key(id);
+            match region {
+                Some(region) => {
+                    let region = postcard::to_stdvec(region)?;
+                    records
+                        .insert(key.as_slice(), region.as_slice())
+                        .map_err(KvError::from)?;
+                }
+                None => drop(records.remove(key.as_slice()).map_err(KvError::from)?),
+            }
+            Ok(())
+        })
     }
 }
 
-/// What is applied at one moment.
-pub struct View {
-    data: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    regions: ReadOnlyTable<u64, &'static [u8]>,
-    sessions: ReadOnlyTable<(u64, &'static str), &'static [u8]>,
+fn clear(records: &mut Records<'_>, from: &[u8], to: &[u8]) -> Result<(), KvError> {
+    Ok(records.retain_in::<&[u8], _>(from..to, |_, _| false)?)
 }
+
+fn restore(records: &mut Records<'_>, id: RegionId, record: Record) -> Result<(), StateError> {
+    let mut insert = |key: Vec<u8>, value: &[u8]| {
+        let inserted = records.insert(key.as_slice(), value).map(drop);
+        inserted.map_err(KvError::from)
+    };
+    match record {
+        Record::Data { key, value } => insert(data_key(&key), &value)?,
+        Record::Session { client, last } => {
+            let age = postcard::from_bytes::<LastWrite>(&last)?.age;
+            insert(session_key(id, &client), &last)?;
+            insert(age_key(id, age), client.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// What is applied at one moment.
+pub struct View<L>(L);
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-impl View {
+impl<L: std::ops::Deref<Target = Layers>> View<L> {
     /// A region.
     ///
     /// # Errors
     ///
     /// If the database fails.
     pub fn region(&self, id: RegionId) -> Result<Option<Region>, StateError> {
-        read_region(&self.regions, id)
+        read_region(&self.0, id)
     }
 
     /// What the key holds.
@@ -171,7 +230,7 @@ impl View {
     ///
     /// If the database fails.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.data.get(key)?.map(|value| value.value().to_vec()))
+        Ok(self.0.get(&data_key(key))?)
     }
 
     /// What the keys of this range hold, in their order: `limit` of them at most, and no more bytes
@@ -188,18 +247,20 @@ impl View {
     ) -> Result<(Vec<Pair>, bool), StateError> {
         let mut pairs = Vec::new();
         let mut bytes = 0;
-        for pair in self.data.range::<&[u8]>(bounds(range))? {
-            let (key, value) = pair?;
-            if pairs.len() == limit || bytes >= max_bytes {
-                return Ok((pairs, true));
+        let mut is_more = false;
+        let (from, to) = (data_key(&range.start), data_end(range));
+        self.0.scan::<StateError>(&from, Some(&to), |key, value| {
+            is_more = pairs.len() == limit || bytes >= max_bytes;
+            if !is_more {
+                bytes += key.len() + value.len();
+                pairs.push((key[1..].to_vec(), value.to_vec()));
             }
-            bytes += key.value().len() + value.value().len();
-            pairs.push((key.value().to_vec(), value.value().to_vec()));
-        }
-        Ok((pairs, false))
+            Ok(!is_more)
+        })?;
+        Ok((pairs, is_more))
     }
 
-    /// Hands out every record of a region, to be given to [`Tables::restore`] elsewhere.
+    /// Hands out every record of a region, to be given to [`State::replace`] elsewhere.
     ///
     /// # Errors
     ///
@@ -209,22 +270,58 @@ impl View {
         region: &Region,
         mut write: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<(), E> {
-        let data = self.data.range::<&[u8]>(bounds(&region.range));
-        for pair in data.map_err(StateError::from)? {
-            let (key, value) = pair.map_err(StateError::from)?;
-            let (key, value) = (key.value().to_vec(), value.value().to_vec());
-            write(Record::Data { key, value })?;
-        }
-        let sessions = self
-            .sessions
-            .range((region.id.0, "")..(region.id.0 + 1, ""));
-        for session in sessions.map_err(StateError::from)? {
-            let (key, value) = session.map_err(StateError::from)?;
-            let (client, last) = (key.value().1.to_owned(), value.value().to_vec());
-            write(Record::Session { client, last })?;
-        }
-        Ok(())
+        let (from, to) = (data_key(&region.range.start), data_end(&region.range));
+        let written = self.0.scan(&from, Some(&to), |key, value| {
+            let (key, value) = (key[1..].to_vec(), value.to_vec());
+            write(Record::Data { key, value }).map_err(Stopped::By)?;
+            Ok(true)
+        });
+        written.map_err(Stopped::into)?;
+        let sessions = sessions(&self.0, region.id)?;
+        sessions
+            .into_iter()
+            .try_for_each(|(client, last)| write(Record::Session { client, last }))
     }
+}
+
+/// Why an export has ended early.
+enum Stopped<E> {
+    By(E),
+    Kv(KvError),
+}
+
+impl<E> From<KvError> for Stopped<E> {
+    fn from(error: KvError) -> Self {
+        Self::Kv(error)
+    }
+}
+
+impl<E: From<StateError>> Stopped<E> {
+    fn into(self) -> E {
+        match self {
+            Self::By(error) => error,
+            Self::Kv(error) => StateError::from(error).into(),
+        }
+    }
+}
+
+/// The clients that a region remembers, and their last writes as they are stored.
+fn sessions(layers: &Layers, id: RegionId) -> Result<Vec<(String, Vec<u8>)>, StateError> {
+    let mut found = Vec::new();
+    let (from, to) = of_region(SESSION, id);
+    layers.scan::<StateError>(&from, Some(&to), |key, last| {
+        let client = String::from_utf8_lossy(&key[from.len()..]).into_owned();
+        found.push((client, last.to_vec()));
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+fn read_region(layers: &Layers, id: RegionId) -> Result<Option<Region>, StateError> {
+    let record = layers.get(&region_key(id))?;
+    Ok(record
+        .map(|record| postcard::from_bytes(&record))
+        .transpose()?)
 }
 
 /// One record of a region.
@@ -246,61 +343,33 @@ pub enum Record {
     },
 }
 
-fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    let end = range.end.as_deref();
-    (
-        Bound::Included(range.start.as_slice()),
-        end.map_or(Bound::Unbounded, Bound::Excluded),
-    )
-}
+/// The state machines, to be changed.
+pub struct Changing<'s>(RwLockWriteGuard<'s, Layers>);
 
-fn read_region(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-    id: RegionId,
-) -> Result<Option<Region>, StateError> {
-    let record = table.get(id.0)?;
-    record
-        .map(|record| Ok(postcard::from_bytes(record.value())?))
-        .transpose()
-}
-
-/// The tables, to be changed.
-pub struct Tables<'txn> {
-    data: Table<'txn, &'static [u8], &'static [u8]>,
-    regions: Table<'txn, u64, &'static [u8]>,
-    sessions: Table<'txn, (u64, &'static str), &'static [u8]>,
-    sessions_by_age: Table<'txn, (u64, u64), &'static str>,
-    session_counts: Table<'txn, u64, u64>,
-}
-
-impl<'txn> Tables<'txn> {
-    fn open(txn: &'txn WriteTransaction) -> Result<Self, StateError> {
-        Ok(Self {
-            data: txn.open_table(DATA)?,
-            regions: txn.open_table(REGIONS)?,
-            sessions: txn.open_table(SESSIONS)?,
-            sessions_by_age: txn.open_table(SESSIONS_BY_AGE)?,
-            session_counts: txn.open_table(SESSION_COUNTS)?,
-        })
-    }
-
+impl Changing<'_> {
     /// A region.
     ///
     /// # Errors
     ///
     /// If the database fails.
     pub fn region(&self, id: RegionId) -> Result<Option<Region>, StateError> {
-        read_region(&self.regions, id)
+        read_region(&self.0, id)
+    }
+
+    /// How many bytes of changes are not durable.
+    #[must_use]
+    pub fn undurable_bytes(&self) -> usize {
+        self.0.recent_bytes()
     }
 
     /// Stores what is known of a region.
     ///
     /// # Errors
     ///
-    /// If the database fails.
+    /// If it cannot be written.
     pub fn put_region(&mut self, region: &Region) -> Result<(), StateError> {
         let record = postcard::to_stdvec(region)?;
-        self.regions.insert(region.id.0, record.as_slice())?;
+        self.0.insert(region_key(region.id), record);
         Ok(())
     }
 
@@ -393,45 +462,45 @@ impl<'txn> Tables<'txn> {
             age: region.numbered_writes,
         };
         region.numbered_writes += 1;
-        self.remember(region.id, &session.client, last.as_ref(), &new)?;
+        self.remember(region, &session.client, last.as_ref(), &new)?;
         Ok(outcome)
     }
 
-    fn last_write(&self, region: RegionId, client: &str) -> Result<Option<LastWrite>, StateError> {
-        let record = self.sessions.get((region.0, client))?;
-        record
-            .map(|record| Ok(postcard::from_bytes(record.value())?))
-            .transpose()
+    fn last_write(&self, id: RegionId, client: &str) -> Result<Option<LastWrite>, StateError> {
+        let record = self.0.get(&session_key(id, client))?;
+        Ok(record
+            .map(|record| postcard::from_bytes(&record))
+            .transpose()?)
     }
 
     fn remember(
         &mut self,
-        region: RegionId,
+        region: &mut Region,
         client: &str,
         last: Option<&LastWrite>,
         new: &LastWrite,
     ) -> Result<(), StateError> {
-        let record = postcard::to_stdvec(new)?;
-        self.sessions
-            .insert((region.0, client), record.as_slice())?;
-        self.sessions_by_age.insert((region.0, new.age), client)?;
+        let id = region.id;
+        self.0
+            .insert(session_key(id, client), postcard::to_stdvec(new)?);
+        self.0.insert(age_key(id, new.age), client.into());
         if let Some(last) = last {
-            self.sessions_by_age.remove((region.0, last.age))?;
+            self.0.remove(age_key(id, last.age));
             return Ok(());
         }
-        let known = self.session_counts.get(region.0)?;
-        let known = known.map_or(0, |known| known.value()) + 1;
-        if known <= MAX_SESSIONS {
-            self.session_counts.insert(region.0, known)?;
+        if region.sessions < MAX_SESSIONS {
+            region.sessions += 1;
             return Ok(());
         }
-        let oldest = self.sessions_by_age.range((region.0, 0)..)?.next();
-        let oldest = oldest.transpose()?;
-        if let Some((key, client)) =
-            oldest.map(|(key, client)| (key.value(), client.value().to_owned()))
-        {
-            self.sessions_by_age.remove(key)?;
-            self.sessions.remove((region.0, client.as_str()))?;
+        let mut oldest = None;
+        let (from, to) = of_region(SESSION_BY_AGE, id);
+        self.0.scan::<StateError>(&from, Some(&to), |key, client| {
+            oldest = Some((key.to_vec(), String::from_utf8_lossy(client).into_owned()));
+            Ok(false)
+        })?;
+        if let Some((key, client)) = oldest {
+            self.0.remove(key);
+            self.0.remove(session_key(id, &client));
         }
         Ok(())
     }
@@ -439,30 +508,33 @@ impl<'txn> Tables<'txn> {
     fn write(&mut self, write: &Write) -> Result<Outcome, StateError> {
         match write {
             Write::Put { key, value } => {
-                self.data.insert(key.as_slice(), value.as_slice())?;
+                self.0.insert(data_key(key), value.clone());
             }
             Write::Delete { key } => {
-                self.data.remove(key.as_slice())?;
+                self.0.remove(data_key(key));
             }
             Write::Cas {
                 key,
                 expected,
                 value,
             } => {
-                let current = self.data.get(key.as_slice())?;
-                let current = current.map(|current| current.value().to_vec());
+                let current = self.0.get(&data_key(key))?;
                 if current != *expected {
                     let key = key.clone();
                     return Ok(Outcome::Unequal { key, current });
                 }
-                match value {
-                    Some(value) => self.data.insert(key.as_slice(), value.as_slice())?,
-                    None => self.data.remove(key.as_slice())?,
-                };
+                self.set(key, value.as_deref());
             }
             Write::Batch(writes) => return self.write_all(writes),
         }
         Ok(Outcome::Done)
+    }
+
+    fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.0.insert(data_key(key), value.to_vec()),
+            None => self.0.remove(data_key(key)),
+        }
     }
 
     /// Carries out all of them, one after another, or takes back those that are.
@@ -470,7 +542,7 @@ impl<'txn> Tables<'txn> {
         let mut before = Vec::new();
         for write in writes {
             for key in write.keys() {
-                let value = self.data.get(key)?.map(|value| value.value().to_vec());
+                let value = self.0.get(&data_key(key))?;
                 before.push((key.to_vec(), value));
             }
             let outcome = self.write(write)?;
@@ -478,10 +550,7 @@ impl<'txn> Tables<'txn> {
                 continue;
             }
             for (key, value) in before.into_iter().rev() {
-                match value {
-                    Some(value) => self.data.insert(key.as_slice(), value.as_slice())?,
-                    None => self.data.remove(key.as_slice())?,
-                };
+                self.set(&key, value.as_deref());
             }
             return Ok(outcome);
         }
@@ -502,71 +571,13 @@ impl<'txn> Tables<'txn> {
         part.set_applied(crate::region::BEGIN);
         region.range.end = Some(at);
         region.version += 1;
-        let mut sessions = Vec::new();
-        for session in self
-            .sessions
-            .range((region.id.0, "")..(region.id.0 + 1, ""))?
-        {
-            let (key, last) = session?;
-            sessions.push((key.value().1.to_owned(), last.value().to_vec()));
-        }
-        for (client, last) in sessions {
-            self.insert_session(new, &client, &postcard::from_bytes(&last)?)?;
+        for (client, last) in sessions(&self.0, region.id)? {
+            let age = postcard::from_bytes::<LastWrite>(&last)?.age;
+            self.0.insert(session_key(new, &client), last);
+            self.0.insert(age_key(new, age), client.into());
         }
         self.put_region(&part)?;
         Ok(part)
-    }
-
-    fn insert_session(
-        &mut self,
-        region: RegionId,
-        client: &str,
-        last: &LastWrite,
-    ) -> Result<(), StateError> {
-        let known = self.session_counts.get(region.0)?;
-        let known = known.map_or(0, |known| known.value());
-        self.session_counts.insert(region.0, known + 1)?;
-        let record = postcard::to_stdvec(last)?;
-        self.sessions
-            .insert((region.0, client), record.as_slice())?;
-        self.sessions_by_age.insert((region.0, last.age), client)?;
-        Ok(())
-    }
-
-    /// Forgets all records of a region; what is known of the region itself goes too.
-    ///
-    /// # Errors
-    ///
-    /// If the database fails.
-    pub fn clear(&mut self, region: &Region) -> Result<(), StateError> {
-        self.data
-            .retain_in::<&[u8], _>(bounds(&region.range), |_, _| false)?;
-        let id = region.id.0;
-        self.sessions
-            .retain_in((id, "")..(id + 1, ""), |_, _| false)?;
-        self.sessions_by_age
-            .retain_in((id, 0)..(id + 1, 0), |_, _| false)?;
-        self.session_counts.remove(id)?;
-        self.regions.remove(id)?;
-        Ok(())
-    }
-
-    /// Takes in a record of a region that was exported elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// If the database fails, or the record is none.
-    pub fn restore(&mut self, region: RegionId, record: Record) -> Result<(), StateError> {
-        match record {
-            Record::Data { key, value } => {
-                self.data.insert(key.as_slice(), value.as_slice())?;
-            }
-            Record::Session { client, last } => {
-                let last: LastWrite = postcard::from_bytes(&last)?;
-                self.insert_session(region, &client, &last)?;
-            }
-        }
-        Ok(())
     }
 }
 
