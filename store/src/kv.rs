@@ -18,11 +18,11 @@ const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
 /// Why the database did not do what it was asked.
 #[derive(Debug, Error)]
 #[error("the state machine's database failed: {0}")]
-pub struct KvError(redb::Error);
+pub struct KvError(Box<redb::Error>);
 
 impl<E: Into<redb::Error>> From<E> for KvError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self(Box::new(error.into()))
     }
 }
 

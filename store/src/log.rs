@@ -279,7 +279,7 @@ impl RegionLog {
 
     /// How many entries it holds.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn entry_count(&self) -> u64 {
         self.last().since(self.cut.index)
     }
 

@@ -163,7 +163,7 @@ impl Group {
             last: status.last_log.index.0,
             committed: status.commit_index.0,
             applied: self.applied.0,
-            log_len: self.node.storage().len(),
+            log_len: self.node.storage().entry_count(),
             is_asleep: self.is_asleep(),
             membership: self.node.membership().to_conf_state(),
             matched: members.into_iter().map(|id| (id, progress(id))).collect(),
