@@ -300,7 +300,7 @@ mod tests {
         for step in 0..3_000 {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let key = format!("{:02}", (dice >> 33) % 40);
-            if (dice >> 50) % 3 == 0 {
+            if (dice >> 50).is_multiple_of(3) {
                 kv.write().remove(key.clone().into());
                 model.remove(&key);
             } else {

@@ -311,14 +311,10 @@ impl Service {
                 }
                 Err(refusal @ (Refusal::NotNow(_) | Refusal::NoRegion)) => refusal.to_string(),
             };
-            if let Err(error) = self.pause(deadline, why).await {
-                return Err(match error {
-                    ServiceError::Unavailable(why) if may_be_done => {
-                        ServiceError::OutcomeUnknown(why)
-                    }
-                    error => error,
-                });
+            if may_be_done && Instant::now() + PAUSE >= deadline {
+                return Err(ServiceError::OutcomeUnknown(why));
             }
+            self.pause(deadline, why).await?;
         }
     }
 

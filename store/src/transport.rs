@@ -68,12 +68,12 @@ struct Peer {
 impl Peer {
     /// Puts it behind what is to be sent. Returns whether it may arrive.
     fn push(&self, frame: Frame) -> bool {
-        let bytes = match &frame {
-            Frame::Raft(_, message) => match &message.body {
-                Body::AppendEntries(append) => append.entries.size_bytes(),
-                _other => 0,
-            },
-            Frame::Other(_) => 0,
+        let bytes = if let Frame::Raft(_, message) = &frame
+            && let Body::AppendEntries(append) = &message.body
+        {
+            append.entries.size_bytes()
+        } else {
+            0
         };
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if self.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
