@@ -59,6 +59,8 @@ pub enum Applied {
     },
     /// A region is what a snapshot says.
     Restored(Region),
+    /// Nothing is left of a region.
+    Forgotten(RegionId),
     /// These regions are durable up to there.
     Durable(Vec<(RegionId, LogId)>),
 }
@@ -160,7 +162,11 @@ fn apply(
                 snapshots.remove(&snapshot);
                 drop(inputs.send(Input::Applied(vec![Applied::Restored(region)])));
             }
-            Task::Forget(id) => state.replace(id, None, || Ok(None))?,
+            Task::Forget(id) => {
+                state.replace(id, None, || Ok(None))?;
+                undurable.regions.remove(&id);
+                drop(inputs.send(Input::Applied(vec![Applied::Forgotten(id)])));
+            }
             Task::Entries { .. } => {}
         }
         return Ok(());

@@ -27,6 +27,9 @@ const CUT: &[u8] = b"cut";
 /// The snapshot with which the log begins, until it is in the state machine.
 const SNAPSHOT: &[u8] = b"snapshot";
 
+/// This node has no part in the region any more, and forgets it.
+const LEAVING: &[u8] = b"leaving";
+
 /// No region: here it is noted that the log was opened.
 const OPENED: u64 = u64::MAX;
 
@@ -146,6 +149,12 @@ impl Log {
             .transpose()?)
     }
 
+    /// Whether this node was about to forget the region.
+    #[must_use]
+    pub fn is_leaving(&self, region: RegionId) -> bool {
+        self.engine.get(region.0, LEAVING).is_some()
+    }
+
     /// The last hard state of a region.
     ///
     /// # Errors
@@ -212,6 +221,34 @@ impl LogWrite<'_> {
         let index = cut.index.0 + 1;
         self.batch.add_command(region.0, Command::Compact { index });
         self.batch.put(region.0, CUT.to_vec(), log_id_bytes(cut))?;
+        Ok(())
+    }
+
+    /// This node is about to forget the region.
+    ///
+    /// # Errors
+    ///
+    /// If the write is too large.
+    pub fn leave(&mut self, region: RegionId) -> Result<(), LogError> {
+        Ok(self.batch.put(region.0, LEAVING.to_vec(), Vec::new())?)
+    }
+
+    /// This node has forgotten the region, but for its vote: if it joins again, it must not vote
+    /// twice in a term.
+    ///
+    /// # Errors
+    ///
+    /// If the write is too large.
+    pub fn forget(&mut self, region: RegionId, hard_state: HardState) -> Result<(), LogError> {
+        self.begin_at(region, LogId::ZERO)?;
+        let commit_index = LogIndex::ZERO;
+        let hard_state = HardState {
+            commit_index,
+            ..hard_state
+        };
+        self.put(region, &RegionWrite::of(hard_state))?;
+        self.forget_snapshot(region);
+        self.batch.delete(region.0, LEAVING.to_vec());
         Ok(())
     }
 

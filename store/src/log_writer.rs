@@ -42,6 +42,10 @@ pub enum Task {
     Cut(RegionId, LogId),
     /// A region begins here, and has this hard state. It is told when that is durable.
     Begin(RegionId, LogId, almadia::HardState, Sender<()>),
+    /// This node has no part in the region any more. It is told when that is durable.
+    Leave(RegionId, Sender<()>),
+    /// The state machine has forgotten the region; this is the hard state.
+    Forget(RegionId, almadia::HardState),
     /// The snapshot with which a region's log begins is in the state machine.
     SnapshotRestored(RegionId),
     /// Give the disk back what is cut.
@@ -77,8 +81,8 @@ pub fn run(
                     transport.send(region, messages);
                     persisted.push((region, written));
                 }
-                Task::Begin(.., begun) => drop(begun.send(())),
-                Task::Cut(..) | Task::SnapshotRestored(_) | Task::Purge => {}
+                Task::Begin(.., done) | Task::Leave(_, done) => drop(done.send(())),
+                Task::Cut(..) | Task::Forget(..) | Task::SnapshotRestored(_) | Task::Purge => {}
             }
         }
         // If nobody listens, the node is being stopped.
@@ -111,6 +115,16 @@ fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
                 sync = true;
                 writing.begin_at(*region, *begin)?;
                 writing.put(*region, &RegionWrite::of(*hard_state))?;
+            }
+            Task::Leave(region, _) => {
+                sync = true;
+                writing.leave(*region)?;
+            }
+            Task::Forget(region, hard_state) => {
+                sync = true;
+                // It looks at what is written, to clear it away.
+                std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                writing.forget(*region, *hard_state)?;
             }
             Task::SnapshotRestored(region) => writing.forget_snapshot(*region),
             Task::Purge => purge = true,

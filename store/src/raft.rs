@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use almadia::{Body, ConfState, LogId, Message, NodeId, SnapshotStatus};
+use almadia::{Body, ConfState, HardState, LogId, LogIndex, Message, NodeId, SnapshotStatus};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -92,6 +92,8 @@ pub enum Input {
     Request(RegionId, Request, Reply),
     /// A peer has woken this region.
     Wake(RegionId),
+    /// A peer says that this node was no member of the region any more when it had applied this index.
+    Gone(RegionId, LogIndex),
     /// Hand leadership over, then end.
     Stop,
 }
@@ -149,6 +151,8 @@ pub struct Raft {
     outlets: Outlets,
     groups: HashMap<RegionId, Group>,
     generations: u64,
+    /// Regions that this node has left and has not forgotten yet, with their hard states.
+    leaving: HashMap<RegionId, HardState>,
     /// To whom something has happened since it was asked last.
     touched: HashSet<RegionId>,
     stopping: Option<Instant>,
@@ -174,6 +178,7 @@ impl Raft {
             outlets,
             groups: HashMap::new(),
             generations: 0,
+            leaving: HashMap::new(),
             touched: HashSet::new(),
             stopping: None,
         };
@@ -330,6 +335,13 @@ impl Raft {
                     group.woken();
                 }
             }
+            Input::Gone(region, index) => {
+                let me = self.settings.id;
+                let is_news = |group: &Group| group.is_member(me) && group.is_behind(index);
+                if self.groups.get(&region).is_some_and(is_news) {
+                    self.leave(region);
+                }
+            }
             Input::Stop => {
                 self.stopping = Some(Instant::now() + Duration::from_secs(3));
                 for (id, group) in &mut self.groups {
@@ -352,6 +364,9 @@ impl Raft {
         if message.to != self.settings.id {
             return Ok(());
         }
+        if self.leaving.contains_key(&region) {
+            return Ok(());
+        }
         if !self.groups.contains_key(&region) {
             // A region that this node is new to: it is told by a snapshot what it is. One whose log
             // begins is a part that comes off when what it comes off is applied here (again).
@@ -367,10 +382,31 @@ impl Raft {
                 return Ok(());
             }
         }
+        let transport = Arc::clone(&self.outlets.transport);
         if let Some(group) = self.touch(region) {
+            // Nobody else tells one that was removed while it was away.
+            if matches!(message.body, Body::PreVote(_) | Body::RequestVote(_))
+                && !group.is_member(message.from)
+            {
+                transport.tell_gone(message.from, region, group.last_applied());
+            }
             group.step(message);
         }
         Ok(())
+    }
+
+    /// This node has no part in the region any more.
+    fn leave(&mut self, id: RegionId) {
+        let Some(group) = self.groups.remove(&id) else {
+            return;
+        };
+        tracing::info!(region = %id, "this node is no member any more");
+        self.leaving.insert(id, group.hard_state());
+        let (done, wait) = std::sync::mpsc::channel();
+        drop(self.outlets.log.send(log_writer::Task::Leave(id, done)));
+        wait.recv().ok();
+        drop(self.outlets.apply.send(applier::Task::Forget(id)));
+        self.publish();
     }
 
     /// Whether no other region has keys of this range here.
@@ -398,6 +434,14 @@ impl Raft {
                 for part in parts {
                     self.begin(part, led)?;
                 }
+                let me = self.settings.id;
+                if self
+                    .groups
+                    .get(&region)
+                    .is_some_and(|group| group.has_left(me))
+                {
+                    self.leave(region);
+                }
             }
             Applied::Restored(region) => {
                 self.learn_addresses(Some(&region));
@@ -410,6 +454,15 @@ impl Raft {
                         .log
                         .send(log_writer::Task::SnapshotRestored(id)),
                 );
+            }
+            Applied::Forgotten(id) => {
+                if let Some(hard_state) = self.leaving.remove(&id) {
+                    drop(
+                        self.outlets
+                            .log
+                            .send(log_writer::Task::Forget(id, hard_state)),
+                    );
+                }
             }
             Applied::Durable(regions) => {
                 let keep = self.settings.keep_entries;

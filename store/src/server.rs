@@ -26,7 +26,7 @@ use crate::raft::{Input, Outlets, Raft, Settings};
 use crate::region::{Address, BEGIN, KeyRange, Region, RegionId};
 use crate::routes::Routes;
 use crate::service::Service;
-use crate::snapshot::{Description, SnapshotError, Snapshots};
+use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{State, StateError};
 use crate::transport::Transport;
 
@@ -101,6 +101,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     let (inputs, from_inputs) = mpsc::channel();
     let transport = Transport::new(
         options.id,
+        options.listen.clone(),
         options.cluster.clone(),
         Handle::current(),
         inputs.clone(),
@@ -174,8 +175,14 @@ fn recover(
     log: &Log,
     snapshots: &Arc<Snapshots>,
 ) -> Result<Vec<Region>, ServerError> {
-    let mut kept = Vec::new();
     for id in log.regions() {
+        if log.is_leaving(id) {
+            state.replace(id, None, || Ok(None))?;
+            let mut write = log.write();
+            write.forget(id, log.hard_state(id)?)?;
+            write.commit(true)?;
+            continue;
+        }
         let Some(snapshot) = log.snapshot(id)? else {
             continue;
         };
@@ -186,7 +193,6 @@ fn recover(
             .find(|region| region.id == id)
             .map(Region::applied);
         if applied.is_none_or(|applied| applied.index < snapshot.last_included.index) {
-            kept.push(Description::of(&snapshot)?.name);
             snapshots.restore(&snapshot)?;
         }
         let mut write = log.write();

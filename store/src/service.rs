@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use almadia::{MembershipChange, NodeId};
+use almadia::{ConfState, MemberChange, MembershipChange, NodeId};
 use almadia_proto::Encode;
 use bytes::Bytes;
 use parking_lot::RwLockReadGuard;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::command::{Command, Outcome, Session, Write};
 use crate::kv::Layers;
 use crate::raft::{Input, Refusal, Reply, Request};
-use crate::region::{KeyRange, RegionId};
+use crate::region::{Address, KeyRange, RegionId};
 use crate::routes::{Route, Routes};
 use crate::state::{Pair, State, StateError, View};
 use crate::transport::{PeerRequest, PeerResponse, Transport};
@@ -27,6 +27,8 @@ use crate::transport::{PeerRequest, PeerResponse, Transport};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For so long one attempt is waited for, where another one does no harm.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
+/// For so long a node may take to learn what there is.
+const CATCHING_UP: Duration = Duration::from_secs(120);
 /// After so long it is looked again whether anybody leads.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The longest key, in bytes.
@@ -375,20 +377,76 @@ impl Service {
             .map(drop)
     }
 
-    /// Changes the members of a region.
+    /// Makes a node a voter of all regions, one after another: first it learns what there is.
     ///
     /// # Errors
     ///
-    /// If it was not done, or that is not known.
-    pub async fn change(
+    /// If it could not be done everywhere. It may be asked for again.
+    pub async fn add_node(&self, id: NodeId, address: &Address) -> Result<usize, ServiceError> {
+        let addresses = BTreeMap::from([(id.get(), address.clone())]);
+        let context: Bytes = postcard::to_stdvec(&addresses).unwrap_or_default().into();
+        let mut learn = MembershipChange::of([MemberChange::AddLearner(id)]);
+        learn.context = context.clone();
+        let mut vote = MembershipChange::of([MemberChange::AddVoter(id)]);
+        vote.context = context;
+        let is_voter = |members: &ConfState| members.voters.contains(&id);
+        let is_member = |members: &ConfState| is_voter(members) || members.learners.contains(&id);
+        let regions = self.all_regions()?;
+        for region in regions.values().map(|route| route.region) {
+            self.change_until(region, &learn, is_member).await?;
+            self.change_until(region, &vote, is_voter).await?;
+        }
+        Ok(regions.len())
+    }
+
+    /// Makes a node a member of no region any more.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be done everywhere. It may be asked for again.
+    pub async fn remove_node(&self, id: NodeId) -> Result<usize, ServiceError> {
+        let change = MembershipChange::of([MemberChange::Remove(id)]);
+        let regions = self.all_regions()?;
+        for region in regions.values().map(|route| route.region) {
+            let is_gone = |members: &ConfState| {
+                !members.voters.contains(&id) && !members.learners.contains(&id)
+            };
+            self.change_until(region, &change, is_gone).await?;
+        }
+        Ok(regions.len())
+    }
+
+    fn all_regions(&self) -> Result<Arc<BTreeMap<Vec<u8>, Route>>, ServiceError> {
+        let regions = self.routes.all();
+        if regions.is_empty() {
+            return Err(invalid("this node holds no region (yet); ask one that does"));
+        }
+        Ok(regions)
+    }
+
+    /// Changes the members of a region until they are as they should be. To ask for it twice does no
+    /// harm.
+    async fn change_until(
         &self,
         region: RegionId,
-        change: MembershipChange,
+        change: &MembershipChange,
+        is_done: impl Fn(&ConfState) -> bool,
     ) -> Result<(), ServiceError> {
-        let find = || self.routes.region(region);
-        self.have_done(find, &Wanted::Change(change), false)
-            .await
-            .map(drop)
+        let deadline = Instant::now() + CATCHING_UP;
+        loop {
+            let route = self.routes.region(region);
+            if route.is_some_and(|route| is_done(&route.membership)) {
+                return Ok(());
+            }
+            let find = || self.routes.region(region);
+            let wanted = Wanted::Change(change.clone());
+            match self.have_done(find, &wanted, false).await {
+                Ok(_) => return Ok(()),
+                Err(ServiceError::Unavailable(_) | ServiceError::OutcomeUnknown(_))
+                    if Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Divides the region of this key, which becomes the first one of a new region.
@@ -415,7 +473,7 @@ impl Service {
 
     /// Where the nodes are that this one knows of.
     #[must_use]
-    pub fn addresses(&self) -> BTreeMap<u64, crate::region::Address> {
+    pub fn addresses(&self) -> BTreeMap<u64, Address> {
         let regions = self.state.regions().unwrap_or_default();
         regions
             .into_iter()

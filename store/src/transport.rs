@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use almadia::{Body, Message, NodeId};
+use almadia::{Body, LogIndex, Message, NodeId};
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -48,6 +48,8 @@ pub struct Lost;
 /// The connections.
 pub struct Transport {
     me: NodeId,
+    /// Where clients reach this node.
+    client: String,
     cluster: String,
     runtime: Handle,
     inputs: Sender<Input>,
@@ -95,6 +97,7 @@ impl Transport {
     #[must_use]
     pub fn new(
         me: NodeId,
+        client: String,
         cluster: String,
         runtime: Handle,
         inputs: Sender<Input>,
@@ -102,6 +105,7 @@ impl Transport {
     ) -> Arc<Self> {
         Arc::new(Self {
             me,
+            client,
             cluster,
             runtime,
             inputs,
@@ -119,7 +123,8 @@ impl Transport {
         drop(self.handler.set(handler));
     }
 
-    /// Where these nodes can be reached.
+    /// Where these nodes can be reached. What was learned first counts: it is what the operator of this
+    /// node says.
     pub fn learn(self: &Arc<Self>, addresses: &BTreeMap<u64, Address>) {
         for (id, address) in addresses {
             let Some(id) = NodeId::new(*id).filter(|id| *id != self.me) else {
@@ -127,8 +132,8 @@ impl Transport {
             };
             let peer = self.peer(id);
             let mut known = peer.address.lock();
-            if *known != *address {
-                known.clone_from(address);
+            if known.peer.is_empty() {
+                known.peer.clone_from(&address.peer);
             }
         }
     }
@@ -184,6 +189,12 @@ impl Transport {
         }
     }
 
+    /// Tells a node that it is no member of the region any more, as of this index.
+    pub fn tell_gone(self: &Arc<Self>, to: NodeId, region: RegionId, index: LogIndex) {
+        self.peer(to)
+            .push(Frame::Other(Other::Gone(region, index.0)));
+    }
+
     /// Asks a node for something.
     ///
     /// # Errors
@@ -234,6 +245,7 @@ impl Transport {
             cluster,
             from,
             to,
+            client,
         })))) = hello
         else {
             return;
@@ -244,8 +256,25 @@ impl Transport {
         }
         if let Some(id) = NodeId::new(from).filter(|id| *id < self.me) {
             let peer = self.peer(id);
-            self.converse(&peer, stream, buffer).await;
+            peer.address.lock().client = client;
+            if self.greet(&mut stream, id).await.is_ok() {
+                self.converse(&peer, stream, buffer).await;
+            }
         }
+    }
+
+    /// Says who this is.
+    async fn greet(&self, stream: &mut TcpStream, to: NodeId) -> std::io::Result<()> {
+        let mut hello = BytesMut::new();
+        let greeting = Other::Hello {
+            version: VERSION,
+            cluster: self.cluster.clone(),
+            from: self.me.get(),
+            to: to.get(),
+            client: self.client.clone(),
+        };
+        Frame::Other(greeting).encode(&mut hello);
+        stream.write_all(&hello).await
     }
 
     async fn dial(self: Arc<Self>, peer: Arc<Peer>) {
@@ -255,15 +284,7 @@ impl Transport {
                 && let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
             {
                 drop(stream.set_nodelay(true));
-                let mut hello = BytesMut::new();
-                let greeting = Other::Hello {
-                    version: VERSION,
-                    cluster: self.cluster.clone(),
-                    from: self.me.get(),
-                    to: peer.id.get(),
-                };
-                Frame::Other(greeting).encode(&mut hello);
-                if stream.write_all(&hello).await.is_ok() {
+                if self.greet(&mut stream, peer.id).await.is_ok() {
                     self.converse(&peer, stream, BytesMut::new()).await;
                 }
             }
@@ -305,7 +326,13 @@ impl Transport {
                     Frame::Raft(region, message) if message.from == peer.id => {
                         messages.push((region, message));
                     }
-                    Frame::Raft(..) | Frame::Other(Other::Hello { .. } | Other::Ping) => {}
+                    Frame::Raft(..) | Frame::Other(Other::Ping) => {}
+                    Frame::Other(Other::Hello { client, .. }) => {
+                        peer.address.lock().client = client;
+                    }
+                    Frame::Other(Other::Gone(region, index)) => {
+                        drop(self.inputs.send(Input::Gone(region, LogIndex(index))));
+                    }
                     Frame::Other(Other::Wake(region)) => {
                         drop(self.inputs.send(Input::Wake(region)));
                     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Api, RpcError};
 use crate::command::{Outcome, Session, Write};
-use crate::region::{KeyRange, RegionId};
+use crate::region::{Address, KeyRange, RegionId};
 use crate::service::{Consistency, check_key};
 
 /// The most pairs that a scan answers with.
@@ -151,6 +151,20 @@ struct Split {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct AddNode {
+    node: u64,
+    peer: String,
+    client: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoveNode {
+    node: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Transfer {
     to: u64,
     region: Option<u64>,
@@ -215,6 +229,21 @@ pub(super) async fn call(api: &Api, method: &str, text: &str) -> Result<Value, R
             write_as(api, batch.client, batch.sequence, batch.encoding, write).await
         }
         "cluster.status" => status(api),
+        "cluster.add_node" => {
+            let add: AddNode = params(text)?;
+            let client = add.client.unwrap_or_default();
+            let address = Address {
+                peer: add.peer,
+                client,
+            };
+            let regions = api.service.add_node(node(add.node)?, &address).await?;
+            Ok(json!({ "regions": regions }))
+        }
+        "cluster.remove_node" => {
+            let remove: RemoveNode = params(text)?;
+            let regions = api.service.remove_node(node(remove.node)?).await?;
+            Ok(json!({ "regions": regions }))
+        }
         "cluster.transfer_leader" => transfer(api, params(text)?).await,
         "cluster.split" => {
             let split: Split = params(text)?;

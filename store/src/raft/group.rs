@@ -9,8 +9,8 @@ use std::sync::mpsc::Sender;
 
 use almadia::{
     AcknowledgeError, Body, ConfState, Config, ConfigError, Halted, HardState, LogId, LogIndex,
-    Message, NodeId, Payload, ProposeError, RawNode, Ready, RoleKind, Snapshot, SnapshotStatus,
-    StartError, Storage,
+    MemberChange, MembershipChange, Message, NodeId, Payload, ProposeError, RawNode, Ready,
+    RoleKind, Snapshot, SnapshotStatus, StartError, Storage,
 };
 use thiserror::Error;
 
@@ -25,6 +25,8 @@ use crate::transport::Transport;
 
 /// So many ticks without anything to do, and a region sleeps.
 const TICKS_BEFORE_SLEEP: u32 = 150;
+/// So many entries behind, and a learner may vote.
+const MAX_LAG: u64 = 256;
 /// The log is cut when so many times what is to be kept could go.
 const CUT_WHEN: u64 = 2;
 
@@ -127,6 +129,30 @@ impl Group {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.node.role() == RoleKind::Leader
+    }
+
+    /// Whether this node knows the other one as a member.
+    #[must_use]
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.node.membership().contains(id)
+    }
+
+    /// Whether this node was a member, and has applied that it is none any more.
+    #[must_use]
+    pub fn has_left(&self, me: NodeId) -> bool {
+        self.region.is_some() && !self.is_member(me) && !self.leads()
+    }
+
+    /// Whether nothing of what came after this index is in the log.
+    #[must_use]
+    pub fn is_behind(&self, index: LogIndex) -> bool {
+        self.node.last_log().index < index
+    }
+
+    /// Up to where it is applied.
+    #[must_use]
+    pub const fn last_applied(&self) -> LogIndex {
+        self.applied
     }
 
     /// Whether another node leads it, or could not.
@@ -331,6 +357,10 @@ impl Group {
                 let proposed = self.node.propose("", command);
                 self.await_entry(proposed, reply);
             }
+            Request::Change(change) if self.lags(&change) => {
+                let why = "the node has yet to catch up before it may vote";
+                reply.send(Err(Refusal::NotNow(why.to_owned())));
+            }
             Request::Change(change) => {
                 let proposed = self.node.propose_conf_change("", change);
                 self.await_entry(proposed, reply);
@@ -358,6 +388,19 @@ impl Group {
                 Err(error) => reply.send(Err(Refusal::Impossible(error.to_string()))),
             },
         }
+    }
+
+    /// Whether the change lets somebody vote who is so far behind that nothing could be committed
+    /// without waiting for it.
+    fn lags(&self, change: &MembershipChange) -> bool {
+        let enough = self.node.commit_index().0.saturating_sub(MAX_LAG);
+        change.changes.iter().any(|change| match change {
+            MemberChange::AddVoter(id) => {
+                let progress = self.node.progress(*id);
+                self.leads() && progress.is_none_or(|progress| progress.match_index().0 < enough)
+            }
+            MemberChange::AddLearner(_) | MemberChange::Remove(_) | MemberChange::Nothing => false,
+        })
     }
 
     fn await_entry(&mut self, proposed: Result<LogId, ProposeError>, reply: Reply) {

@@ -41,11 +41,15 @@ pub(super) enum Other {
         from: u64,
         /// The node that is meant.
         to: u64,
+        /// Where clients reach the node that speaks.
+        client: String,
     },
     /// I am there.
     Ping,
     /// This region is awake.
     Wake(RegionId),
+    /// The one who hears this is no member of the region any more, as of this index.
+    Gone(RegionId, u64),
     /// Something is wanted.
     Request(u64, PeerRequest),
     /// What has come of it.
