@@ -24,6 +24,9 @@ enum Command {
     Serve(Serve),
     /// Run a local cluster of processes, until ctrl-c.
     Cluster(Cluster),
+    /// Start clusters of three and of five, let faults happen to them, and find out whether clients can
+    /// tell.
+    Check(Check),
     /// Measure a cluster of three under load, beside etcd where that is installed.
     Bench(Bench),
 }
@@ -39,6 +42,22 @@ struct Cluster {
     /// The first node's port; its peers reach it at the port that is 100 higher.
     #[arg(long, default_value_t = 7001)]
     port: u16,
+}
+
+#[derive(Args)]
+struct Check {
+    /// How long, all in all.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// How many nodes; more than one number: one cluster after another.
+    #[arg(long, value_delimiter = ',', default_value = "3,5")]
+    nodes: Vec<u64>,
+    /// From this follows which faults there are; without it, another one each time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Keep everything here, and do not clear it away.
+    #[arg(long)]
+    data: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -138,6 +157,18 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             println!("ctrl-c stops them");
             asked_to_stop().await;
             cluster.stop_all().await;
+        }
+        Command::Check(options) => {
+            let sizes = u64::try_from(options.nodes.len().max(1))?;
+            let each = std::time::Duration::from_secs(options.seconds) / u32::try_from(sizes)?;
+            let seed = options.seed.unwrap_or_else(rand::random);
+            let dir = tempfile::tempdir()?;
+            let data = options.data.as_deref().unwrap_or(dir.path());
+            let report = almadia_store::check::run(data, &options.nodes, each, seed).await?;
+            println!(
+                "ok: {} operations, {} faults, 0 lost, linearizable",
+                report.operations, report.faults
+            );
         }
         Command::Bench(options) => {
             let dir = tempfile::Builder::new();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -170,8 +171,17 @@ impl Processes {
         for at in 0..self.nodes.len() {
             self.start(at)?;
         }
+        self.wait_for(0..self.nodes.len()).await
+    }
+
+    /// Waits until these nodes answer.
+    ///
+    /// # Errors
+    ///
+    /// If they do not within half a minute.
+    pub async fn wait_for(&mut self, nodes: std::ops::Range<usize>) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
-        for at in 0..self.nodes.len() {
+        for at in nodes {
             let address = self.nodes[at].client.clone();
             let mut client = Client::new(address, Duration::from_secs(6));
             loop {
@@ -219,7 +229,7 @@ impl Processes {
     /// # Errors
     ///
     /// If it does not run.
-    pub fn signal(&self, at: usize, signal: nix::sys::signal::Signal) -> io::Result<()> {
+    pub fn signal(&self, at: usize, signal: Signal) -> io::Result<()> {
         let pid = self.pid(at).and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.ok_or_else(|| io::Error::other("the node does not run"))?;
         Ok(nix::sys::signal::kill(
@@ -231,18 +241,24 @@ impl Processes {
     /// Asks all nodes to stop, and waits until they have.
     pub async fn stop_all(&mut self) {
         for at in 0..self.nodes.len() {
-            drop(self.signal(at, nix::sys::signal::Signal::SIGTERM));
+            drop(self.signal(at, Signal::SIGTERM));
         }
-        let deadline = Instant::now() + Duration::from_secs(10);
         for at in 0..self.nodes.len() {
-            while self.children[at].is_some()
-                && matches!(self.ended(at), Ok(None))
-                && Instant::now() < deadline
-            {
-                sleep(Duration::from_millis(20)).await;
-            }
-            self.kill(at);
+            self.stop(at).await;
         }
+    }
+
+    /// Asks a node to stop, and waits until it has.
+    pub async fn stop(&mut self, at: usize) {
+        drop(self.signal(at, Signal::SIGTERM));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.children[at].is_some()
+            && matches!(self.ended(at), Ok(None))
+            && Instant::now() < deadline
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.kill(at);
     }
 }
 

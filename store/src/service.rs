@@ -419,7 +419,9 @@ impl Service {
     fn all_regions(&self) -> Result<Arc<BTreeMap<Vec<u8>, Route>>, ServiceError> {
         let regions = self.routes.all();
         if regions.is_empty() {
-            return Err(invalid("this node holds no region (yet); ask one that does"));
+            return Err(invalid(
+                "this node holds no region (yet); ask one that does",
+            ));
         }
         Ok(regions)
     }
