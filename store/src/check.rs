@@ -114,18 +114,17 @@ async fn check(data: &Path, size: u64, time: Duration, seed: u64) -> Result<Repo
         })
         .collect();
     let deadline = Instant::now() + time;
-    let mut told = Instant::now();
+    let begun = Instant::now();
     while Instant::now() < deadline {
+        let fault = Instant::now();
         faults.one(deadline).await?;
-        if told.elapsed() > Duration::from_secs(5) {
-            told = Instant::now();
-            println!(
-                "  {} operations, {} faults, the last one: {}",
-                records.answered.load(Ordering::Relaxed),
-                faults.count,
-                faults.last
-            );
-        }
+        println!(
+            "{:6.1} s {:>9} operations; for {:.1} s, {}",
+            begun.elapsed().as_secs_f64(),
+            records.answered.load(Ordering::Relaxed),
+            fault.elapsed().as_secs_f64(),
+            faults.last
+        );
         if let Some(failed) = clients
             .iter()
             .position(tokio::task::JoinHandle::is_finished)

@@ -101,7 +101,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     let (inputs, from_inputs) = mpsc::channel();
     let transport = Transport::new(
         options.id,
-        options.listen.clone(),
+        own_address(&options),
         options.cluster.clone(),
         Handle::current(),
         inputs.clone(),
@@ -157,6 +157,15 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     drop(tokio::time::timeout(Duration::from_secs(5), stopped).await);
     serving.abort();
     Ok(())
+}
+
+/// Where others reach this node.
+fn own_address(options: &Options) -> Address {
+    let peer = options.peers.get(&options.id.get());
+    Address {
+        peer: peer.map_or_else(|| options.listen_peers.clone(), |own| own.peer.clone()),
+        client: options.listen.clone(),
+    }
 }
 
 async fn listen(address: &str) -> Result<TcpListener, ServerError> {

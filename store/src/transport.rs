@@ -1,6 +1,7 @@
 //! The connections to the other nodes: one to each, which carries all regions both ways.
 //!
-//! Owns the sockets and what waits to be sent. The node with the lower id connects. What cannot be sent
+//! Owns the sockets and what waits to be sent. The node with the lower id connects; the other one calls
+//! to say where it is. What cannot be sent
 //! is dropped, and the Raft thread is told: Raft sends again what matters. Knows no Raft node.
 
 use parking_lot::{Mutex, RwLock};
@@ -34,6 +35,8 @@ const MAX_QUEUED_BYTES: usize = 64 << 20;
 const PING: Duration = Duration::from_secs(1);
 /// A peer that is silent for so long is not there.
 const SILENCE: Duration = Duration::from_secs(4);
+/// It is tried so often to connect.
+const REDIAL: Duration = Duration::from_millis(200);
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -48,8 +51,8 @@ pub struct Lost;
 /// The connections.
 pub struct Transport {
     me: NodeId,
-    /// Where clients reach this node.
-    client: String,
+    /// Where this node is reached.
+    own_address: Address,
     cluster: String,
     runtime: Handle,
     inputs: Sender<Input>,
@@ -68,6 +71,18 @@ struct Peer {
 }
 
 impl Peer {
+    /// Where it is reached, by its own word or somebody else's. What was known first counts: it is what
+    /// the operator of this node says.
+    fn learn(&self, address: Address) {
+        let mut known = self.address.lock();
+        if known.peer.is_empty() {
+            known.peer = address.peer;
+        }
+        if !address.client.is_empty() {
+            known.client = address.client;
+        }
+    }
+
     /// Puts it behind what is to be sent. Returns whether it may arrive.
     fn push(&self, frame: Frame) -> bool {
         let bytes = if let Frame::Raft(_, message) = &frame
@@ -97,7 +112,7 @@ impl Transport {
     #[must_use]
     pub fn new(
         me: NodeId,
-        client: String,
+        address: Address,
         cluster: String,
         runtime: Handle,
         inputs: Sender<Input>,
@@ -105,7 +120,7 @@ impl Transport {
     ) -> Arc<Self> {
         Arc::new(Self {
             me,
-            client,
+            own_address: address,
             cluster,
             runtime,
             inputs,
@@ -123,18 +138,14 @@ impl Transport {
         drop(self.handler.set(handler));
     }
 
-    /// Where these nodes can be reached. What was learned first counts: it is what the operator of this
-    /// node says.
+    /// Where these nodes can be reached.
     pub fn learn(self: &Arc<Self>, addresses: &BTreeMap<u64, Address>) {
         for (id, address) in addresses {
             let Some(id) = NodeId::new(*id).filter(|id| *id != self.me) else {
                 continue;
             };
             let peer = self.peer(id);
-            let mut known = peer.address.lock();
-            if known.peer.is_empty() {
-                known.peer.clone_from(&address.peer);
-            }
+            peer.learn(address.clone());
         }
     }
 
@@ -245,7 +256,7 @@ impl Transport {
             cluster,
             from,
             to,
-            client,
+            address,
         })))) = hello
         else {
             return;
@@ -254,12 +265,14 @@ impl Transport {
             tracing::warn!(from, to, version, %cluster, "somebody else's node has called; is an address wrong?");
             return;
         }
-        if let Some(id) = NodeId::new(from).filter(|id| *id < self.me) {
-            let peer = self.peer(id);
-            peer.address.lock().client = client;
-            if self.greet(&mut stream, id).await.is_ok() {
-                self.converse(&peer, stream, buffer).await;
-            }
+        let Some(id) = NodeId::new(from).filter(|id| *id != self.me) else {
+            return;
+        };
+        let peer = self.peer(id);
+        peer.learn(address);
+        // A higher id only says where it is; this node connects then.
+        if id < self.me && self.greet(&mut stream, id).await.is_ok() {
+            self.converse(&peer, stream, buffer).await;
         }
     }
 
@@ -271,24 +284,27 @@ impl Transport {
             cluster: self.cluster.clone(),
             from: self.me.get(),
             to: to.get(),
-            client: self.client.clone(),
+            address: self.own_address.clone(),
         };
         Frame::Other(greeting).encode(&mut hello);
         stream.write_all(&hello).await
     }
 
+    /// Connects to the peer as long as the process runs, or has the peer do it.
     async fn dial(self: Arc<Self>, peer: Arc<Peer>) {
         loop {
             let address = peer.address.lock().peer.clone();
             if !address.is_empty()
+                && peer.queue.lock().is_none()
                 && let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
             {
                 drop(stream.set_nodelay(true));
-                if self.greet(&mut stream, peer.id).await.is_ok() {
+                let is_greeted = self.greet(&mut stream, peer.id).await.is_ok();
+                if is_greeted && self.me < peer.id {
                     self.converse(&peer, stream, BytesMut::new()).await;
                 }
             }
-            sleep(Duration::from_millis(200)).await;
+            sleep(REDIAL).await;
         }
     }
 
@@ -327,9 +343,7 @@ impl Transport {
                         messages.push((region, message));
                     }
                     Frame::Raft(..) | Frame::Other(Other::Ping) => {}
-                    Frame::Other(Other::Hello { client, .. }) => {
-                        peer.address.lock().client = client;
-                    }
+                    Frame::Other(Other::Hello { address, .. }) => peer.learn(address),
                     Frame::Other(Other::Gone(region, index)) => {
                         drop(self.inputs.send(Input::Gone(region, LogIndex(index))));
                     }

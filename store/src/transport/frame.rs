@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::command::Outcome;
 use crate::raft::Refusal;
-use crate::region::RegionId;
+use crate::region::{Address, RegionId};
 
 /// The version of what is said.
 pub(super) const VERSION: u32 = 1;
@@ -41,8 +41,8 @@ pub(super) enum Other {
         from: u64,
         /// The node that is meant.
         to: u64,
-        /// Where clients reach the node that speaks.
-        client: String,
+        /// Where the node that speaks is reached.
+        address: Address,
     },
     /// I am there.
     Ping,
