@@ -66,7 +66,9 @@ pub struct Transport {
 struct Peer {
     id: NodeId,
     address: Mutex<Address>,
-    queue: Mutex<Option<mpsc::UnboundedSender<Frame>>>,
+    /// Into the connections to it, of which the last one is used. There may be more than one for a while:
+    /// a process that stood still finds all that were made meanwhile, the dead ones too.
+    queues: Mutex<Vec<mpsc::UnboundedSender<Frame>>>,
     queued_bytes: AtomicUsize,
 }
 
@@ -96,10 +98,8 @@ impl Peer {
         if self.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
             return false;
         }
-        let queue = self.queue.lock();
-        let is_sent = queue
-            .as_ref()
-            .is_some_and(|queue| queue.send(frame).is_ok());
+        let queues = self.queues.lock();
+        let is_sent = queues.last().is_some_and(|queue| queue.send(frame).is_ok());
         if is_sent {
             self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -168,7 +168,7 @@ impl Transport {
             let peer = Arc::new(Peer {
                 id,
                 address: Mutex::default(),
-                queue: Mutex::default(),
+                queues: Mutex::default(),
                 queued_bytes: AtomicUsize::new(0),
             });
             if self.me < id {
@@ -295,7 +295,7 @@ impl Transport {
         loop {
             let address = peer.address.lock().peer.clone();
             if !address.is_empty()
-                && peer.queue.lock().is_none()
+                && peer.queues.lock().is_empty()
                 && let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
             {
                 drop(stream.set_nodelay(true));
@@ -311,7 +311,7 @@ impl Transport {
     /// Speaks with a peer until the connection ends.
     async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: TcpStream, buffer: BytesMut) {
         let (queue, frames) = mpsc::unbounded_channel();
-        *peer.queue.lock() = Some(queue.clone());
+        peer.queues.lock().push(queue.clone());
         peer.queued_bytes.store(0, Ordering::Relaxed);
         tracing::info!(peer = %peer.id, "connected");
         let (reader, writer) = tokio::io::split(stream);
@@ -319,9 +319,9 @@ impl Transport {
             why = self.hear(peer, reader, buffer, &queue) => why,
             why = speak(peer, writer, frames) => why.map_err(FrameError::Io),
         };
-        peer.queue
+        peer.queues
             .lock()
-            .take_if(|current| current.same_channel(&queue));
+            .retain(|other| !other.same_channel(&queue));
         tracing::info!(peer = %peer.id, error = ?why.err(), "disconnected");
         self.requests.lock().retain(|_, (to, _)| *to != peer.id);
         drop(self.inputs.send(Input::Unreachable(peer.id)));
