@@ -78,29 +78,43 @@ pub struct Report {
     pub faults: u64,
 }
 
-/// Checks clusters of these sizes, one after another, each for so long.
+/// What is checked.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Clusters of these sizes, one after another.
+    pub sizes: Vec<u64>,
+    /// For how long each.
+    pub each: Duration,
+    /// From this follows which faults there are.
+    pub seed: u64,
+    /// How clients read. What is read `stale` is not linearizable: that is how to see that the check
+    /// notices.
+    pub reads: String,
+}
+
+/// Checks what is planned.
 ///
 /// # Errors
 ///
 /// What is wrong.
-pub async fn run(
-    data: &Path,
-    sizes: &[u64],
-    each: Duration,
-    seed: u64,
-) -> Result<Report, CheckError> {
+pub async fn run(data: &Path, plan: &Plan) -> Result<Report, CheckError> {
     let mut report = Report::default();
-    for size in sizes {
-        println!("{size} nodes, {} s, seed {seed}", each.as_secs());
+    for size in &plan.sizes {
+        println!(
+            "{size} nodes, {} s, seed {}",
+            plan.each.as_secs(),
+            plan.seed
+        );
         let dir = data.join(size.to_string());
-        let one = check(&dir, *size, each, seed).await?;
+        let one = check(&dir, *size, plan).await?;
         report.operations += one.operations;
         report.faults += one.faults;
     }
     Ok(report)
 }
 
-async fn check(data: &Path, size: u64, time: Duration, seed: u64) -> Result<Report, CheckError> {
+async fn check(data: &Path, size: u64, plan: &Plan) -> Result<Report, CheckError> {
+    let seed = plan.seed;
     let mut dice = SmallRng::seed_from_u64(seed ^ size);
     let mut faults = Faults::start(data, size, SmallRng::from_rng(&mut dice)).await?;
     let nodes = faults.clients();
@@ -110,10 +124,11 @@ async fn check(data: &Path, size: u64, time: Duration, seed: u64) -> Result<Repo
             let dice = SmallRng::from_rng(&mut dice);
             let records = Arc::clone(&records);
             let name = format!("client-{number}-{:x}", seed);
-            tokio::spawn(Worker::new(name, &nodes, dice, records).run())
+            let worker = Worker::new(name, &nodes, &plan.reads, dice, records);
+            tokio::spawn(worker.run())
         })
         .collect();
-    let deadline = Instant::now() + time;
+    let deadline = Instant::now() + plan.each;
     let begun = Instant::now();
     while Instant::now() < deadline {
         let fault = Instant::now();

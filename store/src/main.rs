@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use almadia::NodeId;
 use almadia_store::bench::Load;
+use almadia_store::check::Plan;
 use almadia_store::processes::Processes;
 use almadia_store::region::Address;
 use almadia_store::server::{Options, serve};
@@ -55,6 +56,9 @@ struct Check {
     /// From this follows which faults there are; without it, another one each time.
     #[arg(long)]
     seed: Option<u64>,
+    /// How clients read; `stale` to see that the check notices.
+    #[arg(long, default_value = "linearizable", value_parser = ["linearizable", "lease", "stale"])]
+    reads: String,
     /// Keep everything here, and do not clear it away.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -164,7 +168,13 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let seed = options.seed.unwrap_or_else(rand::random);
             let dir = tempfile::tempdir()?;
             let data = options.data.as_deref().unwrap_or(dir.path());
-            let report = almadia_store::check::run(data, &options.nodes, each, seed).await?;
+            let plan = Plan {
+                sizes: options.nodes,
+                each,
+                seed,
+                reads: options.reads,
+            };
+            let report = almadia_store::check::run(data, &plan).await?;
             println!(
                 "ok: {} operations, {} faults, 0 lost, linearizable",
                 report.operations, report.faults

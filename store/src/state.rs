@@ -602,3 +602,6 @@ fn change_addresses(
     };
     addresses.retain(|id, _| is_member(*id));
 }
+
+#[cfg(test)]
+mod tests;

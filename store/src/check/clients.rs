@@ -58,6 +58,8 @@ pub(super) struct Worker {
     sequence: u64,
     nodes: Vec<Client>,
     at: usize,
+    /// How it reads.
+    reads: String,
     dice: SmallRng,
     records: Arc<Records>,
     /// What it saw last of each key.
@@ -75,6 +77,7 @@ impl Worker {
     pub(super) fn new(
         name: String,
         nodes: &[String],
+        reads: &str,
         dice: SmallRng,
         records: Arc<Records>,
     ) -> Self {
@@ -88,6 +91,7 @@ impl Worker {
             name,
             sequence: 0,
             nodes,
+            reads: reads.to_owned(),
             dice,
             records,
             seen: [None; KEYS],
@@ -133,7 +137,11 @@ impl Worker {
         let kind = self.dice.random_range(0..10);
         // How it is remembered if nobody ever answers.
         let (answer, unanswered) = match kind {
-            0..=3 => (self.ask("get", &json!({ "key": key })).await?, None),
+            0..=3 => (
+                self.ask("get", &json!({ "key": key, "consistency": self.reads }))
+                    .await?,
+                None,
+            ),
             4..=6 => {
                 let params = json!({ "key": key, "value": text(new) });
                 (
