@@ -141,6 +141,15 @@ impl Transport {
         Some(address.clone())
     }
 
+    /// Whether there is a connection to a node.
+    #[must_use]
+    pub fn is_connected(&self, id: NodeId) -> bool {
+        let peers = self.peers.read();
+        peers
+            .get(&id)
+            .is_some_and(|peer| peer.queue.lock().is_some())
+    }
+
     fn peer(self: &Arc<Self>, id: NodeId) -> Arc<Peer> {
         let peers = self.peers.read();
         if let Some(peer) = peers.get(&id) {
