@@ -14,6 +14,7 @@
 pub mod api;
 pub mod applier;
 pub mod bench;
+pub mod cli;
 pub mod client;
 pub mod command;
 pub mod data_dir;

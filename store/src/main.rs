@@ -26,6 +26,8 @@ enum Command {
     Cluster(Cluster),
     /// Measure a cluster of three under load, beside etcd where that is installed.
     Bench(Bench),
+    /// Ask a cluster something.
+    Cli(almadia_store::cli::Cli),
 }
 
 #[derive(Args)]
@@ -139,6 +141,7 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             asked_to_stop().await;
             cluster.stop_all().await;
         }
+        Command::Cli(asked) => asked.run(asked_to_stop()).await?,
         Command::Bench(options) => {
             let dir = tempfile::Builder::new();
             let dir = match &options.data {
