@@ -69,6 +69,14 @@ struct Peer {
 }
 
 impl Peer {
+    /// Whether this is the queue of the connection that is used.
+    fn is_current(&self, queue: &mpsc::UnboundedSender<Frame>) -> bool {
+        let current = self.queue.lock();
+        current
+            .as_ref()
+            .is_some_and(|current| current.same_channel(queue))
+    }
+
     /// Puts it behind what is to be sent. Returns whether it may arrive.
     fn push(&self, frame: Frame) -> bool {
         let bytes = if let Frame::Raft(_, message) = &frame
@@ -354,6 +362,9 @@ impl Transport {
             buffer.reserve(1 << 16);
             match timeout(SILENCE, reader.read_buf(&mut buffer)).await {
                 Ok(Ok(0)) => return Ok(()),
+                // Another connection has taken its place, and may have ended since: nothing would
+                // be sent by this one any more. Whoever has dialled does it again.
+                Ok(Ok(_)) if !peer.is_current(answers) => return Ok(()),
                 Ok(Ok(_)) => peer.is_heard.store(true, Ordering::Relaxed),
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => return Err(FrameError::Silence),
