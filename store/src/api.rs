@@ -4,6 +4,7 @@
 //! call by call. What the methods do is in `api/methods.rs`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,12 +16,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::metrics::Ended;
 use crate::service::{Service, ServiceError};
 
 mod methods;
+mod pages;
+mod status;
 
 /// The most bytes of one HTTP request.
 const MAX_BODY: usize = 8 << 20;
+
+/// The methods that are counted.
+const COUNTED: [&str; 11] = [
+    "get",
+    "scan",
+    "put",
+    "delete",
+    "cas",
+    "batch",
+    "cluster.status",
+    "cluster.add_node",
+    "cluster.remove_node",
+    "cluster.transfer_leader",
+    "cluster.split",
+];
 
 /// What the methods work with.
 pub struct Api {
@@ -35,6 +54,7 @@ pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/rpc", post(rpc))
         .route("/health", get(|| async { "ok\n" }))
+        .merge(pages::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }
@@ -76,6 +96,17 @@ impl RpcError {
     }
 }
 
+impl RpcError {
+    const fn ended(&self) -> Ended {
+        match self.code {
+            -32601 | -32602 => Ended::Invalid,
+            -32000 => Ended::Unavailable,
+            -32001 => Ended::Unknown,
+            _ => Ended::Failed,
+        }
+    }
+}
+
 impl From<ServiceError> for RpcError {
     fn from(error: ServiceError) -> Self {
         let code = match error {
@@ -86,6 +117,12 @@ impl From<ServiceError> for RpcError {
         };
         Self::new(code, error.to_string())
     }
+}
+
+/// What a method is counted as: what is not the name of one is not counted for itself.
+fn counted_as(method: &str) -> &'static str {
+    let known = COUNTED.iter().find(|known| **known == method);
+    known.copied().unwrap_or("none")
 }
 
 async fn rpc(State(api): State<Arc<Api>>, body: Bytes) -> Response {
@@ -136,7 +173,13 @@ async fn single(api: &Api, body: &[u8]) -> Option<Answer> {
         return Some(failed(call.id.unwrap_or_default(), error));
     }
     let params = call.params.map_or("{}", RawValue::get);
+    let begun = Instant::now();
     let result = methods::call(api, &call.method, params).await;
+    let ended = result
+        .as_ref()
+        .map_or_else(RpcError::ended, |_| Ended::Answered);
+    api.metrics
+        .request_ended(counted_as(&call.method), ended, begun.elapsed());
     let id = call.id?;
     Some(match result {
         Ok(result) => Answer {

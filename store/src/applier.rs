@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use almadia::{ConfState, Entries, LogId, LogIndex, Snapshot};
 
 use crate::command::Outcome;
+use crate::metrics::Metrics;
 use crate::raft::{Input, Refusal, Reply};
 use crate::region::{Region, RegionId};
 use crate::snapshot::{SnapshotError, Snapshots};
@@ -82,6 +83,7 @@ pub fn run(
     snapshots: &Arc<Snapshots>,
     tasks: &Receiver<Task>,
     inputs: &Sender<Input>,
+    metrics: &Arc<Metrics>,
 ) -> Result<(), SnapshotError> {
     let mut undurable = Undurable::default();
     let mut due = Instant::now();
@@ -103,7 +105,8 @@ pub fn run(
             due = Instant::now() + CHECKPOINT;
         }
         for part in apart(batch) {
-            apply(state, snapshots, part, inputs, &mut undurable)?;
+            let applied = apply(state, snapshots, part, inputs, &mut undurable)?;
+            metrics.applied(applied);
         }
         let is_due = Instant::now() >= due || undurable.bytes > MAX_UNDURABLE_BYTES;
         let is_running = checkpoint
@@ -148,13 +151,14 @@ fn apart(batch: Vec<Task>) -> Vec<Vec<Task>> {
     parts
 }
 
+/// Returns how many entries it was.
 fn apply(
     state: &Arc<State>,
     snapshots: &Arc<Snapshots>,
     mut part: Vec<Task>,
     inputs: &Sender<Input>,
     undurable: &mut Undurable,
-) -> Result<(), SnapshotError> {
+) -> Result<u64, SnapshotError> {
     if let [Task::Restore(..) | Task::Forget(_)] = part.as_slice() {
         match part.remove(0) {
             Task::Restore(_, snapshot) => {
@@ -169,8 +173,9 @@ fn apply(
             }
             Task::Entries { .. } => {}
         }
-        return Ok(());
+        return Ok(0);
     }
+    let mut applied = 0;
     let mut done = Vec::new();
     let mut answers = Vec::new();
     let mut states = state.change();
@@ -188,10 +193,12 @@ fn apply(
             continue;
         };
         let version = region.version;
+        let before = region.applied().index.0;
         let mut effects = Vec::new();
         let entries = runs.iter().flatten();
         states.apply(&mut region, entries, memberships, &mut effects)?;
         undurable.regions.insert(*id, region.applied());
+        applied += region.applied().index.0.saturating_sub(before);
         let parts = sort_out(effects, std::mem::take(replies), &mut answers);
         done.push(Applied::Entries {
             region: *id,
@@ -206,7 +213,7 @@ fn apply(
         reply.send(outcome);
     }
     drop(inputs.send(Input::Applied(done)));
-    Ok(())
+    Ok(applied)
 }
 
 /// Finds out who waits for which outcome. Returns the parts that have come off the region.

@@ -15,6 +15,7 @@ pub mod api;
 pub mod applier;
 pub mod bench;
 pub mod check;
+pub mod cli;
 pub mod client;
 pub mod command;
 pub mod data_dir;

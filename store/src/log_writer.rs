@@ -132,9 +132,7 @@ fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
     }
     let begun = std::time::Instant::now();
     let bytes = writing.commit(sync)?;
-    if sync {
-        metrics.log_written(begun.elapsed(), bytes);
-    }
+    metrics.log_written(bytes, sync.then(|| begun.elapsed()));
     if purge {
         log.purge()?;
     }

@@ -30,6 +30,8 @@ enum Command {
     Check(Check),
     /// Measure a cluster of three under load, beside etcd where that is installed.
     Bench(Bench),
+    /// Ask a cluster something.
+    Cli(almadia_store::cli::Cli),
 }
 
 #[derive(Args)]
@@ -180,6 +182,7 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 report.operations, report.faults
             );
         }
+        Command::Cli(asked) => asked.run(asked_to_stop()).await?,
         Command::Bench(options) => {
             let dir = tempfile::Builder::new();
             let dir = match &options.data {

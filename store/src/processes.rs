@@ -107,6 +107,13 @@ impl Processes {
         Self::new(data, nodes.collect(), more)
     }
 
+    /// Runs this program instead of the one that runs here: a test is another one.
+    #[must_use]
+    pub fn with_program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     /// One node more, which is not started yet.
     pub fn push(&mut self, node: Node) {
         self.nodes.push(node);

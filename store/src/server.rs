@@ -109,7 +109,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     );
     transport.learn(&options.peers);
     let routes = Arc::new(Routes::default());
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&routes)));
     let service = Arc::new(Service {
         me: options.id,
         routes: Arc::clone(&routes),
@@ -281,12 +281,13 @@ impl Threads {
         let raft = spawn("raft", move || raft.run(&from_inputs))?;
         let to_raft = inputs.clone();
         let (log, transport, metrics) = (self.log, self.transport, self.metrics);
+        let counting = Arc::clone(&metrics);
         let log = spawn("log", move || {
             log_writer::run(&log, &from_log_tasks, &transport, &to_raft, &metrics)
         })?;
         let (state, snapshots) = (self.state, self.snapshots);
         let apply = spawn("apply", move || {
-            applier::run(&state, &snapshots, &from_apply_tasks, &inputs)
+            applier::run(&state, &snapshots, &from_apply_tasks, &inputs, &counting)
         })?;
         Ok(vec![raft, log, apply])
     }

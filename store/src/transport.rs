@@ -6,7 +6,7 @@
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -70,6 +70,9 @@ struct Peer {
     /// a process that stood still finds all that were made meanwhile, the dead ones too.
     queues: Mutex<Vec<mpsc::UnboundedSender<Frame>>>,
     queued_bytes: AtomicUsize,
+    /// Whether it has said anything on this connection. A process that stands still is connected to
+    /// all the same: the system does that.
+    is_heard: AtomicBool,
 }
 
 impl Peer {
@@ -157,6 +160,15 @@ impl Transport {
         Some(address.clone())
     }
 
+    /// Whether there is a connection to a node, by which it is heard.
+    #[must_use]
+    pub fn is_connected(&self, id: NodeId) -> bool {
+        let peers = self.peers.read();
+        peers
+            .get(&id)
+            .is_some_and(|peer| peer.is_heard.load(Ordering::Relaxed))
+    }
+
     fn peer(self: &Arc<Self>, id: NodeId) -> Arc<Peer> {
         let peers = self.peers.read();
         if let Some(peer) = peers.get(&id) {
@@ -170,10 +182,9 @@ impl Transport {
                 address: Mutex::default(),
                 queues: Mutex::default(),
                 queued_bytes: AtomicUsize::new(0),
+                is_heard: AtomicBool::new(false),
             });
-            if self.me < id {
-                self.runtime.spawn(Arc::clone(self).dial(Arc::clone(&peer)));
-            }
+            self.runtime.spawn(Arc::clone(self).dial(Arc::clone(&peer)));
             peer
         });
         Arc::clone(peer)
@@ -313,15 +324,19 @@ impl Transport {
         let (queue, frames) = mpsc::unbounded_channel();
         peer.queues.lock().push(queue.clone());
         peer.queued_bytes.store(0, Ordering::Relaxed);
+        peer.is_heard.store(false, Ordering::Relaxed);
         tracing::info!(peer = %peer.id, "connected");
         let (reader, writer) = tokio::io::split(stream);
         let why = tokio::select! {
             why = self.hear(peer, reader, buffer, &queue) => why,
             why = speak(peer, writer, frames) => why.map_err(FrameError::Io),
         };
-        peer.queues
-            .lock()
-            .retain(|other| !other.same_channel(&queue));
+        let mut queues = peer.queues.lock();
+        queues.retain(|other| !other.same_channel(&queue));
+        if queues.is_empty() {
+            peer.is_heard.store(false, Ordering::Relaxed);
+        }
+        drop(queues);
         tracing::info!(peer = %peer.id, error = ?why.err(), "disconnected");
         self.requests.lock().retain(|_, (to, _)| *to != peer.id);
         drop(self.inputs.send(Input::Unreachable(peer.id)));
@@ -377,7 +392,7 @@ impl Transport {
             buffer.reserve(1 << 16);
             match timeout(SILENCE, reader.read_buf(&mut buffer)).await {
                 Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => peer.is_heard.store(true, Ordering::Relaxed),
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => return Err(FrameError::Silence),
             }

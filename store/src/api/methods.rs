@@ -228,7 +228,7 @@ pub(super) async fn call(api: &Api, method: &str, text: &str) -> Result<Value, R
             let write = Write::Batch(writes.collect::<Result<_, _>>()?);
             write_as(api, batch.client, batch.sequence, batch.encoding, write).await
         }
-        "cluster.status" => status(api),
+        "cluster.status" => Ok(super::status::status(api)),
         "cluster.add_node" => {
             let add: AddNode = params(text)?;
             let client = add.client.unwrap_or_default();
@@ -372,38 +372,4 @@ async fn transfer(api: &Api, transfer: Transfer) -> Result<Value, RpcError> {
         api.service.transfer(*region, to).await?;
     }
     Ok(json!({ "regions": regions.len() }))
-}
-
-fn ids(ids: &[NodeId]) -> Vec<u64> {
-    ids.iter().map(|id| id.get()).collect()
-}
-
-fn status(api: &Api) -> Result<Value, RpcError> {
-    let routes = api.service.routes.all();
-    let show = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-    let regions = routes.values().map(|route| {
-        let matched = route.matched.iter();
-        let matched = matched.map(|(id, index)| json!({ "node": id.get(), "index": index }));
-        json!({
-            "region": route.region.0,
-            "start": show(&route.range.start),
-            "end": route.range.end.as_ref().map(show),
-            "role": format!("{:?}", route.role),
-            "leader": route.leader.map(NodeId::get),
-            "term": route.term,
-            "last": route.last,
-            "committed": route.committed,
-            "applied": route.applied,
-            "log_entries": route.log_len,
-            "asleep": route.is_asleep,
-            "voters": ids(&route.membership.voters),
-            "learners": ids(&route.membership.learners),
-            "matched": matched.collect::<Vec<_>>(),
-        })
-    });
-    Ok(json!({
-        "node": api.service.me.get(),
-        "nodes": api.service.addresses(),
-        "regions": regions.collect::<Vec<_>>(),
-    }))
 }
