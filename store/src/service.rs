@@ -477,10 +477,15 @@ impl Service {
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<u64, Address> {
         let regions = self.state.regions().unwrap_or_default();
-        regions
-            .into_iter()
-            .flat_map(|region| region.addresses)
-            .collect()
+        let known = regions.into_iter().flat_map(|region| region.addresses);
+        // Where clients reach a node it says itself, when it connects.
+        let with_client = known.map(|(id, mut address)| {
+            if let Some(said) = NodeId::new(id).and_then(|id| self.transport.address(id)) {
+                address.client = said.client;
+            }
+            (id, address)
+        });
+        with_client.collect()
     }
 }
 

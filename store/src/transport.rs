@@ -155,6 +155,9 @@ impl Transport {
     /// Where clients can reach a node.
     #[must_use]
     pub fn address(&self, id: NodeId) -> Option<Address> {
+        if id == self.me {
+            return Some(self.own_address.clone());
+        }
         let peers = self.peers.read();
         let address = peers.get(&id)?.address.lock();
         Some(address.clone())
