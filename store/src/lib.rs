@@ -29,4 +29,5 @@ pub mod server;
 pub mod service;
 pub mod snapshot;
 pub mod state;
+pub mod tls;
 pub mod transport;

@@ -8,6 +8,7 @@ use almadia_store::bench::Load;
 use almadia_store::processes::Processes;
 use almadia_store::region::Address;
 use almadia_store::server::{Options, serve};
+use almadia_store::tls::Files;
 use clap::{Args, Parser, Subcommand};
 
 /// A small distributed key-value database on almadia.
@@ -90,6 +91,38 @@ struct Serve {
     /// How many entries of a region's log are kept behind what is in the state machine.
     #[arg(long, default_value_t = 20_000)]
     keep_entries: u64,
+    #[command(flatten)]
+    tls: Secured,
+    /// Speak plain text with other machines, too.
+    #[arg(long)]
+    insecure: bool,
+}
+
+#[derive(Args)]
+struct Secured {
+    /// This node's certificate (PEM). It names the host at which `--peers` says the node is.
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_ca"])]
+    tls_key: Option<PathBuf>,
+    /// Whose certificates the nodes have, and clients that have any (PEM).
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+    tls_ca: Option<PathBuf>,
+    /// Take clients with a certificate alone.
+    #[arg(long, requires = "tls_cert")]
+    tls_client_auth: bool,
+}
+
+impl Secured {
+    fn files(self) -> Option<Files> {
+        Some(Files {
+            cert: self.tls_cert?,
+            key: self.tls_key?,
+            ca: self.tls_ca?,
+            client_auth: self.tls_client_auth,
+        })
+    }
 }
 
 fn parse_peer(text: &str) -> Result<(u64, String), String> {
@@ -187,6 +220,8 @@ impl Serve {
             join: self.join,
             lease_reads: self.lease_reads,
             keep_entries: self.keep_entries,
+            tls: self.tls.files(),
+            insecure: self.insecure,
         })
     }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::client::Client;
+use crate::tls::ClientTls;
 
 /// One node of a local cluster.
 #[derive(Clone, Debug)]
@@ -34,6 +35,7 @@ pub struct Processes {
     program: PathBuf,
     data: PathBuf,
     more: Vec<String>,
+    tls: Option<ClientTls>,
     /// The nodes, by their order.
     pub nodes: Vec<Node>,
     children: Vec<Option<Child>>,
@@ -60,6 +62,7 @@ impl Processes {
             program: std::env::current_exe()?,
             data: data.to_owned(),
             more,
+            tls: None,
             nodes,
             children,
         })
@@ -104,6 +107,26 @@ impl Processes {
                 join: false,
             });
         Self::new(data, nodes.collect(), more)
+    }
+
+    /// Starts this program, and not the one that runs.
+    #[must_use]
+    pub fn of_program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
+    /// The nodes are called like this.
+    #[must_use]
+    pub fn secured(mut self, tls: Option<ClientTls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// A client of a node, which gives it so much time for each answer.
+    #[must_use]
+    pub fn client(&self, at: usize, patience: Duration) -> Client {
+        Client::new(self.nodes[at].client.clone(), patience).secured(self.tls.clone())
     }
 
     /// One node more, which is not started yet.
@@ -172,8 +195,7 @@ impl Processes {
         }
         let deadline = Instant::now() + Duration::from_secs(30);
         for at in 0..self.nodes.len() {
-            let address = self.nodes[at].client.clone();
-            let mut client = Client::new(address, Duration::from_secs(6));
+            let mut client = self.client(at, Duration::from_secs(6));
             loop {
                 let answer = client
                     .call("get", json!({ "key": "is anybody there" }))

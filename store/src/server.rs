@@ -4,6 +4,7 @@
 //! it has promised may not be kept.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -28,6 +29,7 @@ use crate::routes::Routes;
 use crate::service::Service;
 use crate::snapshot::{Description, SnapshotError, Snapshots};
 use crate::state::{State, StateError};
+use crate::tls::{Files, Tls, TlsError};
 use crate::transport::Transport;
 
 /// What a node is told when it is started.
@@ -51,6 +53,10 @@ pub struct Options {
     pub lease_reads: bool,
     /// How many entries of a region's log are kept behind what is in the state machine.
     pub keep_entries: u64,
+    /// How connections are secured.
+    pub tls: Option<Files>,
+    /// Whether others than this machine may be spoken with in plain text.
+    pub insecure: bool,
 }
 
 /// Why a node does not start, or has stopped.
@@ -79,6 +85,16 @@ pub enum ServerError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Others than this machine would be spoken with in plain text.
+    #[error(
+        "{0} can be reached from other machines, and what is said there would be neither secret nor \
+         authentic: give `--tls-cert`, `--tls-key` and `--tls-ca`, or listen on 127.0.0.1, or, if \
+         nobody else is on the network, say `--insecure`"
+    )]
+    PlainText(SocketAddr),
+    /// Connections cannot be secured.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The system says why.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -90,8 +106,21 @@ pub enum ServerError {
 ///
 /// If it does not start.
 pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let clients = listen(&options.listen).await?;
-    let peers = listen(&options.listen_peers).await?;
+    let tls = options
+        .tls
+        .as_ref()
+        .map(Tls::open)
+        .transpose()?
+        .map(Arc::new);
+    let anywhere = tls.is_some() || options.insecure;
+    let clients = listen(&options.listen, anywhere).await?;
+    let peers = listen(&options.listen_peers, anywhere).await?;
+    if tls.is_none() {
+        tracing::warn!(
+            clients = %clients.local_addr()?, peers = %peers.local_addr()?,
+            "no TLS: plain text is spoken"
+        );
+    }
     let dir = DataDir::open(&options.data, &options.cluster, options.id.get())?;
     let state = Arc::new(State::open(&dir.path("state.redb"))?);
     let log = Log::open(&dir.path("log"))?;
@@ -105,6 +134,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         Handle::current(),
         inputs.clone(),
         Arc::clone(&snapshots),
+        tls.clone(),
     );
     transport.learn(&options.peers);
     let routes = Arc::new(Routes::default());
@@ -140,7 +170,12 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     let running = threads.start(settings, inputs.clone(), from_inputs, regions)?;
     tokio::spawn(transport.listen(peers));
     let app = router(Arc::new(Api { service, metrics }));
-    let serving = tokio::spawn(async move { axum::serve(clients, app).await });
+    let serving = tokio::spawn(async move {
+        match tls {
+            Some(tls) => axum::serve(tls.listen(clients), app).await,
+            None => axum::serve(clients, app).await,
+        }
+    });
     tracing::info!(
         id = %options.id, clients = %options.listen, peers = %options.listen_peers, "serving"
     );
@@ -158,13 +193,21 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
-async fn listen(address: &str) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| ServerError::Listen {
-            address: address.to_owned(),
-            error,
-        })
+/// Listens there, if it is this machine alone that comes there, or if it may be `anywhere`.
+async fn listen(address: &str, anywhere: bool) -> Result<TcpListener, ServerError> {
+    let failed = |error| ServerError::Listen {
+        address: address.to_owned(),
+        error,
+    };
+    let found = tokio::net::lookup_host(address).await.map_err(failed)?;
+    let found: Vec<SocketAddr> = found.collect();
+    let open = found
+        .iter()
+        .find(|found| !found.ip().to_canonical().is_loopback());
+    match open {
+        Some(open) if !anywhere => Err(ServerError::PlainText(*open)),
+        _ => TcpListener::bind(found.as_slice()).await.map_err(failed),
+    }
 }
 
 /// Brings log and state machine together again, and finds out which regions there are.

@@ -5,6 +5,7 @@
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
@@ -24,6 +25,7 @@ pub use self::frame::{PeerRequest, PeerResponse};
 use crate::raft::Input;
 use crate::region::{Address, RegionId};
 use crate::snapshot::Snapshots;
+use crate::tls::{Stream, Tls};
 
 mod frame;
 mod shipping;
@@ -52,6 +54,7 @@ pub struct Transport {
     runtime: Handle,
     inputs: Sender<Input>,
     snapshots: Arc<Snapshots>,
+    tls: Option<Arc<Tls>>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
     requests: Mutex<HashMap<u64, (NodeId, oneshot::Sender<PeerResponse>)>>,
     next_request: AtomicU64,
@@ -91,7 +94,7 @@ impl Peer {
 }
 
 impl Transport {
-    /// No connections yet.
+    /// No connections yet; those to come are secured by `tls`, if there is any.
     #[must_use]
     pub fn new(
         me: NodeId,
@@ -99,6 +102,7 @@ impl Transport {
         runtime: Handle,
         inputs: Sender<Input>,
         snapshots: Arc<Snapshots>,
+        tls: Option<Arc<Tls>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             me,
@@ -106,6 +110,7 @@ impl Transport {
             runtime,
             inputs,
             snapshots,
+            tls,
             peers: RwLock::default(),
             requests: Mutex::default(),
             next_request: AtomicU64::new(0),
@@ -214,8 +219,9 @@ impl Transport {
     pub async fn listen(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    self.runtime.spawn(Arc::clone(&self).accept(stream));
+                Ok((stream, address)) => {
+                    self.runtime
+                        .spawn(Arc::clone(&self).accept(stream, address));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no connection was accepted");
@@ -225,8 +231,19 @@ impl Transport {
         }
     }
 
-    async fn accept(self: Arc<Self>, mut stream: TcpStream) {
+    async fn accept(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
         drop(stream.set_nodelay(true));
+        let (mut stream, caller) = match &self.tls {
+            None => (Box::new(stream) as Stream, None),
+            Some(tls) => match timeout(CONNECT, tls.accept(stream)).await {
+                Ok(Ok((stream, caller))) => (stream, Some(caller)),
+                Ok(Err(error)) => {
+                    tracing::warn!(%address, %error, "somebody has called who is no peer");
+                    return;
+                }
+                Err(_) => return,
+            },
+        };
         let mut buffer = BytesMut::new();
         let hello = timeout(CONNECT, read_frame(&mut stream, &mut buffer)).await;
         let Ok(Ok(Some(Frame::Other(Other::Hello {
@@ -244,6 +261,12 @@ impl Transport {
         }
         if let Some(id) = NodeId::new(from).filter(|id| *id < self.me) {
             let peer = self.peer(id);
+            // One whose address nobody has told yet cannot be a member of anything here.
+            let known = peer.address.lock().peer.clone();
+            if caller.is_some_and(|caller| !known.is_empty() && !caller.is_of(&known)) {
+                tracing::warn!(from, %address, %known, "a caller's certificate is not for where the node is that it says it is");
+                return;
+            }
             self.converse(&peer, stream, buffer).await;
         }
     }
@@ -252,9 +275,13 @@ impl Transport {
         loop {
             let address = peer.address.lock().peer.clone();
             if !address.is_empty()
-                && let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
+                && let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
             {
                 drop(stream.set_nodelay(true));
+                let Some(mut stream) = self.secure(&peer, &address, stream).await else {
+                    sleep(CONNECT).await;
+                    continue;
+                };
                 let mut hello = BytesMut::new();
                 let greeting = Other::Hello {
                     version: VERSION,
@@ -263,7 +290,7 @@ impl Transport {
                     to: peer.id.get(),
                 };
                 Frame::Other(greeting).encode(&mut hello);
-                if stream.write_all(&hello).await.is_ok() {
+                if stream.write_all(&hello).await.is_ok() && stream.flush().await.is_ok() {
                     self.converse(&peer, stream, BytesMut::new()).await;
                 }
             }
@@ -271,8 +298,21 @@ impl Transport {
         }
     }
 
+    async fn secure(&self, peer: &Peer, address: &str, stream: TcpStream) -> Option<Stream> {
+        let Some(tls) = &self.tls else {
+            return Some(Box::new(stream));
+        };
+        let why = match timeout(CONNECT, tls.dial(address, stream)).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it takes too long".to_owned(),
+        };
+        tracing::warn!(peer = %peer.id, %address, %why, "no TLS with a peer");
+        None
+    }
+
     /// Speaks with a peer until the connection ends.
-    async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: TcpStream, buffer: BytesMut) {
+    async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: Stream, buffer: BytesMut) {
         let (queue, frames) = mpsc::unbounded_channel();
         *peer.queue.lock() = Some(queue.clone());
         peer.queued_bytes.store(0, Ordering::Relaxed);
@@ -293,7 +333,7 @@ impl Transport {
     async fn hear(
         self: &Arc<Self>,
         peer: &Peer,
-        mut reader: ReadHalf<TcpStream>,
+        mut reader: ReadHalf<Stream>,
         mut buffer: BytesMut,
         answers: &mpsc::UnboundedSender<Frame>,
     ) -> Result<(), FrameError> {
@@ -356,7 +396,7 @@ impl Transport {
 }
 
 async fn read_frame(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut BytesMut,
 ) -> Result<Option<Frame>, FrameError> {
     loop {
@@ -372,7 +412,7 @@ async fn read_frame(
 /// Sends what waits for the peer, and that this node is there if nothing does.
 async fn speak(
     peer: &Peer,
-    mut writer: WriteHalf<TcpStream>,
+    mut writer: WriteHalf<Stream>,
     mut frames: mpsc::UnboundedReceiver<Frame>,
 ) -> std::io::Result<()> {
     let mut batch = Vec::new();
@@ -392,6 +432,8 @@ async fn speak(
             }
         }
         writer.write_all(&buffer).await?;
+        // TLS may keep something back until it is asked for.
+        writer.flush().await?;
         buffer.clear();
         if frames.is_empty() {
             peer.queued_bytes.store(0, Ordering::Relaxed);
