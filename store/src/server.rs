@@ -106,21 +106,11 @@ pub enum ServerError {
 ///
 /// If it does not start.
 pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let tls = options
-        .tls
-        .as_ref()
-        .map(Tls::open)
-        .transpose()?
-        .map(Arc::new);
-    let anywhere = tls.is_some() || options.insecure;
-    let clients = listen(&options.listen, anywhere).await?;
-    let peers = listen(&options.listen_peers, anywhere).await?;
-    if tls.is_none() {
-        tracing::warn!(
-            clients = %clients.local_addr()?, peers = %peers.local_addr()?,
-            "no TLS: plain text is spoken"
-        );
-    }
+    let Listeners {
+        tls,
+        clients,
+        peers,
+    } = Listeners::open(&options).await?;
     let dir = DataDir::open(&options.data, &options.cluster, options.id.get())?;
     let state = Arc::new(State::open(&dir.path("state.redb"))?);
     let log = Log::open(&dir.path("log"))?;
@@ -181,6 +171,13 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     );
 
     stop.await;
+    end(&inputs, running).await;
+    serving.abort();
+    Ok(())
+}
+
+/// Waits until the threads have ended, but not for long.
+async fn end(inputs: &Sender<Input>, running: Vec<JoinHandle<()>>) {
     tracing::info!("stopping: leadership is handed over");
     drop(inputs.send(Input::Stop));
     let stopped = tokio::task::spawn_blocking(move || {
@@ -189,8 +186,39 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         }
     });
     drop(tokio::time::timeout(Duration::from_secs(5), stopped).await);
-    serving.abort();
-    Ok(())
+}
+
+/// Where others reach this node, and how that is secured.
+struct Listeners {
+    tls: Option<Arc<Tls>>,
+    clients: TcpListener,
+    peers: TcpListener,
+}
+
+impl Listeners {
+    async fn open(options: &Options) -> Result<Self, ServerError> {
+        let tls = options.tls.as_ref().map(Tls::open).transpose()?;
+        let anywhere = tls.is_some() || options.insecure;
+        let clients = listen(&options.listen, anywhere).await?;
+        let peers = listen(&options.listen_peers, anywhere).await?;
+        if tls.is_none() {
+            let (clients, peers) = (clients.local_addr()?, peers.local_addr()?);
+            if is_loopback(&clients) && is_loopback(&peers) {
+                tracing::warn!("no TLS: plain text is spoken, on loopback alone");
+            } else {
+                tracing::warn!(%clients, %peers, "no TLS: plain text is spoken with other machines");
+            }
+        }
+        Ok(Self {
+            tls: tls.map(Arc::new),
+            clients,
+            peers,
+        })
+    }
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 /// Listens there, if it is this machine alone that comes there, or if it may be `anywhere`.
@@ -201,10 +229,7 @@ async fn listen(address: &str, anywhere: bool) -> Result<TcpListener, ServerErro
     };
     let found = tokio::net::lookup_host(address).await.map_err(failed)?;
     let found: Vec<SocketAddr> = found.collect();
-    let open = found
-        .iter()
-        .find(|found| !found.ip().to_canonical().is_loopback());
-    match open {
+    match found.iter().find(|found| !is_loopback(found)) {
         Some(open) if !anywhere => Err(ServerError::PlainText(*open)),
         _ => TcpListener::bind(found.as_slice()).await.map_err(failed),
     }
