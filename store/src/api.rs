@@ -14,10 +14,17 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::service::{Service, ServiceError};
 
 mod methods;
+#[cfg(feature = "pprof")]
+mod profile;
+
+/// The target of the spans of requests, one for each, which say nothing to the log.
+pub const TRACED: &str = "requests";
 
 /// The most bytes of one HTTP request.
 const MAX_BODY: usize = 8 << 20;
@@ -32,9 +39,12 @@ pub struct Api {
 
 /// What is served to clients.
 pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/rpc", post(rpc))
-        .route("/health", get(|| async { "ok\n" }))
+        .route("/health", get(|| async { "ok\n" }));
+    #[cfg(feature = "pprof")]
+    let router = router.route("/debug/pprof", get(profile::profile));
+    router
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }
@@ -136,7 +146,15 @@ async fn single(api: &Api, body: &[u8]) -> Option<Answer> {
         return Some(failed(call.id.unwrap_or_default(), error));
     }
     let params = call.params.map_or("{}", RawValue::get);
-    let result = methods::call(api, &call.method, params).await;
+    let span = tracing::debug_span!(
+        target: TRACED, "request",
+        node = api.service.me.get(), method = call.method, region = Empty, error = Empty
+    );
+    let calling = methods::call(api, &call.method, params);
+    let result = calling.instrument(span.clone()).await;
+    if let Err(error) = &result {
+        span.record("error", &error.message);
+    }
     let id = call.id?;
     Some(match result {
         Ok(result) => Answer {

@@ -11,12 +11,16 @@ use almadia_store::server::{Options, serve};
 use almadia_store::tls::Files;
 use clap::{Args, Parser, Subcommand};
 
+mod telemetry;
+
 /// A small distributed key-value database on almadia.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    telemetry: telemetry::Telemetry,
 }
 
 #[derive(Subcommand)]
@@ -135,13 +139,10 @@ fn parse_peer(text: &str) -> Result<(u64, String), String> {
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "almadia_store=info".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    let _telling = match cli.telemetry.start() {
+        Ok(telling) => telling,
+        Err(error) => return fail(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -233,6 +233,7 @@ impl Service {
         consistency: Consistency,
         deadline: Instant,
     ) -> Result<(), Refusal> {
+        tracing::Span::current().record("region", region.0);
         let by_lease = match consistency {
             Consistency::Stale => return Ok(()),
             Consistency::Lease => true,
@@ -324,6 +325,7 @@ impl Service {
         leader: NodeId,
         wanted: &Wanted,
     ) -> Result<Outcome, Refusal> {
+        tracing::Span::current().record("region", region.0);
         if leader == self.me {
             return self.ask_here(region, wanted.here()).await;
         }
