@@ -92,6 +92,7 @@ impl From<ServiceError> for RpcError {
             ServiceError::Invalid(_) => -32602,
             ServiceError::Unavailable(_) => -32000,
             ServiceError::OutcomeUnknown(_) => -32001,
+            ServiceError::Full(_) => -32004,
             ServiceError::State(_) => -32603,
         };
         Self::new(code, error.to_string())

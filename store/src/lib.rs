@@ -17,6 +17,7 @@ pub mod bench;
 pub mod client;
 pub mod command;
 pub mod data_dir;
+pub mod disk;
 pub mod kv;
 pub mod log;
 pub mod log_writer;

@@ -100,6 +100,9 @@ struct Serve {
     /// Speak plain text with other machines, too.
     #[arg(long)]
     insecure: bool,
+    /// Refuse writes when fewer bytes are free where the data is.
+    #[arg(long, default_value_t = 64 << 20)]
+    reserve_bytes: u64,
 }
 
 #[derive(Args)]
@@ -223,6 +226,7 @@ impl Serve {
             keep_entries: self.keep_entries,
             tls: self.tls.files(),
             insecure: self.insecure,
+            reserve_bytes: self.reserve_bytes,
         })
     }
 }

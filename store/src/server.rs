@@ -15,10 +15,12 @@ use almadia::{ConfState, LogId, NodeId};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use crate::api::{Api, router};
 use crate::applier;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::disk::Disk;
 use crate::log::{Log, LogError, RegionWrite};
 use crate::log_writer;
 use crate::metrics::Metrics;
@@ -57,6 +59,8 @@ pub struct Options {
     pub tls: Option<Files>,
     /// Whether others than this machine may be spoken with in plain text.
     pub insecure: bool,
+    /// Below so many free bytes on the disk, clients' writes are refused.
+    pub reserve_bytes: u64,
 }
 
 /// Why a node does not start, or has stopped.
@@ -117,6 +121,8 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     let snapshots = Snapshots::open(dir.path("snapshots"), Arc::clone(&state))?;
     let regions = recover(&options, &state, &log, &snapshots)?;
 
+    let disk = Disk::new(options.id, &options.data, options.reserve_bytes);
+    tokio::spawn(Arc::clone(&disk).watch());
     let (inputs, from_inputs) = mpsc::channel();
     let transport = Transport::new(
         options.id,
@@ -125,6 +131,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         inputs.clone(),
         Arc::clone(&snapshots),
         tls.clone(),
+        Arc::clone(&disk),
     );
     transport.learn(&options.peers);
     let routes = Arc::new(Routes::default());
@@ -135,6 +142,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         transport: Arc::clone(&transport),
         inputs: inputs.clone(),
         state: Arc::clone(&state),
+        disk,
     });
     let answering = Arc::clone(&service);
     transport.answer_by(Box::new(move |request| {
@@ -159,13 +167,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     };
     let running = threads.start(settings, inputs.clone(), from_inputs, regions)?;
     tokio::spawn(transport.listen(peers));
-    let app = router(Arc::new(Api { service, metrics }));
-    let serving = tokio::spawn(async move {
-        match tls {
-            Some(tls) => axum::serve(tls.listen(clients), app).await,
-            None => axum::serve(clients, app).await,
-        }
-    });
+    let serving = serve_clients(clients, tls, Api { service, metrics });
     tracing::info!(
         id = %options.id, clients = %options.listen, peers = %options.listen_peers, "serving"
     );
@@ -174,6 +176,17 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     end(&inputs, running).await;
     serving.abort();
     Ok(())
+}
+
+fn serve_clients(clients: TcpListener, tls: Option<Arc<Tls>>, api: Api) -> AbortHandle {
+    let app = router(Arc::new(api));
+    let serving = tokio::spawn(async move {
+        match tls {
+            Some(tls) => axum::serve(tls.listen(clients), app).await,
+            None => axum::serve(clients, app).await,
+        }
+    });
+    serving.abort_handle()
 }
 
 /// Waits until the threads have ended, but not for long.

@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use almadia::{Body, Message, NodeId};
+use almadia::{Body, Entry, Message, NodeId, Payload};
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use self::frame::{Frame, FrameError, Other, VERSION};
 pub use self::frame::{PeerRequest, PeerResponse};
+use crate::disk::Disk;
 use crate::raft::Input;
 use crate::region::{Address, RegionId};
 use crate::snapshot::Snapshots;
@@ -55,6 +56,7 @@ pub struct Transport {
     inputs: Sender<Input>,
     snapshots: Arc<Snapshots>,
     tls: Option<Arc<Tls>>,
+    disk: Arc<Disk>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
     requests: Mutex<HashMap<u64, (NodeId, oneshot::Sender<PeerResponse>)>>,
     next_request: AtomicU64,
@@ -103,6 +105,7 @@ impl Transport {
         inputs: Sender<Input>,
         snapshots: Arc<Snapshots>,
         tls: Option<Arc<Tls>>,
+        disk: Arc<Disk>,
     ) -> Arc<Self> {
         Arc::new(Self {
             me,
@@ -111,6 +114,7 @@ impl Transport {
             inputs,
             snapshots,
             tls,
+            disk,
             peers: RwLock::default(),
             requests: Mutex::default(),
             next_request: AtomicU64::new(0),
@@ -343,7 +347,9 @@ impl Transport {
                 match frame {
                     // What a peer says of another one is not believed.
                     Frame::Raft(region, message) if message.from == peer.id => {
-                        messages.push((region, message));
+                        if self.has_room_for(&message) {
+                            messages.push((region, message));
+                        }
                     }
                     Frame::Raft(..) | Frame::Other(Other::Hello { .. } | Other::Ping) => {}
                     Frame::Other(Other::Wake(region)) => {
@@ -383,8 +389,22 @@ impl Transport {
         }
     }
 
+    /// A message that gets lost is sent again: there may be room then. Heartbeats always get through,
+    /// and what carries nothing of clients: a leader begins with such an entry.
+    fn has_room_for(&self, message: &Message) -> bool {
+        let Body::AppendEntries(append) = &message.body else {
+            return true;
+        };
+        let is_of_clients =
+            |entry: &Entry| matches!(&entry.payload, Payload::Data(data) if !data.is_empty());
+        !self.disk.is_nearly_gone() || !append.entries.iter().any(is_of_clients)
+    }
+
     async fn answer(self: &Arc<Self>, request: PeerRequest) -> Option<PeerResponse> {
         match request {
+            PeerRequest::Offer(_) | PeerRequest::Chunk(..) if self.disk.full().is_some() => {
+                self.disk.full().map(PeerResponse::Refused)
+            }
             PeerRequest::Offer(_) | PeerRequest::Chunk(..) | PeerRequest::Deliver(..) => {
                 Some(self.receive(request).await)
             }
