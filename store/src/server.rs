@@ -29,7 +29,7 @@ use crate::raft::{Input, Outlets, Raft, Settings};
 use crate::region::{Address, BEGIN, KeyRange, Region, RegionId};
 use crate::routes::Routes;
 use crate::service::Service;
-use crate::snapshot::{Description, SnapshotError, Snapshots};
+use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{State, StateError};
 use crate::tls::{Files, Tls, TlsError};
 use crate::transport::Transport;
@@ -255,7 +255,6 @@ fn recover(
     log: &Log,
     snapshots: &Arc<Snapshots>,
 ) -> Result<Vec<Region>, ServerError> {
-    let mut kept = Vec::new();
     for id in log.regions() {
         let Some(snapshot) = log.snapshot(id)? else {
             continue;
@@ -267,7 +266,6 @@ fn recover(
             .find(|region| region.id == id)
             .map(Region::applied);
         if applied.is_none_or(|applied| applied.index < snapshot.last_included.index) {
-            kept.push(Description::of(&snapshot)?.name);
             snapshots.restore(&snapshot)?;
         }
         let mut write = log.write();
