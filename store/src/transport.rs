@@ -358,8 +358,9 @@ impl Transport {
                     Frame::Other(Other::Request(number, request)) => {
                         let transport = Arc::clone(self);
                         let answers = answers.clone();
+                        let from = peer.id;
                         self.runtime.spawn(async move {
-                            if let Some(response) = transport.answer(request).await {
+                            if let Some(response) = transport.answer(from, request).await {
                                 let frame = Frame::Other(Other::Response(number, response));
                                 drop(answers.send(frame));
                             }
@@ -400,13 +401,13 @@ impl Transport {
         !self.disk.is_nearly_gone() || !append.entries.iter().any(is_of_clients)
     }
 
-    async fn answer(self: &Arc<Self>, request: PeerRequest) -> Option<PeerResponse> {
+    async fn answer(self: &Arc<Self>, from: NodeId, request: PeerRequest) -> Option<PeerResponse> {
         match request {
             PeerRequest::Offer(_) | PeerRequest::Chunk(..) if self.disk.full().is_some() => {
                 self.disk.full().map(PeerResponse::Refused)
             }
             PeerRequest::Offer(_) | PeerRequest::Chunk(..) | PeerRequest::Deliver(..) => {
-                Some(self.receive(request).await)
+                Some(self.receive(from, request).await)
             }
             PeerRequest::Propose(..) | PeerRequest::Change(..) | PeerRequest::Transfer(..) => {
                 Some(self.handler.get()?(request).await)
