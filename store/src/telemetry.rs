@@ -2,6 +2,8 @@
 //!
 //! Owns the forms and where they go. Knows nothing of what is told.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -42,7 +44,9 @@ impl Telemetry {
     pub(crate) fn start(&self) -> Result<Telling, Box<dyn std::error::Error>> {
         let filter = EnvFilter::try_from_default_env()
             .unwrap_or_else(|_| "almadia_store=info,opentelemetry=warn".into());
-        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let log = tracing_subscriber::fmt::layer()
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
         let log = match self.log_format {
             LogFormat::Text => log.with_filter(filter).boxed(),
             LogFormat::Json => log.json().with_filter(filter).boxed(),
