@@ -8,23 +8,33 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::metrics::Ended;
 use crate::service::{Service, ServiceError};
 
 mod methods;
 mod pages;
+#[cfg(feature = "pprof")]
+mod profile;
 mod status;
+
+/// The target of the spans of requests, one for each, which say nothing to the log.
+pub const TRACED: &str = "requests";
 
 /// The most bytes of one HTTP request.
 const MAX_BODY: usize = 8 << 20;
+/// The most calls of a batch: answers may be much longer than what they answer.
+const MAX_CALLS: usize = 1_000;
 
 /// The methods that are counted.
 const COUNTED: [&str; 11] = [
@@ -51,10 +61,13 @@ pub struct Api {
 
 /// What is served to clients.
 pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/rpc", post(rpc))
         .route("/health", get(|| async { "ok\n" }))
-        .merge(pages::router())
+        .merge(pages::router());
+    #[cfg(feature = "pprof")]
+    let router = router.route("/debug/pprof", get(profile::profile));
+    router
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }
@@ -62,10 +75,16 @@ pub fn router(api: Arc<Api>) -> Router {
 #[derive(Deserialize)]
 struct Call<'a> {
     jsonrpc: Option<&'a str>,
+    /// Nothing at all is something else than `null`: who gives no id wants no answer.
+    #[serde(default, deserialize_with = "present")]
     id: Option<Value>,
     method: String,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
 }
 
 #[derive(Serialize)]
@@ -76,6 +95,12 @@ struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<RpcError>,
     id: Value,
+}
+
+impl Answer {
+    fn to_json(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
 }
 
 /// Why a call has no result.
@@ -113,6 +138,7 @@ impl From<ServiceError> for RpcError {
             ServiceError::Invalid(_) => -32602,
             ServiceError::Unavailable(_) => -32000,
             ServiceError::OutcomeUnknown(_) => -32001,
+            ServiceError::Full(_) => -32004,
             ServiceError::State(_) => -32603,
         };
         Self::new(code, error.to_string())
@@ -125,13 +151,21 @@ fn counted_as(method: &str) -> &'static str {
     known.copied().unwrap_or("none")
 }
 
-async fn rpc(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+async fn rpc(State(api): State<Arc<Api>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let why = format!("a request has at most {MAX_BODY} bytes: {rejection}");
+            let answer = failed(Value::Null, RpcError::new(-32600, why));
+            return (rejection.status(), answer.to_json().unwrap_or_default()).into_response();
+        }
+    };
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let answer = if is_batch {
         batch(&api, &body).await
     } else {
         let answer = single(&api, &body).await;
-        answer.and_then(|answer| serde_json::to_vec(&answer).ok())
+        answer.as_ref().and_then(Answer::to_json)
     };
     match answer {
         Some(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
@@ -143,11 +177,15 @@ async fn rpc(State(api): State<Arc<Api>>, body: Bytes) -> Response {
 async fn batch(api: &Api, body: &[u8]) -> Option<Vec<u8>> {
     let calls: Vec<&RawValue> = match serde_json::from_slice(body) {
         Ok(calls) => calls,
-        Err(error) => return serde_json::to_vec(&failed(Value::Null, parse_error(&error))).ok(),
+        Err(error) => return failed(Value::Null, parse_error(&error)).to_json(),
     };
     if calls.is_empty() {
         let error = RpcError::new(-32600, "a batch has at least one call");
-        return serde_json::to_vec(&failed(Value::Null, error)).ok();
+        return failed(Value::Null, error).to_json();
+    }
+    if calls.len() > MAX_CALLS {
+        let error = RpcError::new(-32600, format!("a batch has at most {MAX_CALLS} calls"));
+        return failed(Value::Null, error).to_json();
     }
     let mut answers = Vec::new();
     for call in calls {
@@ -173,8 +211,16 @@ async fn single(api: &Api, body: &[u8]) -> Option<Answer> {
         return Some(failed(call.id.unwrap_or_default(), error));
     }
     let params = call.params.map_or("{}", RawValue::get);
+    let span = tracing::debug_span!(
+        target: TRACED, "request",
+        node = api.service.me.get(), method = call.method, region = Empty, error = Empty
+    );
     let begun = Instant::now();
-    let result = methods::call(api, &call.method, params).await;
+    let calling = methods::call(api, &call.method, params);
+    let result = calling.instrument(span.clone()).await;
+    if let Err(error) = &result {
+        span.record("error", &error.message);
+    }
     let ended = result
         .as_ref()
         .map_or_else(RpcError::ended, |_| Ended::Answered);

@@ -15,6 +15,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::tls::{ClientTls, Stream};
+
 /// Why a call has no result.
 #[derive(Debug, Error)]
 pub enum CallError {
@@ -35,6 +37,7 @@ pub enum CallError {
 pub struct Client {
     address: String,
     patience: Duration,
+    tls: Option<ClientTls>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -45,8 +48,15 @@ impl Client {
         Self {
             address,
             patience,
+            tls: None,
             connection: None,
         }
+    }
+
+    /// The same, over TLS.
+    #[must_use]
+    pub fn secured(self, tls: Option<ClientTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The node's address.
@@ -98,7 +108,7 @@ impl Client {
     ) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
         let connection = match self.connection.take().filter(|open| !open.is_closed()) {
             Some(open) => open,
-            None => connect(&self.address).await?,
+            None => connect(&self.address, self.tls.as_ref()).await?,
         };
         let connection = self.connection.insert(connection);
         let request = Request::builder()
@@ -115,9 +125,14 @@ impl Client {
 
 async fn connect(
     address: &str,
+    tls: Option<&ClientTls>,
 ) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    let stream: Stream = match tls {
+        Some(tls) => tls.secure(address, stream).await?,
+        None => Box::new(stream),
+    };
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)

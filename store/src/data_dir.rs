@@ -54,7 +54,7 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
         /// Its format.
-        found: u32,
+        found: u64,
     },
     /// It says nothing that makes sense.
     #[error("{}: {error}; is this a node's directory?", path.display())]
@@ -145,10 +145,8 @@ fn read(dir: &Path, file: &Path, bytes: &[u8]) -> Result<Identity, DataDirError>
     };
     // A newer version may have other fields.
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(unintelligible)?;
-    let found = value["version"]
-        .as_u64()
-        .and_then(|found| u32::try_from(found).ok());
-    if let Some(found) = found.filter(|found| *found > VERSION) {
+    let found = value["version"].as_u64();
+    if let Some(found) = found.filter(|found| *found > u64::from(VERSION)) {
         let path = dir.to_owned();
         return Err(DataDirError::Newer { path, found });
     }

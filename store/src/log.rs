@@ -20,6 +20,8 @@ use crate::region::RegionId;
 use crate::snapshot::Snapshots;
 
 mod raw;
+#[cfg(test)]
+mod tests;
 
 const HARD_STATE: &[u8] = b"hard state";
 /// Up to where the log is cut.

@@ -9,7 +9,10 @@ use almadia_store::check::Plan;
 use almadia_store::processes::Processes;
 use almadia_store::region::Address;
 use almadia_store::server::{Options, serve};
+use almadia_store::tls::Files;
 use clap::{Args, Parser, Subcommand};
+
+mod telemetry;
 
 /// A small distributed key-value database on almadia.
 #[derive(Parser)]
@@ -17,6 +20,8 @@ use clap::{Args, Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    telemetry: telemetry::Telemetry,
 }
 
 #[derive(Subcommand)]
@@ -115,6 +120,41 @@ struct Serve {
     /// How many entries of a region's log are kept behind what is in the state machine.
     #[arg(long, default_value_t = 20_000)]
     keep_entries: u64,
+    #[command(flatten)]
+    tls: Secured,
+    /// Speak plain text with other machines, too.
+    #[arg(long)]
+    insecure: bool,
+    /// Refuse writes when fewer bytes are free where the data is.
+    #[arg(long, default_value_t = 64 << 20)]
+    reserve_bytes: u64,
+}
+
+#[derive(Args)]
+struct Secured {
+    /// This node's certificate (PEM). It names the host at which `--peers` says the node is.
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_ca"])]
+    tls_key: Option<PathBuf>,
+    /// Whose certificates the nodes have, and clients that have any (PEM).
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+    tls_ca: Option<PathBuf>,
+    /// Take clients with a certificate alone.
+    #[arg(long, requires = "tls_cert")]
+    tls_client_auth: bool,
+}
+
+impl Secured {
+    fn files(self) -> Option<Files> {
+        Some(Files {
+            cert: self.tls_cert?,
+            key: self.tls_key?,
+            ca: self.tls_ca?,
+            client_auth: self.tls_client_auth,
+        })
+    }
 }
 
 fn parse_peer(text: &str) -> Result<(u64, String), String> {
@@ -127,13 +167,10 @@ fn parse_peer(text: &str) -> Result<(u64, String), String> {
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "almadia_store=info".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    let _telling = match cli.telemetry.start() {
+        Ok(telling) => telling,
+        Err(error) => return fail(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -231,6 +268,9 @@ impl Serve {
             join: self.join,
             lease_reads: self.lease_reads,
             keep_entries: self.keep_entries,
+            tls: self.tls.files(),
+            insecure: self.insecure,
+            reserve_bytes: self.reserve_bytes,
         })
     }
 }

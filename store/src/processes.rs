@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::client::Client;
+use crate::tls::ClientTls;
 
 /// One node of a local cluster.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub struct Processes {
     program: PathBuf,
     data: PathBuf,
     more: Vec<String>,
+    tls: Option<ClientTls>,
     /// The nodes, by their order.
     pub nodes: Vec<Node>,
     children: Vec<Option<Child>>,
@@ -61,6 +63,7 @@ impl Processes {
             program: std::env::current_exe()?,
             data: data.to_owned(),
             more,
+            tls: None,
             nodes,
             children,
         })
@@ -112,6 +115,19 @@ impl Processes {
     pub fn with_program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
+    }
+
+    /// The nodes are called like this.
+    #[must_use]
+    pub fn secured(mut self, tls: Option<ClientTls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// A client of a node, which gives it so much time for each answer.
+    #[must_use]
+    pub fn client(&self, at: usize, patience: Duration) -> Client {
+        Client::new(self.nodes[at].client.clone(), patience).secured(self.tls.clone())
     }
 
     /// One node more, which is not started yet.
@@ -189,8 +205,7 @@ impl Processes {
     pub async fn wait_for(&mut self, nodes: std::ops::Range<usize>) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         for at in nodes {
-            let address = self.nodes[at].client.clone();
-            let mut client = Client::new(address, Duration::from_secs(6));
+            let mut client = self.client(at, Duration::from_secs(6));
             loop {
                 let answer = client
                     .call("get", json!({ "key": "is anybody there" }))

@@ -52,6 +52,9 @@ pub enum Refusal {
     /// It may be done or not.
     #[error("the node stopped, or lost its leadership, before it knew how this ended")]
     Unknown,
+    /// Not done; the leader's disk is full.
+    #[error("{0}")]
+    Full(String),
 }
 
 /// Somebody waits for how this ends.

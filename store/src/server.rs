@@ -4,6 +4,7 @@
 //! it has promised may not be kept.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -14,10 +15,12 @@ use almadia::{ConfState, LogId, NodeId};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use crate::api::{Api, router};
 use crate::applier;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::disk::Disk;
 use crate::log::{Log, LogError, RegionWrite};
 use crate::log_writer;
 use crate::metrics::Metrics;
@@ -28,6 +31,7 @@ use crate::routes::Routes;
 use crate::service::Service;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{State, StateError};
+use crate::tls::{Files, Tls, TlsError};
 use crate::transport::Transport;
 
 /// What a node is told when it is started.
@@ -51,6 +55,12 @@ pub struct Options {
     pub lease_reads: bool,
     /// How many entries of a region's log are kept behind what is in the state machine.
     pub keep_entries: u64,
+    /// How connections are secured.
+    pub tls: Option<Files>,
+    /// Whether others than this machine may be spoken with in plain text.
+    pub insecure: bool,
+    /// Below so many free bytes on the disk, clients' writes are refused.
+    pub reserve_bytes: u64,
 }
 
 /// Why a node does not start, or has stopped.
@@ -79,6 +89,16 @@ pub enum ServerError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Others than this machine would be spoken with in plain text.
+    #[error(
+        "{0} can be reached from other machines, and what is said there would be neither secret nor \
+         authentic: give `--tls-cert`, `--tls-key` and `--tls-ca`, or listen on 127.0.0.1, or, if \
+         nobody else is on the network, say `--insecure`"
+    )]
+    PlainText(SocketAddr),
+    /// Connections cannot be secured.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The system says why.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -90,14 +110,19 @@ pub enum ServerError {
 ///
 /// If it does not start.
 pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let clients = listen(&options.listen).await?;
-    let peers = listen(&options.listen_peers).await?;
+    let Listeners {
+        tls,
+        clients,
+        peers,
+    } = Listeners::open(&options).await?;
     let dir = DataDir::open(&options.data, &options.cluster, options.id.get())?;
     let state = Arc::new(State::open(&dir.path("state.redb"))?);
     let log = Log::open(&dir.path("log"))?;
     let snapshots = Snapshots::open(dir.path("snapshots"), Arc::clone(&state))?;
     let regions = recover(&options, &state, &log, &snapshots)?;
 
+    let disk = Disk::new(options.id, &options.data, options.reserve_bytes);
+    tokio::spawn(Arc::clone(&disk).watch());
     let (inputs, from_inputs) = mpsc::channel();
     let transport = Transport::new(
         options.id,
@@ -106,6 +131,8 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         Handle::current(),
         inputs.clone(),
         Arc::clone(&snapshots),
+        tls.clone(),
+        Arc::clone(&disk),
     );
     transport.learn(&options.peers);
     let routes = Arc::new(Routes::default());
@@ -116,6 +143,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         transport: Arc::clone(&transport),
         inputs: inputs.clone(),
         state: Arc::clone(&state),
+        disk,
     });
     let answering = Arc::clone(&service);
     transport.answer_by(Box::new(move |request| {
@@ -140,13 +168,30 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     };
     let running = threads.start(settings, inputs.clone(), from_inputs, regions)?;
     tokio::spawn(transport.listen(peers));
-    let app = router(Arc::new(Api { service, metrics }));
-    let serving = tokio::spawn(async move { axum::serve(clients, app).await });
+    let serving = serve_clients(clients, tls, Api { service, metrics });
     tracing::info!(
         id = %options.id, clients = %options.listen, peers = %options.listen_peers, "serving"
     );
 
     stop.await;
+    end(&inputs, running).await;
+    serving.abort();
+    Ok(())
+}
+
+fn serve_clients(clients: TcpListener, tls: Option<Arc<Tls>>, api: Api) -> AbortHandle {
+    let app = router(Arc::new(api));
+    let serving = tokio::spawn(async move {
+        match tls {
+            Some(tls) => axum::serve(tls.listen(clients), app).await,
+            None => axum::serve(clients, app).await,
+        }
+    });
+    serving.abort_handle()
+}
+
+/// Waits until the threads have ended, but not for long.
+async fn end(inputs: &Sender<Input>, running: Vec<JoinHandle<()>>) {
     tracing::info!("stopping: leadership is handed over");
     drop(inputs.send(Input::Stop));
     let stopped = tokio::task::spawn_blocking(move || {
@@ -155,8 +200,6 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         }
     });
     drop(tokio::time::timeout(Duration::from_secs(5), stopped).await);
-    serving.abort();
-    Ok(())
 }
 
 /// Where others reach this node.
@@ -168,13 +211,51 @@ fn own_address(options: &Options) -> Address {
     }
 }
 
-async fn listen(address: &str) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| ServerError::Listen {
-            address: address.to_owned(),
-            error,
+/// Where others reach this node, and how that is secured.
+struct Listeners {
+    tls: Option<Arc<Tls>>,
+    clients: TcpListener,
+    peers: TcpListener,
+}
+
+impl Listeners {
+    async fn open(options: &Options) -> Result<Self, ServerError> {
+        let tls = options.tls.as_ref().map(Tls::open).transpose()?;
+        let anywhere = tls.is_some() || options.insecure;
+        let clients = listen(&options.listen, anywhere).await?;
+        let peers = listen(&options.listen_peers, anywhere).await?;
+        if tls.is_none() {
+            let (clients, peers) = (clients.local_addr()?, peers.local_addr()?);
+            if is_loopback(&clients) && is_loopback(&peers) {
+                tracing::warn!("no TLS: plain text is spoken, on loopback alone");
+            } else {
+                tracing::warn!(%clients, %peers, "no TLS: plain text is spoken with other machines");
+            }
+        }
+        Ok(Self {
+            tls: tls.map(Arc::new),
+            clients,
+            peers,
         })
+    }
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Listens there, if it is this machine alone that comes there, or if it may be `anywhere`.
+async fn listen(address: &str, anywhere: bool) -> Result<TcpListener, ServerError> {
+    let failed = |error| ServerError::Listen {
+        address: address.to_owned(),
+        error,
+    };
+    let found = tokio::net::lookup_host(address).await.map_err(failed)?;
+    let found: Vec<SocketAddr> = found.collect();
+    match found.iter().find(|found| !is_loopback(found)) {
+        Some(open) if !anywhere => Err(ServerError::PlainText(*open)),
+        _ => TcpListener::bind(found.as_slice()).await.map_err(failed),
+    }
 }
 
 /// Brings log and state machine together again, and finds out which regions there are.

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::command::{Command, Outcome, Session, Write};
+use crate::disk::Disk;
 use crate::kv::Layers;
 use crate::raft::{Input, Refusal, Reply, Request};
 use crate::region::{Address, KeyRange, RegionId};
@@ -53,6 +54,9 @@ pub enum ServiceError {
          writes (`client` and `sequence`): then sending one again is safe"
     )]
     OutcomeUnknown(String),
+    /// It was not done, as a disk is full.
+    #[error("not done: {0}")]
+    Full(String),
     /// The state machine cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -83,6 +87,8 @@ pub struct Service {
     pub inputs: Sender<Input>,
     /// What is applied.
     pub state: Arc<State>,
+    /// How much room is left.
+    pub disk: Arc<Disk>,
 }
 
 /// What is wanted of whoever leads a region.
@@ -235,6 +241,7 @@ impl Service {
         consistency: Consistency,
         deadline: Instant,
     ) -> Result<(), Refusal> {
+        tracing::Span::current().record("region", region.0);
         let by_lease = match consistency {
             Consistency::Stale => return Ok(()),
             Consistency::Lease => true,
@@ -249,6 +256,9 @@ impl Service {
     }
 
     async fn ask_here(&self, region: RegionId, request: Request) -> Result<Outcome, Refusal> {
+        if let (Request::Propose(_), Some(why)) = (&request, self.disk.full()) {
+            return Err(Refusal::Full(why));
+        }
         let (reply, ended) = Reply::new();
         drop(self.inputs.send(Input::Request(region, request, reply)));
         ended.await.unwrap_or(Err(Refusal::Unknown))
@@ -301,6 +311,7 @@ impl Service {
                     hint = leader.and_then(NodeId::new);
                     "nobody is known to lead the region".to_owned()
                 }
+                Err(Refusal::Full(why)) if !may_be_done => return Err(ServiceError::Full(why)),
                 Err(Refusal::Impossible(why)) => return Err(ServiceError::Invalid(why)),
                 Err(Refusal::Unknown) => {
                     if !may_repeat {
@@ -311,7 +322,9 @@ impl Service {
                     may_be_done = true;
                     Refusal::Unknown.to_string()
                 }
-                Err(refusal @ (Refusal::NotNow(_) | Refusal::NoRegion)) => refusal.to_string(),
+                Err(refusal @ (Refusal::NotNow(_) | Refusal::NoRegion | Refusal::Full(_))) => {
+                    refusal.to_string()
+                }
             };
             if may_be_done && Instant::now() + PAUSE >= deadline {
                 return Err(ServiceError::OutcomeUnknown(why));
@@ -326,6 +339,7 @@ impl Service {
         leader: NodeId,
         wanted: &Wanted,
     ) -> Result<Outcome, Refusal> {
+        tracing::Span::current().record("region", region.0);
         if leader == self.me {
             return self.ask_here(region, wanted.here()).await;
         }

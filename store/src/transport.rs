@@ -6,12 +6,13 @@
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use almadia::{Body, LogIndex, Message, NodeId};
+use almadia::{Body, Entry, LogIndex, Message, NodeId, Payload};
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -22,9 +23,11 @@ use tokio::time::{sleep, timeout};
 
 use self::frame::{Frame, FrameError, Other, VERSION};
 pub use self::frame::{PeerRequest, PeerResponse};
+use crate::disk::Disk;
 use crate::raft::Input;
 use crate::region::{Address, RegionId};
 use crate::snapshot::Snapshots;
+use crate::tls::{Stream, Tls};
 
 mod frame;
 mod shipping;
@@ -57,6 +60,8 @@ pub struct Transport {
     runtime: Handle,
     inputs: Sender<Input>,
     snapshots: Arc<Snapshots>,
+    tls: Option<Arc<Tls>>,
+    disk: Arc<Disk>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
     requests: Mutex<HashMap<u64, (NodeId, oneshot::Sender<PeerResponse>)>>,
     next_request: AtomicU64,
@@ -111,7 +116,7 @@ impl Peer {
 }
 
 impl Transport {
-    /// No connections yet.
+    /// No connections yet; those to come are secured by `tls`, if there is any.
     #[must_use]
     pub fn new(
         me: NodeId,
@@ -120,6 +125,8 @@ impl Transport {
         runtime: Handle,
         inputs: Sender<Input>,
         snapshots: Arc<Snapshots>,
+        tls: Option<Arc<Tls>>,
+        disk: Arc<Disk>,
     ) -> Arc<Self> {
         Arc::new(Self {
             me,
@@ -128,6 +135,8 @@ impl Transport {
             runtime,
             inputs,
             snapshots,
+            tls,
+            disk,
             peers: RwLock::default(),
             requests: Mutex::default(),
             next_request: AtomicU64::new(0),
@@ -250,8 +259,9 @@ impl Transport {
     pub async fn listen(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    self.runtime.spawn(Arc::clone(&self).accept(stream));
+                Ok((stream, address)) => {
+                    self.runtime
+                        .spawn(Arc::clone(&self).accept(stream, address));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no connection was accepted");
@@ -261,8 +271,19 @@ impl Transport {
         }
     }
 
-    async fn accept(self: Arc<Self>, mut stream: TcpStream) {
+    async fn accept(self: Arc<Self>, stream: TcpStream, by: SocketAddr) {
         drop(stream.set_nodelay(true));
+        let (mut stream, caller) = match &self.tls {
+            None => (Box::new(stream) as Stream, None),
+            Some(tls) => match timeout(CONNECT, tls.accept(stream)).await {
+                Ok(Ok((stream, caller))) => (stream, Some(caller)),
+                Ok(Err(error)) => {
+                    tracing::warn!(%by, %error, "somebody has called who is no peer");
+                    return;
+                }
+                Err(_) => return,
+            },
+        };
         let mut buffer = BytesMut::new();
         let hello = timeout(CONNECT, read_frame(&mut stream, &mut buffer)).await;
         let Ok(Ok(Some(Frame::Other(Other::Hello {
@@ -283,6 +304,12 @@ impl Transport {
             return;
         };
         let peer = self.peer(id);
+        // One whose address nobody has told yet cannot be a member of anything here.
+        let known = peer.address.lock().peer.clone();
+        if caller.is_some_and(|caller| !known.is_empty() && !caller.is_of(&known)) {
+            tracing::warn!(from, %by, %known, "a caller's certificate is not for where the node is that it says it is");
+            return;
+        }
         peer.learn(address);
         // A higher id only says where it is; this node connects then.
         if id < self.me && self.greet(&mut stream, id).await.is_ok() {
@@ -291,7 +318,7 @@ impl Transport {
     }
 
     /// Says who this is.
-    async fn greet(&self, stream: &mut TcpStream, to: NodeId) -> std::io::Result<()> {
+    async fn greet(&self, stream: &mut Stream, to: NodeId) -> std::io::Result<()> {
         let mut hello = BytesMut::new();
         let greeting = Other::Hello {
             version: VERSION,
@@ -301,7 +328,8 @@ impl Transport {
             address: self.own_address.clone(),
         };
         Frame::Other(greeting).encode(&mut hello);
-        stream.write_all(&hello).await
+        stream.write_all(&hello).await?;
+        stream.flush().await
     }
 
     /// Connects to the peer as long as the process runs, or has the peer do it.
@@ -310,9 +338,13 @@ impl Transport {
             let address = peer.address.lock().peer.clone();
             if !address.is_empty()
                 && peer.queues.lock().is_empty()
-                && let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
+                && let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(&address)).await
             {
                 drop(stream.set_nodelay(true));
+                let Some(mut stream) = self.secure(&peer, &address, stream).await else {
+                    sleep(CONNECT).await;
+                    continue;
+                };
                 let is_greeted = self.greet(&mut stream, peer.id).await.is_ok();
                 if is_greeted && self.me < peer.id {
                     self.converse(&peer, stream, BytesMut::new()).await;
@@ -322,8 +354,21 @@ impl Transport {
         }
     }
 
+    async fn secure(&self, peer: &Peer, address: &str, stream: TcpStream) -> Option<Stream> {
+        let Some(tls) = &self.tls else {
+            return Some(Box::new(stream));
+        };
+        let why = match timeout(CONNECT, tls.dial(address, stream)).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it takes too long".to_owned(),
+        };
+        tracing::warn!(peer = %peer.id, %address, %why, "no TLS with a peer");
+        None
+    }
+
     /// Speaks with a peer until the connection ends.
-    async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: TcpStream, buffer: BytesMut) {
+    async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: Stream, buffer: BytesMut) {
         let (queue, frames) = mpsc::unbounded_channel();
         peer.queues.lock().push(queue.clone());
         peer.queued_bytes.store(0, Ordering::Relaxed);
@@ -348,7 +393,7 @@ impl Transport {
     async fn hear(
         self: &Arc<Self>,
         peer: &Peer,
-        mut reader: ReadHalf<TcpStream>,
+        mut reader: ReadHalf<Stream>,
         mut buffer: BytesMut,
         answers: &mpsc::UnboundedSender<Frame>,
     ) -> Result<(), FrameError> {
@@ -358,7 +403,9 @@ impl Transport {
                 match frame {
                     // What a peer says of another one is not believed.
                     Frame::Raft(region, message) if message.from == peer.id => {
-                        messages.push((region, message));
+                        if self.has_room_for(&message) {
+                            messages.push((region, message));
+                        }
                     }
                     Frame::Raft(..) | Frame::Other(Other::Ping) => {}
                     Frame::Other(Other::Hello { address, .. }) => peer.learn(address),
@@ -371,8 +418,9 @@ impl Transport {
                     Frame::Other(Other::Request(number, request)) => {
                         let transport = Arc::clone(self);
                         let answers = answers.clone();
+                        let from = peer.id;
                         self.runtime.spawn(async move {
-                            if let Some(response) = transport.answer(request).await {
+                            if let Some(response) = transport.answer(from, request).await {
                                 let frame = Frame::Other(Other::Response(number, response));
                                 drop(answers.send(frame));
                             }
@@ -402,10 +450,24 @@ impl Transport {
         }
     }
 
-    async fn answer(self: &Arc<Self>, request: PeerRequest) -> Option<PeerResponse> {
+    /// A message that gets lost is sent again: there may be room then. Heartbeats always get through,
+    /// and what carries nothing of clients: a leader begins with such an entry.
+    fn has_room_for(&self, message: &Message) -> bool {
+        let Body::AppendEntries(append) = &message.body else {
+            return true;
+        };
+        let is_of_clients =
+            |entry: &Entry| matches!(&entry.payload, Payload::Data(data) if !data.is_empty());
+        !self.disk.is_nearly_gone() || !append.entries.iter().any(is_of_clients)
+    }
+
+    async fn answer(self: &Arc<Self>, from: NodeId, request: PeerRequest) -> Option<PeerResponse> {
         match request {
+            PeerRequest::Offer(_) | PeerRequest::Chunk(..) if self.disk.full().is_some() => {
+                self.disk.full().map(PeerResponse::Refused)
+            }
             PeerRequest::Offer(_) | PeerRequest::Chunk(..) | PeerRequest::Deliver(..) => {
-                Some(self.receive(request).await)
+                Some(self.receive(from, request).await)
             }
             PeerRequest::Propose(..) | PeerRequest::Change(..) | PeerRequest::Transfer(..) => {
                 Some(self.handler.get()?(request).await)
@@ -415,7 +477,7 @@ impl Transport {
 }
 
 async fn read_frame(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut BytesMut,
 ) -> Result<Option<Frame>, FrameError> {
     loop {
@@ -431,7 +493,7 @@ async fn read_frame(
 /// Sends what waits for the peer, and that this node is there if nothing does.
 async fn speak(
     peer: &Peer,
-    mut writer: WriteHalf<TcpStream>,
+    mut writer: WriteHalf<Stream>,
     mut frames: mpsc::UnboundedReceiver<Frame>,
 ) -> std::io::Result<()> {
     let mut batch = Vec::new();
@@ -451,6 +513,8 @@ async fn speak(
             }
         }
         writer.write_all(&buffer).await?;
+        // TLS may keep something back until it is asked for.
+        writer.flush().await?;
         buffer.clear();
         if frames.is_empty() {
             peer.queued_bytes.store(0, Ordering::Relaxed);

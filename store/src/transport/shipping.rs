@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use almadia::{Body, Message, SnapshotStatus};
+use almadia::{Body, Message, NodeId, SnapshotStatus};
 use almadia_proto::{Decode, Encode};
 use tokio::time::sleep;
 
@@ -82,9 +82,13 @@ impl Transport {
     }
 
     /// Takes a file that another node sends.
-    pub(super) async fn receive(self: &Arc<Self>, request: PeerRequest) -> PeerResponse {
+    pub(super) async fn receive(
+        self: &Arc<Self>,
+        from: NodeId,
+        request: PeerRequest,
+    ) -> PeerResponse {
         let transport = Arc::clone(self);
-        let taken = tokio::task::spawn_blocking(move || transport.take(request)).await;
+        let taken = tokio::task::spawn_blocking(move || transport.take(from, request)).await;
         match taken {
             Ok(Ok(len)) => PeerResponse::Have(len),
             Ok(Err(error)) => PeerResponse::Refused(error.to_string()),
@@ -92,7 +96,7 @@ impl Transport {
         }
     }
 
-    fn take(&self, request: PeerRequest) -> Result<u64, SnapshotError> {
+    fn take(&self, from: NodeId, request: PeerRequest) -> Result<u64, SnapshotError> {
         match request {
             PeerRequest::Offer(name) => {
                 let path = self.snapshots.path(&received(&name)?);
@@ -110,6 +114,10 @@ impl Transport {
             }
             PeerRequest::Deliver(region, bytes) => {
                 let mut message = Message::decode(bytes.into())?;
+                // What a peer says of another one is not believed.
+                if message.from != from {
+                    return Err(io::Error::other("it is another node's message").into());
+                }
                 let Body::InstallSnapshot(snapshot) = &mut message.body else {
                     return Ok(0);
                 };

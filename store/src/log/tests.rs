@@ -1,0 +1,213 @@
+//! What is written is what is read back, whatever becomes of the last file's end.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use almadia::{Payload, Purpose};
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::state::State;
+
+const REGION: RegionId = RegionId(7);
+
+fn entry(term: u64, index: u64) -> Entry {
+    Entry {
+        id: LogId::new(term, index),
+        payload: Payload::Data(format!("entry {index} of term {term}").into()),
+        context: Bytes::from_static(b"context"),
+    }
+}
+
+fn hard_state(term: u64, commit: u64) -> HardState {
+    HardState {
+        current_term: Term(term),
+        voted_for: NodeId::new(3),
+        commit_index: LogIndex(commit),
+    }
+}
+
+fn entries(term: u64, indices: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    indices.map(|index| entry(term, index)).collect()
+}
+
+fn append(log: &Log, region: RegionId, entries: Vec<Entry>) {
+    let mut writing = log.write();
+    let write = RegionWrite {
+        entries: vec![Entries::from(entries)],
+        ..RegionWrite::default()
+    };
+    writing.put(region, &write).unwrap();
+    writing.commit(true).unwrap();
+}
+
+/// A log in a directory, as a region reads it.
+struct Opened {
+    log: Log,
+    region: RegionLog,
+}
+
+impl Opened {
+    fn at(dir: &TempDir) -> Self {
+        let log = Log::open(&dir.path().join("log")).unwrap();
+        let state = Arc::new(State::open(&dir.path().join("state")).unwrap());
+        let snapshots = Snapshots::open(dir.path().join("snapshots"), state).unwrap();
+        let region = RegionLog::open(log.clone(), REGION, ConfState::default(), snapshots).unwrap();
+        Self { log, region }
+    }
+
+    fn read(&self) -> Vec<Entry> {
+        let (first, last) = (
+            self.region.first_index().unwrap(),
+            self.region.last_index().unwrap(),
+        );
+        if first > last {
+            return Vec::new();
+        }
+        let request = EntriesRequest::new(first, last, u64::MAX, Purpose::Apply);
+        let found = self.region.entries(&request).unwrap();
+        for entry in found.iter() {
+            assert_eq!(self.region.term(entry.id.index).unwrap(), entry.id.term);
+        }
+        found.iter().cloned().collect()
+    }
+}
+
+fn last_file(dir: &TempDir) -> PathBuf {
+    let files = fs::read_dir(dir.path().join("log")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|kind| kind == "raftlog"))
+        .max()
+        .unwrap()
+}
+
+/// The place behind the last byte that is not zero: files are made longer than what is in them.
+fn end_of(file: &Path) -> u64 {
+    let bytes = fs::read(file).unwrap();
+    bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
+}
+
+#[test]
+fn what_is_written_is_read_back_after_reopening() {
+    let dir = TempDir::new().unwrap();
+    let other = RegionId(8);
+    {
+        let log = Opened::at(&dir).log;
+        append(&log, REGION, entries(1, 1..=10));
+        append(&log, other, entries(5, 1..=3));
+        let mut writing = log.write();
+        let write = RegionWrite::of(hard_state(1, 9));
+        writing.put(REGION, &write).unwrap();
+        writing.cut(REGION, LogId::new(1, 4)).unwrap();
+        writing.commit(true).unwrap();
+    }
+    let opened = Opened::at(&dir);
+    assert_eq!(opened.read(), entries(1, 5..=10));
+    assert_eq!(opened.region.entry_count(), 6);
+    assert_eq!(opened.log.cut(REGION).unwrap(), LogId::new(1, 4));
+    assert_eq!(opened.region.term(LogIndex(4)).unwrap(), Term(1));
+    let below = opened.region.term(LogIndex(3));
+    assert!(matches!(below, Err(StorageError::Compacted)));
+    let beyond = opened.region.term(LogIndex(11));
+    assert!(matches!(beyond, Err(StorageError::Unavailable)));
+    assert_eq!(opened.log.hard_state(REGION).unwrap(), hard_state(1, 9));
+    assert_eq!(opened.log.hard_state(other).unwrap(), HardState::default());
+    let mut regions = opened.log.regions();
+    regions.sort_unstable();
+    assert_eq!(regions, [REGION, other]);
+}
+
+#[test]
+fn entries_that_overlap_take_the_place_of_those_before() {
+    let dir = TempDir::new().unwrap();
+    let expected = [entries(1, 1..=5), entries(2, 6..=7)].concat();
+    {
+        let opened = Opened::at(&dir);
+        append(&opened.log, REGION, entries(1, 1..=10));
+        append(&opened.log, REGION, entries(2, 6..=7));
+        assert_eq!(opened.read(), expected);
+    }
+    let opened = Opened::at(&dir);
+    assert_eq!(opened.read(), expected);
+    // In one write, too.
+    let runs = [entries(3, 8..=12), entries(4, 7..=9)];
+    let write = RegionWrite {
+        entries: runs.map(Entries::from).into(),
+        ..RegionWrite::default()
+    };
+    let mut writing = opened.log.write();
+    writing.put(REGION, &write).unwrap();
+    writing.commit(true).unwrap();
+    drop(opened);
+    let expected = [entries(1, 1..=5), entries(2, 6..=6), entries(4, 7..=9)].concat();
+    assert_eq!(Opened::at(&dir).read(), expected);
+}
+
+#[test]
+fn a_log_that_begins_anew_holds_nothing_of_before() {
+    let dir = TempDir::new().unwrap();
+    {
+        let log = Opened::at(&dir).log;
+        append(&log, REGION, entries(1, 1..=10));
+        let mut writing = log.write();
+        writing.begin_at(REGION, LogId::new(2, 50)).unwrap();
+        writing.commit(true).unwrap();
+    }
+    let opened = Opened::at(&dir);
+    assert_eq!(opened.read(), []);
+    assert_eq!(opened.region.last_index().unwrap(), LogIndex(50));
+    append(&opened.log, REGION, entries(2, 51..=52));
+    assert_eq!(opened.read(), entries(2, 51..=52));
+}
+
+#[test]
+fn garbage_behind_the_last_record_is_cut_off() {
+    for garbage in [&[0xff_u8; 100][..], b"garbage", &[1; 5_000]] {
+        let dir = TempDir::new().unwrap();
+        append(&Opened::at(&dir).log, REGION, entries(1, 1..=5));
+        let file = last_file(&dir);
+        let end = end_of(&file);
+        let mut writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+        writer.set_len(end).unwrap();
+        std::io::Seek::seek(&mut writer, std::io::SeekFrom::End(0)).unwrap();
+        writer.write_all(garbage).unwrap();
+        drop(writer);
+
+        let opened = Opened::at(&dir);
+        assert_eq!(opened.read(), entries(1, 1..=5));
+        append(&opened.log, REGION, entries(1, 6..=6));
+        drop(opened);
+        assert_eq!(Opened::at(&dir).read(), entries(1, 1..=6));
+    }
+}
+
+#[test]
+fn a_torn_record_is_cut_off_and_those_before_are_kept() {
+    let dir = TempDir::new().unwrap();
+    let before = {
+        let log = Opened::at(&dir).log;
+        append(&log, REGION, entries(1, 1..=5));
+        let before = end_of(&last_file(&dir));
+        append(&log, REGION, entries(1, 6..=8));
+        before
+    };
+    let file = last_file(&dir);
+    let whole = fs::read(&file).unwrap();
+    let end = end_of(&file);
+    // A record may end with zeros: the first lengths may be nothing torn at all.
+    for len in (before + 8..end).step_by(29) {
+        let torn = TempDir::new().unwrap();
+        fs::create_dir(torn.path().join("log")).unwrap();
+        let copy = torn.path().join("log").join(file.file_name().unwrap());
+        fs::write(&copy, &whole[..usize::try_from(len).unwrap()]).unwrap();
+        let opened = Opened::at(&torn);
+        assert_eq!(opened.read(), entries(1, 1..=5), "cut at {len} of {end}");
+        append(&opened.log, REGION, entries(2, 6..=6));
+        drop(opened);
+        let expected = [entries(1, 1..=5), entries(2, 6..=6)].concat();
+        assert_eq!(Opened::at(&torn).read(), expected);
+    }
+}
