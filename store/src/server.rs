@@ -14,7 +14,6 @@ use std::time::Duration;
 use almadia::{ConfState, LogId, NodeId};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::api::{Api, router};
@@ -128,7 +127,6 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         options.id,
         own_address(&options),
         options.cluster.clone(),
-        Handle::current(),
         inputs.clone(),
         Arc::clone(&snapshots),
         tls.clone(),

@@ -116,13 +116,13 @@ impl Peer {
 }
 
 impl Transport {
-    /// No connections yet; those to come are secured by `tls`, if there is any.
+    /// No connections yet; those to come are secured by `tls`, if there is any. To be called where tokio
+    /// runs.
     #[must_use]
     pub fn new(
         me: NodeId,
         address: Address,
         cluster: String,
-        runtime: Handle,
         inputs: Sender<Input>,
         snapshots: Arc<Snapshots>,
         tls: Option<Arc<Tls>>,
@@ -132,7 +132,7 @@ impl Transport {
             me,
             own_address: address,
             cluster,
-            runtime,
+            runtime: Handle::current(),
             inputs,
             snapshots,
             tls,

@@ -105,7 +105,8 @@ async fn metrics_tell_what_was_done() {
     let part = split.expect("a split")["region"].as_u64().expect("an id");
     wait_for(&mut client, "both parts are led", |status| {
         let regions = status["regions"].as_array().expect("regions");
-        regions.len() == 2 && regions.iter().all(|region| region["leader"] == 1)
+        let is_led = |region: &Value| region["leader"] == 1 && region["applied"].as_u64() > Some(1);
+        regions.len() == 2 && regions.iter().all(is_led)
     })
     .await;
 
