@@ -116,7 +116,13 @@ pub async fn run(data: &Path, plan: &Plan) -> Result<Report, CheckError> {
 async fn check(data: &Path, size: u64, plan: &Plan) -> Result<Report, CheckError> {
     let seed = plan.seed;
     let mut dice = SmallRng::seed_from_u64(seed ^ size);
-    let mut faults = Faults::start(data, size, SmallRng::from_rng(&mut dice)).await?;
+    let mut faults = Faults::start(
+        data,
+        size,
+        plan.reads == "lease",
+        SmallRng::from_rng(&mut dice),
+    )
+    .await?;
     let nodes = faults.clients();
     let records = Arc::new(Records::default());
     let clients: Vec<_> = (0..CLIENTS)

@@ -39,17 +39,14 @@ pub enum Write {
         /// What it holds then.
         value: Option<Vec<u8>>,
     },
-    /// All of these or, if a `Cas` among them finds something else, none.
-    Batch(Vec<Self>),
 }
 
 impl Write {
-    /// The keys that it is about.
+    /// The key that it is about.
     #[must_use]
-    pub fn keys(&self) -> Vec<&[u8]> {
+    pub fn key(&self) -> &[u8] {
         match self {
-            Self::Put { key, .. } | Self::Delete { key } | Self::Cas { key, .. } => vec![key],
-            Self::Batch(writes) => writes.iter().flat_map(Self::keys).collect(),
+            Self::Put { key, .. } | Self::Delete { key } | Self::Cas { key, .. } => key,
         }
     }
 }
@@ -61,8 +58,8 @@ pub enum Command {
     Write {
         /// Whose write it is, if it may be sent again.
         session: Option<Session>,
-        /// The change.
-        write: Write,
+        /// The changes: all of them or, if a `Cas` among them finds something else, none.
+        writes: Vec<Write>,
     },
     /// To divide the region: what lies at this key and behind it becomes a region of its own.
     Split {
@@ -108,6 +105,8 @@ pub enum Outcome {
     },
     /// Nothing has changed: a client that is not known (any more) has to begin with number one.
     UnknownClient,
+    /// Nothing has changed: the members cannot be changed like this.
+    ImpossibleChange,
     /// Nothing has changed: the entry is none of this version.
     Unintelligible,
 }

@@ -136,8 +136,14 @@ impl Kv {
 
     fn write_back(&self) -> Result<(), KvError> {
         let mut layers = self.layers.write();
+        let recent = std::mem::take(&mut layers.recent);
         layers.recent_bytes = 0;
-        layers.frozen = Arc::new(std::mem::take(&mut layers.recent));
+        if layers.frozen.is_empty() {
+            layers.frozen = Arc::new(recent);
+        } else {
+            // The last time failed: what was to be written then comes first.
+            Arc::make_mut(&mut layers.frozen).extend(recent);
+        }
         let frozen = Arc::clone(&layers.frozen);
         drop(layers);
         if frozen.is_empty() {

@@ -200,17 +200,21 @@ impl LogWrite<'_> {
         Ok(())
     }
 
-    /// A region's log begins here, and holds nothing.
+    /// A region's log begins here, and holds nothing but its hard state. What is not committed yet of this
+    /// write must not be about the region.
     ///
     /// # Errors
     ///
     /// If the write is too large.
     pub fn begin_at(&mut self, region: RegionId, cut: LogId) -> Result<(), LogError> {
-        if let Some(last) = self.engine.last_index(region.0) {
-            self.batch
-                .add_command(region.0, Command::Compact { index: last + 1 });
-        }
+        let hard_state = self.engine.get(region.0, HARD_STATE);
+        // To cut it off would not do: when files are purged that is forgotten, and entries that were
+        // moved to younger files come back.
+        self.batch.add_command(region.0, Command::Clean);
         self.batch.put(region.0, CUT.to_vec(), log_id_bytes(cut))?;
+        if let Some(hard_state) = hard_state {
+            self.batch.put(region.0, HARD_STATE.to_vec(), hard_state)?;
+        }
         Ok(())
     }
 
@@ -248,10 +252,12 @@ impl LogWrite<'_> {
             commit_index,
             ..hard_state
         };
-        self.put(region, &RegionWrite::of(hard_state))?;
-        self.forget_snapshot(region);
+        self.put(region, &RegionWrite::of(hard_state))
+    }
+
+    /// This node is a member after all.
+    pub fn stay(&mut self, region: RegionId) {
         self.batch.delete(region.0, LEAVING.to_vec());
-        Ok(())
     }
 
     /// The snapshot is in the state machine now.
@@ -328,8 +334,10 @@ impl RegionLog {
     }
 
     fn entry(&self, index: LogIndex) -> Result<Entry, StorageError> {
-        let entry = self.log.engine.get_entry::<Raw>(self.region.0, index.0);
-        let entry = entry.map_err(StorageError::other)?;
+        let look = || self.log.engine.get_entry::<Raw>(self.region.0, index.0);
+        // A file may be purged between looking up where the entry is and reading it; then it is in
+        // another one.
+        let entry = look().or_else(|_| look()).map_err(StorageError::other)?;
         entry.ok_or(StorageError::Unavailable)?.decode()
     }
 }
@@ -347,15 +355,19 @@ impl Storage for RegionLog {
         if request.first <= self.cut.index {
             return Err(StorageError::Compacted);
         }
-        let mut found = Vec::new();
-        let fetched = self.log.engine.fetch_entries_to::<Raw>(
-            self.region.0,
-            request.first.0,
-            request.last.0 + 1,
-            usize::try_from(request.max_bytes).ok(),
-            &mut found,
-        );
-        fetched.map_err(StorageError::other)?;
+        let fetch = || {
+            let mut found = Vec::new();
+            let fetched = self.log.engine.fetch_entries_to::<Raw>(
+                self.region.0,
+                request.first.0,
+                request.last.0 + 1,
+                usize::try_from(request.max_bytes).ok(),
+                &mut found,
+            );
+            fetched.map(|_| found)
+        };
+        // As for one entry.
+        let found = fetch().or_else(|_| fetch()).map_err(StorageError::other)?;
         let entries: Result<Vec<_>, _> = found.into_iter().map(RawEntry::decode).collect();
         Ok(Entries::from(entries?))
     }

@@ -48,8 +48,14 @@ pub enum Task {
     Forget(RegionId, almadia::HardState),
     /// The snapshot with which a region's log begins is in the state machine.
     SnapshotRestored(RegionId),
-    /// Give the disk back what is cut.
-    Purge,
+}
+
+/// Notes durably that this node has no part in a region any more.
+pub fn leave(log: &Sender<Task>, region: RegionId) {
+    let (done, wait) = std::sync::mpsc::channel();
+    drop(log.send(Task::Leave(region, done)));
+    // If nobody answers, the node is being stopped.
+    wait.recv().ok();
 }
 
 /// Writes until nobody has anything to write any more.
@@ -82,7 +88,8 @@ pub fn run(
                     persisted.push((region, written));
                 }
                 Task::Begin(.., done) | Task::Leave(_, done) => drop(done.send(())),
-                Task::Cut(..) | Task::Forget(..) | Task::SnapshotRestored(_) | Task::Purge => {}
+                Task::Forget(region, _) => drop(inputs.send(Input::Forgotten(region))),
+                Task::Cut(..) | Task::SnapshotRestored(_) => {}
             }
         }
         // If nobody listens, the node is being stopped.
@@ -93,7 +100,6 @@ pub fn run(
 
 fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
     let mut sync = false;
-    let mut purge = false;
     let mut writing = log.write();
     for task in batch {
         match task {
@@ -113,6 +119,8 @@ fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
             Task::Cut(region, cut) => writing.cut(*region, *cut)?,
             Task::Begin(region, begin, hard_state, _) => {
                 sync = true;
+                // It takes the place of whatever is written.
+                std::mem::replace(&mut writing, log.write()).commit(sync)?;
                 writing.begin_at(*region, *begin)?;
                 writing.put(*region, &RegionWrite::of(*hard_state))?;
             }
@@ -127,14 +135,10 @@ fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
                 writing.forget(*region, *hard_state)?;
             }
             Task::SnapshotRestored(region) => writing.forget_snapshot(*region),
-            Task::Purge => purge = true,
         }
     }
     let begun = std::time::Instant::now();
     let bytes = writing.commit(sync)?;
     metrics.log_written(bytes, sync.then(|| begun.elapsed()));
-    if purge {
-        log.purge()?;
-    }
     Ok(())
 }

@@ -2,15 +2,17 @@
 //!
 //! Owns every [`RawNode`](almadia::RawNode) of this process, and the loop around them: inputs come in
 //! batches, time among them; then each node that something has happened to is asked what it wants
-//! done, and that is handed on to the log, to the state machine and to the network. Nothing here waits
-//! for a disk. What a node is asked and answered is in `raft/group.rs`.
+//! done, and that is handed on to the log, to the state machine and to the network. No write is waited
+//! for here, but where a region begins or ends. What a node is asked and answered is in `raft/group.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use almadia::{Body, ConfState, HardState, LogId, LogIndex, Message, NodeId, SnapshotStatus};
+use almadia::{
+    Body, ConfState, HardState, LogId, LogIndex, Message, NodeId, Snapshot, SnapshotStatus,
+};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -20,7 +22,7 @@ use crate::log::{Log, LogError, RegionLog};
 use crate::log_writer;
 use crate::metrics::Metrics;
 use crate::raft::group::{Group, GroupError};
-use crate::region::{BEGIN, KeyRange, Region, RegionId};
+use crate::region::{BEGIN, KeyRange, Region, RegionId, begins_with};
 use crate::routes::Routes;
 use crate::snapshot::{Description, Snapshots};
 use crate::transport::Transport;
@@ -29,10 +31,10 @@ pub mod group;
 
 /// One tick of the nodes' time.
 pub const TICK: Duration = Duration::from_millis(20);
+/// So many regions may be named by peers that this node does not know.
+const MAX_UNKNOWN: usize = 10_000;
 /// The most inputs that are taken in before the nodes are asked what they want done.
 const MAX_INPUTS: usize = 1024;
-/// How often the log gives the disk back what is cut.
-const PURGE: Duration = Duration::from_secs(10);
 
 /// Why something asked for was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
@@ -85,6 +87,10 @@ pub enum Input {
     Messages(Vec<(RegionId, Message)>),
     /// What was sent to this peer is lost.
     Unreachable(NodeId),
+    /// The connection to this peer has ended.
+    Disconnected(NodeId),
+    /// The log has forgotten a region.
+    Forgotten(RegionId),
     /// A snapshot has reached its peer, or not.
     SnapshotSent(RegionId, NodeId, SnapshotStatus),
     /// The writes up to these numbers are durable.
@@ -154,8 +160,8 @@ pub struct Raft {
     outlets: Outlets,
     groups: HashMap<RegionId, Group>,
     generations: u64,
-    /// Regions that this node has left and has not forgotten yet, with their hard states.
-    leaving: HashMap<RegionId, HardState>,
+    /// Regions that this node has left and has not forgotten yet, with their hard states and keys.
+    leaving: HashMap<RegionId, (HardState, Vec<KeyRange>)>,
     /// To whom something has happened since it was asked last.
     touched: HashSet<RegionId>,
     stopping: Option<Instant>,
@@ -218,18 +224,18 @@ impl Raft {
     /// If a node has stopped, because the disk fails or its promises are broken.
     pub fn run(mut self, inputs: &Receiver<Input>) -> Result<(), GroupError> {
         let mut next_tick = Instant::now() + TICK;
-        let mut next_purge = Instant::now() + PURGE;
         loop {
+            let mut batch = Vec::new();
             match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(input) => {
-                    self.take(input)?;
-                    for input in inputs.try_iter().take(MAX_INPUTS) {
-                        self.take(input)?;
-                    }
+                    batch.push(input);
+                    batch.extend(inputs.try_iter().take(MAX_INPUTS));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            // What is in the batch happened before now. The nodes are told the time first: after the
+            // process stood still, a lease must not be believed that has run out meanwhile.
             let now = Instant::now();
             if now >= next_tick {
                 let late = now.duration_since(next_tick).as_nanos() / TICK.as_nanos();
@@ -237,9 +243,8 @@ impl Raft {
                 next_tick += TICK * ticks;
                 self.tick(ticks)?;
             }
-            if now >= next_purge {
-                next_purge = now + PURGE;
-                drop(self.outlets.log.send(log_writer::Task::Purge));
+            for input in batch {
+                self.take(input)?;
             }
             self.work()?;
             if self
@@ -261,6 +266,11 @@ impl Raft {
             if group.tick(ticks)? {
                 self.touched.insert(*id);
             }
+        }
+        // One that led until now leaves now.
+        let left = self.groups.iter().filter(|(_, group)| group.has_left());
+        for id in left.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.leave(id);
         }
         self.publish();
         Ok(())
@@ -305,6 +315,12 @@ impl Raft {
                     }
                 }
             }
+            Input::Disconnected(peer) => {
+                for group in self.groups.values_mut() {
+                    group.disconnected(peer);
+                }
+                self.take(Input::Unreachable(peer))?;
+            }
             Input::SnapshotSent(region, peer, status) => {
                 if let Some(group) = self.touch(region) {
                     group.snapshot_sent(peer, status);
@@ -333,6 +349,7 @@ impl Raft {
                     None => reply.send(Err(Refusal::NoRegion)),
                 }
             }
+            Input::Forgotten(region) => drop(self.leaving.remove(&region)),
             Input::Wake(region) => {
                 if let Some(group) = self.touch(region) {
                     group.woken();
@@ -373,17 +390,34 @@ impl Raft {
         if !self.groups.contains_key(&region) {
             // A region that this node is new to: it is told by a snapshot what it is. One whose log
             // begins is a part that comes off when what it comes off is applied here (again).
-            if self.log.cut(region)? != LogId::ZERO {
+            let is_from_leader = matches!(
+                message.body,
+                Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_)
+            );
+            let unknown = self
+                .groups
+                .values()
+                .filter(|group| group.region().is_none());
+            if !is_from_leader
+                || self.log.cut(region)? != LogId::ZERO
+                || unknown.count() >= MAX_UNKNOWN
+            {
                 return Ok(());
             }
             self.open(region, None)?;
         }
         if let Body::InstallSnapshot(snapshot) = &message.body {
-            let free = Description::of(snapshot)
-                .is_ok_and(|description| self.is_free_for(region, &description.region.range));
-            if !free {
+            if !self.may_take(region, snapshot) {
+                tracing::debug!(%region, "a snapshot was not taken: its keys are another region's here");
+                self.snapshots.remove(snapshot);
                 return Ok(());
             }
+            if let Some(group) = self.groups.get_mut(&region) {
+                group.step(message);
+                // From now on its keys are spoken for.
+                group.work(&self.outlets)?;
+            }
+            return Ok(());
         }
         let transport = Arc::clone(&self.outlets.transport);
         if let Some(group) = self.touch(region) {
@@ -404,20 +438,26 @@ impl Raft {
             return;
         };
         tracing::info!(region = %id, "this node is no member any more");
-        self.leaving.insert(id, group.hard_state());
-        let (done, wait) = std::sync::mpsc::channel();
-        drop(self.outlets.log.send(log_writer::Task::Leave(id, done)));
-        wait.recv().ok();
+        let ranges = group.ranges().cloned().collect();
+        self.leaving.insert(id, (group.hard_state(), ranges));
+        log_writer::leave(&self.outlets.log, id);
         drop(self.outlets.apply.send(applier::Task::Forget(id)));
         self.publish();
     }
 
-    /// Whether no other region has keys of this range here.
-    fn is_free_for(&self, region: RegionId, range: &KeyRange) -> bool {
-        let others = self.groups.values().filter_map(Group::region);
-        !others
-            .filter(|other| other.id != region)
-            .any(|other| other.range.overlaps(range))
+    /// Whether the snapshot is one of the region, whose keys are no other region's here: that one has
+    /// yet to apply that it was divided.
+    fn may_take(&self, id: RegionId, snapshot: &Snapshot) -> bool {
+        let Ok(description) = Description::of(snapshot) else {
+            return false;
+        };
+        let region = description.region;
+        let others = self.groups.iter().filter(|(other, _)| **other != id);
+        let left = self.leaving.values().flat_map(|(_, ranges)| ranges);
+        let mut taken = others.flat_map(|(_, group)| group.ranges()).chain(left);
+        region.id == id
+            && region.membership().as_ref() == Ok(&snapshot.conf_state)
+            && !taken.any(|range| range.overlaps(&region.range))
     }
 
     fn applied(&mut self, applied: Applied) -> Result<(), GroupError> {
@@ -437,12 +477,7 @@ impl Raft {
                 for part in parts {
                     self.begin(part, led)?;
                 }
-                let me = self.settings.id;
-                if self
-                    .groups
-                    .get(&region)
-                    .is_some_and(|group| group.has_left(me))
-                {
+                if self.groups.get(&region).is_some_and(Group::has_left) {
                     self.leave(region);
                 }
             }
@@ -450,7 +485,7 @@ impl Raft {
                 self.learn_addresses(Some(&region));
                 let id = region.id;
                 if let Some(group) = self.touch(id) {
-                    group.applied(region.applied().index, Some(region))?;
+                    group.restored(region)?;
                 }
                 drop(
                     self.outlets
@@ -459,12 +494,10 @@ impl Raft {
                 );
             }
             Applied::Forgotten(id) => {
-                if let Some(hard_state) = self.leaving.remove(&id) {
-                    drop(
-                        self.outlets
-                            .log
-                            .send(log_writer::Task::Forget(id, hard_state)),
-                    );
+                // It stays among those that are left until the log has forgotten it too.
+                if let Some((hard_state, _)) = self.leaving.get(&id) {
+                    let task = log_writer::Task::Forget(id, *hard_state);
+                    drop(self.outlets.log.send(task));
                 }
             }
             Applied::Durable(regions) => {
@@ -488,12 +521,12 @@ impl Raft {
         let id = part.id;
         // Its log may be here, from before the state machine forgot that it applied this.
         if self.log.cut(id)? == LogId::ZERO {
-            let mut hard_state = self
-                .groups
-                .get(&id)
-                .map_or_else(Default::default, Group::hard_state);
-            hard_state.current_term = hard_state.current_term.max(BEGIN.term);
-            hard_state.commit_index = BEGIN.index;
+            // A node may have voted before it knew what the region is, in this life or an earlier one.
+            let voted = match self.groups.get(&id) {
+                Some(group) => group.hard_state(),
+                None => self.log.hard_state(id)?,
+            };
+            let hard_state = begins_with(voted);
             // Behind whatever the node that was here before wanted written.
             let (begun, wait) = std::sync::mpsc::channel();
             let begin = log_writer::Task::Begin(id, BEGIN, hard_state, begun);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use almadia::LogId;
+use almadia::{ConfState, HardState, LogId, NodeId};
 use almadia_proto::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,17 @@ impl fmt::Display for RegionId {
 /// the very beginning, so that whoever joins later is sent a snapshot: what the region begins with
 /// is in no entry.
 pub const BEGIN: LogId = LogId::new(1, 1);
+
+/// The hard state with which a region begins at a node that may have voted already.
+#[must_use]
+pub const fn begins_with(voted: HardState) -> HardState {
+    let mut begins = voted;
+    if begins.current_term.0 < BEGIN.term.0 {
+        begins.current_term = BEGIN.term;
+    }
+    begins.commit_index = BEGIN.index;
+    begins
+}
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +86,8 @@ pub struct Region {
     pub numbered_writes: u64,
     /// How many clients it remembers.
     pub sessions: u64,
+    /// Whether it has forgotten any.
+    pub has_forgotten: bool,
     /// Its members' addresses, by node.
     pub addresses: BTreeMap<u64, Address>,
     applied: (u64, u64),
@@ -87,7 +100,7 @@ impl Region {
     pub fn new(
         id: RegionId,
         range: KeyRange,
-        membership: &almadia::ConfState,
+        membership: &ConfState,
         addresses: BTreeMap<u64, Address>,
     ) -> Self {
         let mut region = Self {
@@ -96,6 +109,7 @@ impl Region {
             version: 1,
             numbered_writes: 0,
             sessions: 0,
+            has_forgotten: false,
             addresses,
             applied: (0, 0),
             membership: Vec::new(),
@@ -121,12 +135,28 @@ impl Region {
     /// # Errors
     ///
     /// If what was stored is none.
-    pub fn membership(&self) -> Result<almadia::ConfState, almadia_proto::DecodeError> {
-        almadia::ConfState::decode(self.membership.clone().into())
+    pub fn membership(&self) -> Result<ConfState, almadia_proto::DecodeError> {
+        ConfState::decode(self.membership.clone().into())
+    }
+
+    /// Whether the node is a member.
+    #[must_use]
+    pub fn has_member(&self, id: NodeId) -> bool {
+        self.membership().is_ok_and(|membership| {
+            let ConfState {
+                voters,
+                learners,
+                voters_outgoing,
+                ..
+            } = membership;
+            [voters, learners, voters_outgoing]
+                .iter()
+                .any(|members| members.contains(&id))
+        })
     }
 
     /// It has this membership.
-    pub fn set_membership(&mut self, membership: &almadia::ConfState) {
+    pub fn set_membership(&mut self, membership: &ConfState) {
         self.membership = membership.encode().to_vec();
     }
 }

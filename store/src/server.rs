@@ -25,13 +25,16 @@ use crate::log_writer;
 use crate::metrics::Metrics;
 use crate::raft::group::GroupError;
 use crate::raft::{Input, Outlets, Raft, Settings};
-use crate::region::{Address, BEGIN, KeyRange, Region, RegionId};
+use crate::region::{Address, BEGIN, KeyRange, Region, RegionId, begins_with};
 use crate::routes::Routes;
 use crate::service::Service;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{State, StateError};
 use crate::tls::{Files, Tls, TlsError};
 use crate::transport::Transport;
+
+/// How often the log gives the disk back what is cut.
+const PURGE: Duration = Duration::from_secs(10);
 
 /// What a node is told when it is started.
 #[derive(Clone, Debug)]
@@ -263,14 +266,21 @@ fn recover(
     log: &Log,
     snapshots: &Arc<Snapshots>,
 ) -> Result<Vec<Region>, ServerError> {
-    for id in log.regions() {
-        if log.is_leaving(id) {
+    let me = options.id;
+    for id in log.regions().into_iter().filter(|id| log.is_leaving(*id)) {
+        let mut write = log.write();
+        let regions = state.regions()?;
+        let is_member = |region: &Region| region.id == id && region.has_member(me);
+        if regions.iter().any(is_member) {
+            // The state machine has forgotten why it leaves; it will find out again.
+            write.stay(id);
+        } else {
             state.replace(id, None, || Ok(None))?;
-            let mut write = log.write();
             write.forget(id, log.hard_state(id)?)?;
-            write.commit(true)?;
-            continue;
         }
+        write.commit(true)?;
+    }
+    for id in log.regions() {
         let Some(snapshot) = log.snapshot(id)? else {
             continue;
         };
@@ -291,13 +301,16 @@ fn recover(
     let mut regions = state.regions()?;
     let is_new = regions.is_empty() && log.regions().is_empty();
     if is_new && !options.join {
-        regions.push(begin(options, state, log)?);
+        regions.push(begin(options, state)?);
+    }
+    for region in &regions {
+        begin_log(log, region.id)?;
     }
     Ok(regions)
 }
 
 /// The first region of a new cluster. All nodes that the cluster begins with make the same one.
-fn begin(options: &Options, state: &State, log: &Log) -> Result<Region, ServerError> {
+fn begin(options: &Options, state: &State) -> Result<Region, ServerError> {
     let voters = options.peers.keys().filter_map(|id| NodeId::new(*id));
     let membership = ConfState::of_voters(voters);
     let region = Region::new(
@@ -308,21 +321,17 @@ fn begin(options: &Options, state: &State, log: &Log) -> Result<Region, ServerEr
     );
     state.change().put_region(&region)?;
     state.checkpoint()?;
-    begin_log(log, region.id)?;
     Ok(region)
 }
 
+/// Makes the log of a region begin, if a crash has come between the state machine's write and the log's.
 fn begin_log(log: &Log, id: RegionId) -> Result<(), LogError> {
     if log.cut(id)? != LogId::ZERO {
         return Ok(());
     }
+    let hard_state = begins_with(log.hard_state(id)?);
     let mut write = log.write();
     write.begin_at(id, BEGIN)?;
-    let hard_state = almadia::HardState {
-        current_term: BEGIN.term,
-        voted_for: None,
-        commit_index: BEGIN.index,
-    };
     write.put(id, &RegionWrite::of(hard_state))?;
     write.commit(true)?;
     Ok(())
@@ -359,8 +368,15 @@ impl Threads {
         let raft = Raft::new(settings, self.log.clone(), snapshots, outlets, regions)?;
         let raft = spawn("raft", move || raft.run(&from_inputs))?;
         let to_raft = inputs.clone();
+        let purged = self.log.clone();
         let (log, transport, metrics) = (self.log, self.transport, self.metrics);
         let counting = Arc::clone(&metrics);
+        let purge = move || loop {
+            std::thread::sleep(PURGE);
+            purged.purge()?;
+        };
+        // It ends with the process.
+        spawn::<LogError>("purge", purge)?;
         let log = spawn("log", move || {
             log_writer::run(&log, &from_log_tasks, &transport, &to_raft, &metrics)
         })?;

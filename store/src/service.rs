@@ -13,7 +13,7 @@ use almadia_proto::Encode;
 use bytes::Bytes;
 use parking_lot::RwLockReadGuard;
 use thiserror::Error;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::command::{Command, Outcome, Session, Write};
 use crate::disk::Disk;
@@ -91,6 +91,12 @@ pub struct Service {
     pub disk: Arc<Disk>,
 }
 
+/// A change of members, and whether it is in force.
+type Step<'a> = (
+    &'a MembershipChange,
+    &'a (dyn Fn(&ConfState) -> bool + Sync),
+);
+
 /// What is wanted of whoever leads a region.
 enum Wanted {
     Command(Bytes),
@@ -125,23 +131,21 @@ impl Service {
     pub async fn write(
         &self,
         session: Option<Session>,
-        write: Write,
+        writes: Vec<Write>,
     ) -> Result<Outcome, ServiceError> {
-        check_size(&write)?;
-        let keys = write.keys();
-        let key = keys
-            .first()
-            .ok_or_else(|| invalid("a batch has at least one write"))?
-            .to_vec();
+        check_size(&writes)?;
+        let first = writes.first();
+        let first = first.ok_or_else(|| invalid("a batch has at least one write"))?;
+        let key = first.key().to_vec();
         if let Some(route) = self.routes.of(&key)
-            && !keys.iter().all(|key| route.range.contains(key))
+            && !writes.iter().all(|write| route.range.contains(write.key()))
         {
             return Err(invalid(
                 "the keys of a batch belong to one region; `cluster.status` shows where regions end",
             ));
         }
         let may_repeat = session.is_some();
-        let command = Command::Write { session, write }.encode();
+        let command = Command::Write { session, writes }.encode();
         let find = || self.routes.of(&key);
         self.have_done(find, &Wanted::Command(command.into()), may_repeat)
             .await
@@ -187,7 +191,8 @@ impl Service {
                         start: start.clone(),
                         end,
                     };
-                    let (pairs, is_more) = view.scan(&part, left, MAX_SCAN - bytes)?;
+                    let scan = || view.scan(&part, left, MAX_SCAN - bytes);
+                    let (pairs, is_more) = tokio::task::block_in_place(scan)?;
                     let next = if is_more {
                         pairs.last().map(|(key, _)| [key.as_slice(), &[0]].concat())
                     } else {
@@ -405,12 +410,8 @@ impl Service {
         vote.context = context;
         let is_voter = |members: &ConfState| members.voters.contains(&id);
         let is_member = |members: &ConfState| is_voter(members) || members.learners.contains(&id);
-        let regions = self.all_regions()?;
-        for region in regions.values().map(|route| route.region) {
-            self.change_until(region, &learn, is_member).await?;
-            self.change_until(region, &vote, is_voter).await?;
-        }
-        Ok(regions.len())
+        self.in_all_regions(&[(&learn, &is_member), (&vote, &is_voter)])
+            .await
     }
 
     /// Makes a node a member of no region any more.
@@ -420,14 +421,28 @@ impl Service {
     /// If it could not be done everywhere. It may be asked for again.
     pub async fn remove_node(&self, id: NodeId) -> Result<usize, ServiceError> {
         let change = MembershipChange::of([MemberChange::Remove(id)]);
-        let regions = self.all_regions()?;
-        for region in regions.values().map(|route| route.region) {
-            let is_gone = |members: &ConfState| {
-                !members.voters.contains(&id) && !members.learners.contains(&id)
-            };
-            self.change_until(region, &change, is_gone).await?;
+        let is_gone =
+            |members: &ConfState| !members.voters.contains(&id) && !members.learners.contains(&id);
+        self.in_all_regions(&[(&change, &is_gone)]).await
+    }
+
+    /// Makes these changes in all regions, those too that come off others meanwhile. Returns how many
+    /// regions there are.
+    async fn in_all_regions(&self, changes: &[Step<'_>]) -> Result<usize, ServiceError> {
+        loop {
+            let regions = self.all_regions()?;
+            let mut is_changed = false;
+            for region in regions.values().map(|route| route.region) {
+                for (change, is_done) in changes {
+                    is_changed |= self.change_until(region, change, is_done).await?;
+                }
+            }
+            if !is_changed {
+                return Ok(regions.len());
+            }
+            // A division that is under way is applied here soon.
+            sleep(PAUSE).await;
         }
-        Ok(regions.len())
     }
 
     fn all_regions(&self) -> Result<Arc<BTreeMap<Vec<u8>, Route>>, ServiceError> {
@@ -441,23 +456,29 @@ impl Service {
     }
 
     /// Changes the members of a region until they are as they should be. To ask for it twice does no
-    /// harm.
+    /// harm. Returns whether there was anything to change.
     async fn change_until(
         &self,
         region: RegionId,
         change: &MembershipChange,
-        is_done: impl Fn(&ConfState) -> bool,
-    ) -> Result<(), ServiceError> {
+        is_done: &(dyn Fn(&ConfState) -> bool + Sync),
+    ) -> Result<bool, ServiceError> {
         let deadline = Instant::now() + CATCHING_UP;
+        let mut is_changed = false;
         loop {
             let route = self.routes.region(region);
-            if route.is_some_and(|route| is_done(&route.membership)) {
-                return Ok(());
+            // One that is not here any more was left meanwhile, or its node was removed.
+            if route.is_none_or(|route| is_done(&route.membership)) {
+                return Ok(is_changed);
             }
+            is_changed = true;
             let find = || self.routes.region(region);
             let wanted = Wanted::Change(change.clone());
             match self.have_done(find, &wanted, false).await {
-                Ok(_) => return Ok(()),
+                Ok(Outcome::ImpossibleChange) => {
+                    return Err(invalid("the members cannot be changed like this"));
+                }
+                Ok(_) => return Ok(true),
                 Err(ServiceError::Unavailable(_) | ServiceError::OutcomeUnknown(_))
                     if Instant::now() < deadline => {}
                 Err(error) => return Err(error),
@@ -507,37 +528,25 @@ fn invalid(why: &str) -> ServiceError {
     ServiceError::Invalid(why.to_owned())
 }
 
-fn check_size(write: &Write) -> Result<(), ServiceError> {
+fn check_size(writes: &[Write]) -> Result<(), ServiceError> {
     let mut bytes = 0;
-    check_keys_and_sum(write, &mut bytes)?;
+    for write in writes {
+        check_key(write.key())?;
+        let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        bytes += match write {
+            Write::Put { value, .. } => value.len(),
+            Write::Delete { .. } => 0,
+            Write::Cas {
+                expected, value, ..
+            } => len(expected).max(len(value)),
+        };
+    }
     if bytes > MAX_VALUE {
         return Err(ServiceError::Invalid(format!(
             "values of {bytes} bytes are too large; {MAX_VALUE} is the most that one write may hold"
         )));
     }
     Ok(())
-}
-
-fn check_keys_and_sum(write: &Write, bytes: &mut usize) -> Result<(), ServiceError> {
-    match write {
-        Write::Batch(writes) => writes
-            .iter()
-            .try_for_each(|write| check_keys_and_sum(write, bytes)),
-        Write::Put { key, value } => {
-            *bytes += value.len();
-            check_key(key)
-        }
-        Write::Delete { key } => check_key(key),
-        Write::Cas {
-            key,
-            expected,
-            value,
-        } => {
-            let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
-            *bytes += len(expected).max(len(value));
-            check_key(key)
-        }
-    }
 }
 
 /// Whether it may be a key.

@@ -77,7 +77,8 @@ pub enum SnapshotError {
 
 enum Job {
     Making,
-    Made(Snapshot),
+    /// With the version of the region that it is of.
+    Made(Snapshot, u64),
 }
 
 /// The snapshots of a node.
@@ -137,12 +138,19 @@ impl Snapshots {
     ) -> Result<Snapshot, StorageError> {
         let mut jobs = self.jobs.lock();
         match jobs.get(&region) {
-            Some(Job::Made(snapshot)) if snapshot.last_included.index >= at_least => {
+            // One from before a division has keys that other regions have now, and would not be taken.
+            Some(Job::Made(snapshot, version))
+                if snapshot.last_included.index >= at_least
+                    && Some(*version) == self.version(region) =>
+            {
                 return Ok(snapshot.clone());
             }
             Some(Job::Making) => {}
-            Some(Job::Made(_)) | None => {
-                jobs.insert(region, Job::Making);
+            Some(Job::Made(..)) | None => {
+                if let Some(Job::Made(old, _)) = jobs.insert(region, Job::Making) {
+                    // Whoever sends it has it open.
+                    self.remove(&old);
+                }
                 let snapshots = Arc::clone(self);
                 std::thread::spawn(move || snapshots.make(region));
             }
@@ -150,12 +158,17 @@ impl Snapshots {
         Err(StorageError::TemporarilyUnavailable)
     }
 
+    fn version(&self, region: RegionId) -> Option<u64> {
+        let region = self.state.view().region(region).ok()?;
+        region.map(|region| region.version)
+    }
+
     fn make(&self, region: RegionId) {
         let made = self.write(region);
         let mut jobs = self.jobs.lock();
         match made {
-            Ok(snapshot) => {
-                jobs.insert(region, Job::Made(snapshot));
+            Ok((snapshot, version)) => {
+                jobs.insert(region, Job::Made(snapshot, version));
             }
             Err(error) => {
                 tracing::warn!(%region, %error, "no snapshot was made");
@@ -164,7 +177,7 @@ impl Snapshots {
         }
     }
 
-    fn write(&self, id: RegionId) -> Result<Snapshot, SnapshotError> {
+    fn write(&self, id: RegionId) -> Result<(Snapshot, u64), SnapshotError> {
         let view = self.state.lasting_view()?;
         let region = view.region(id)?.ok_or(SnapshotError::NoRegion)?;
         let applied = region.applied();
@@ -187,11 +200,12 @@ impl Snapshots {
             region,
         };
         tracing::info!(region = %id, bytes = description.len, "made a snapshot");
-        Ok(Snapshot {
+        let snapshot = Snapshot {
             last_included: applied,
             conf_state: description.region.membership()?,
             data: postcard::to_stdvec(&description)?.into(),
-        })
+        };
+        Ok((snapshot, description.region.version))
     }
 
     /// Puts a snapshot whose file is here into the state machine, in place of what that holds of the
@@ -214,7 +228,16 @@ impl Snapshots {
         Ok(region)
     }
 
-    /// A received snapshot is not needed any more.
+    /// Makes durable that the files are there.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    /// A snapshot is not needed any more.
     pub fn remove(&self, snapshot: &Snapshot) {
         if let Ok(description) = Description::of(snapshot) {
             drop(fs::remove_file(self.path(&description.name)));

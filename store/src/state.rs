@@ -398,11 +398,13 @@ impl Changing<'_> {
                     effects.push(Effect::Outcome(entry.id, outcome));
                 }
                 Payload::Change(change) => {
+                    let mut outcome = Outcome::ImpossibleChange;
                     if let Some(membership) = memberships.get(&entry.id.index) {
                         region.set_membership(membership);
                         change_addresses(&mut region.addresses, change, membership);
+                        outcome = Outcome::Done;
                     }
-                    effects.push(Effect::Outcome(entry.id, Outcome::Done));
+                    effects.push(Effect::Outcome(entry.id, outcome));
                 }
             }
         }
@@ -416,9 +418,9 @@ impl Changing<'_> {
         effects: &mut Vec<Effect>,
     ) -> Result<Outcome, StateError> {
         match Command::decode(command) {
-            Some(Command::Write { session, write }) => {
+            Some(Command::Write { session, writes }) => {
                 let session = session.as_ref();
-                self.write_once(region, session, &write)
+                self.write_once(region, session, &writes)
             }
             Some(Command::Split { at, new }) => {
                 if !region.range.contains(&at) || at == region.range.start {
@@ -436,13 +438,16 @@ impl Changing<'_> {
         &mut self,
         region: &mut Region,
         session: Option<&Session>,
-        write: &Write,
+        writes: &[Write],
     ) -> Result<Outcome, StateError> {
-        if !write.keys().iter().all(|key| region.range.contains(key)) {
+        if !writes
+            .iter()
+            .all(|write| region.range.contains(write.key()))
+        {
             return Ok(Outcome::OutsideOfRegion);
         }
         let Some(session) = session else {
-            return self.write(write);
+            return self.write_all(writes);
         };
         let last = self.last_write(region.id, &session.client)?;
         match &last {
@@ -452,10 +457,13 @@ impl Changing<'_> {
                     last: last.sequence,
                 });
             }
-            None if session.sequence != 1 => return Ok(Outcome::UnknownClient),
+            // It may have written in another region, or in this one so long ago that it is forgotten.
+            None if session.sequence != 1 && region.has_forgotten => {
+                return Ok(Outcome::UnknownClient);
+            }
             Some(_) | None => {}
         }
-        let outcome = self.write(write)?;
+        let outcome = self.write_all(writes)?;
         let new = LastWrite {
             sequence: session.sequence,
             outcome: outcome.clone(),
@@ -499,6 +507,7 @@ impl Changing<'_> {
             Ok(false)
         })?;
         if let Some((key, client)) = oldest {
+            region.has_forgotten = true;
             self.0.remove(key);
             self.0.remove(session_key(id, &client));
         }
@@ -525,7 +534,6 @@ impl Changing<'_> {
                 }
                 self.set(key, value.as_deref());
             }
-            Write::Batch(writes) => return self.write_all(writes),
         }
         Ok(Outcome::Done)
     }
@@ -541,16 +549,14 @@ impl Changing<'_> {
     fn write_all(&mut self, writes: &[Write]) -> Result<Outcome, StateError> {
         let mut before = Vec::new();
         for write in writes {
-            for key in write.keys() {
-                let value = self.0.get(&data_key(key))?;
-                before.push((key.to_vec(), value));
-            }
+            let key = write.key();
+            before.push((key, self.0.get(&data_key(key))?));
             let outcome = self.write(write)?;
             if outcome == Outcome::Done {
                 continue;
             }
             for (key, value) in before.into_iter().rev() {
-                self.set(&key, value.as_deref());
+                self.set(key, value.as_deref());
             }
             return Ok(outcome);
         }

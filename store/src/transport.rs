@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use almadia::{Body, Entry, LogIndex, Message, NodeId, Payload};
 use bytes::BytesMut;
@@ -73,8 +73,9 @@ struct Peer {
     address: Mutex<Address>,
     /// Into the connections to it, of which the last one is used. There may be more than one for a while:
     /// a process that stood still finds all that were made meanwhile, the dead ones too.
-    queues: Mutex<Vec<mpsc::UnboundedSender<Frame>>>,
-    queued_bytes: AtomicUsize,
+    queues: Mutex<Vec<Queue>>,
+    /// When it was said last that nothing can be sent.
+    reported: Mutex<Option<Instant>>,
     /// Whether it has said anything on this connection. A process that stands still is connected to
     /// all the same: the system does that.
     is_heard: AtomicBool,
@@ -95,23 +96,37 @@ impl Peer {
 
     /// Puts it behind what is to be sent. Returns whether it may arrive.
     fn push(&self, frame: Frame) -> bool {
-        let bytes = if let Frame::Raft(_, message) = &frame
-            && let Body::AppendEntries(append) = &message.body
-        {
-            append.entries.size_bytes()
-        } else {
-            0
-        };
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if self.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
+        let queues = self.queues.lock();
+        queues.last().is_some_and(|queue| queue.push(frame))
+    }
+
+    /// Whether it is time to say again that nothing can be sent.
+    fn is_to_be_reported(&self) -> bool {
+        let mut reported = self.reported.lock();
+        let is_due = reported.is_none_or(|reported| reported.elapsed() > PING);
+        if is_due {
+            *reported = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+/// What waits to be sent by one connection.
+#[derive(Clone)]
+struct Queue {
+    frames: mpsc::UnboundedSender<Frame>,
+    /// How much it weighs.
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    fn push(&self, frame: Frame) -> bool {
+        let bytes = frame.weight();
+        if self.bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
             return false;
         }
-        let queues = self.queues.lock();
-        let is_sent = queues.last().is_some_and(|queue| queue.send(frame).is_ok());
-        if is_sent {
-            self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-        is_sent
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.frames.send(frame).is_ok()
     }
 }
 
@@ -193,7 +208,7 @@ impl Transport {
                 id,
                 address: Mutex::default(),
                 queues: Mutex::default(),
-                queued_bytes: AtomicUsize::new(0),
+                reported: Mutex::default(),
                 is_heard: AtomicBool::new(false),
             });
             self.runtime.spawn(Arc::clone(self).dial(Arc::clone(&peer)));
@@ -211,7 +226,9 @@ impl Transport {
             if matches!(message.body, Body::InstallSnapshot(_)) {
                 self.runtime.spawn(Arc::clone(self).ship(region, message));
             } else if !self.peer(to).push(Frame::Raft(region, message)) {
-                drop(self.inputs.send(Input::Unreachable(to)));
+                if self.peer(to).is_to_be_reported() {
+                    drop(self.inputs.send(Input::Unreachable(to)));
+                }
             }
         }
     }
@@ -369,25 +386,28 @@ impl Transport {
 
     /// Speaks with a peer until the connection ends.
     async fn converse(self: &Arc<Self>, peer: &Arc<Peer>, stream: Stream, buffer: BytesMut) {
-        let (queue, frames) = mpsc::unbounded_channel();
+        let (sender, frames) = mpsc::unbounded_channel();
+        let queue = Queue {
+            frames: sender,
+            bytes: Arc::default(),
+        };
         peer.queues.lock().push(queue.clone());
-        peer.queued_bytes.store(0, Ordering::Relaxed);
         peer.is_heard.store(false, Ordering::Relaxed);
         tracing::info!(peer = %peer.id, "connected");
         let (reader, writer) = tokio::io::split(stream);
         let why = tokio::select! {
             why = self.hear(peer, reader, buffer, &queue) => why,
-            why = speak(peer, writer, frames) => why.map_err(FrameError::Io),
+            why = speak(&queue.bytes, writer, frames) => why.map_err(FrameError::Io),
         };
         let mut queues = peer.queues.lock();
-        queues.retain(|other| !other.same_channel(&queue));
+        queues.retain(|other| !other.frames.same_channel(&queue.frames));
         if queues.is_empty() {
             peer.is_heard.store(false, Ordering::Relaxed);
         }
         drop(queues);
         tracing::info!(peer = %peer.id, error = ?why.err(), "disconnected");
         self.requests.lock().retain(|_, (to, _)| *to != peer.id);
-        drop(self.inputs.send(Input::Unreachable(peer.id)));
+        drop(self.inputs.send(Input::Disconnected(peer.id)));
     }
 
     async fn hear(
@@ -395,14 +415,18 @@ impl Transport {
         peer: &Peer,
         mut reader: ReadHalf<Stream>,
         mut buffer: BytesMut,
-        answers: &mpsc::UnboundedSender<Frame>,
+        answers: &Queue,
     ) -> Result<(), FrameError> {
         let mut messages = Vec::new();
         loop {
             while let Some(frame) = Frame::decode(&mut buffer)? {
                 match frame {
                     // What a peer says of another one is not believed.
-                    Frame::Raft(region, message) if message.from == peer.id => {
+                    // A snapshot comes with its file, when that is whole.
+                    Frame::Raft(region, message)
+                        if message.from == peer.id
+                            && !matches!(message.body, Body::InstallSnapshot(_)) =>
+                    {
                         if self.has_room_for(&message) {
                             messages.push((region, message));
                         }
@@ -422,7 +446,7 @@ impl Transport {
                         self.runtime.spawn(async move {
                             if let Some(response) = transport.answer(from, request).await {
                                 let frame = Frame::Other(Other::Response(number, response));
-                                drop(answers.send(frame));
+                                answers.push(frame);
                             }
                         });
                     }
@@ -492,7 +516,7 @@ async fn read_frame(
 
 /// Sends what waits for the peer, and that this node is there if nothing does.
 async fn speak(
-    peer: &Peer,
+    queued_bytes: &AtomicUsize,
     mut writer: WriteHalf<Stream>,
     mut frames: mpsc::UnboundedReceiver<Frame>,
 ) -> std::io::Result<()> {
@@ -503,10 +527,11 @@ async fn speak(
             .await
             .is_err()
         {
-            batch.push(Frame::Other(Other::Ping));
+            Frame::Other(Other::Ping).encode(&mut buffer);
         }
         for frame in batch.drain(..) {
             frame.encode(&mut buffer);
+            queued_bytes.fetch_sub(frame.weight(), Ordering::Relaxed);
             if buffer.len() >= 1 << 20 {
                 writer.write_all(&buffer).await?;
                 buffer.clear();
@@ -516,9 +541,6 @@ async fn speak(
         // TLS may keep something back until it is asked for.
         writer.flush().await?;
         buffer.clear();
-        if frames.is_empty() {
-            peer.queued_bytes.store(0, Ordering::Relaxed);
-        }
     }
 }
 

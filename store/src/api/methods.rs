@@ -208,25 +208,32 @@ pub(super) async fn call(api: &Api, method: &str, text: &str) -> Result<Value, R
                 key: put.encoding.read(put.key)?,
                 value: put.encoding.read(put.value)?,
             };
-            write_as(api, put.client, put.sequence, put.encoding, write).await
+            write_as(api, put.client, put.sequence, put.encoding, vec![write]).await
         }
         "delete" => {
             let delete: Delete = params(text)?;
             let key = delete.encoding.read(delete.key)?;
             let write = Write::Delete { key };
-            write_as(api, delete.client, delete.sequence, delete.encoding, write).await
+            write_as(
+                api,
+                delete.client,
+                delete.sequence,
+                delete.encoding,
+                vec![write],
+            )
+            .await
         }
         "cas" => {
             let cas: Cas = params(text)?;
             let write = read_cas(cas.encoding, cas.key, cas.expected, cas.value)?;
-            write_as(api, cas.client, cas.sequence, cas.encoding, write).await
+            write_as(api, cas.client, cas.sequence, cas.encoding, vec![write]).await
         }
         "batch" => {
             let batch: Batch = params(text)?;
             let parts = batch.writes.into_iter();
             let writes = parts.map(|part| read_part(batch.encoding, part));
-            let write = Write::Batch(writes.collect::<Result<_, _>>()?);
-            write_as(api, batch.client, batch.sequence, batch.encoding, write).await
+            let writes = writes.collect::<Result<Vec<_>, _>>()?;
+            write_as(api, batch.client, batch.sequence, batch.encoding, writes).await
         }
         "cluster.status" => Ok(super::status::status(api)),
         "cluster.add_node" => {
@@ -301,10 +308,10 @@ async fn write_as(
     client: Option<String>,
     sequence: Option<u64>,
     encoding: Encoding,
-    write: Write,
+    writes: Vec<Write>,
 ) -> Result<Value, RpcError> {
     let session = session(client, sequence)?;
-    match api.service.write(session, write).await? {
+    match api.service.write(session, writes).await? {
         Outcome::Done => Ok(json!({ "done": true })),
         Outcome::Unequal { key, current } => Ok(json!({
             "done": false,
@@ -320,10 +327,12 @@ async fn write_as(
             "not done: the client is not known, or was silent for too long; take a new name and \
              begin with number 1",
         )),
-        Outcome::OutsideOfRegion | Outcome::Unintelligible => Err(RpcError::new(
-            -32603,
-            "not done: the nodes of this cluster do not understand each other",
-        )),
+        Outcome::OutsideOfRegion | Outcome::ImpossibleChange | Outcome::Unintelligible => {
+            Err(RpcError::new(
+                -32603,
+                "not done: the nodes of this cluster do not understand each other",
+            ))
+        }
     }
 }
 

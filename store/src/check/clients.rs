@@ -19,6 +19,11 @@ use crate::client::{CallError, Client};
 /// So many keys are written again and again.
 pub(super) const KEYS: usize = 12;
 
+// What the codes of refusals mean.
+const NOT_DONE: i64 = -32000;
+const UNKNOWN: i64 = -32001;
+const NO_ROOM: i64 = -32004;
+
 /// What all clients saw.
 pub(super) struct Records {
     begun: Instant,
@@ -108,6 +113,9 @@ impl Worker {
         while !self.records.is_over.load(Ordering::Relaxed) {
             if self.dice.random_range(0..4) == 0 {
                 self.write_once().await?;
+            } else if self.dice.random_range(0..8) == 0 {
+                let number = self.dice.random_range(0..KEYS);
+                self.write_unnumbered(number).await?;
             } else {
                 let number = self.dice.random_range(0..KEYS);
                 self.operate(number).await?;
@@ -126,6 +134,33 @@ impl Worker {
         let answer = self.ask("put", &params).await?;
         let is_acknowledged = matches!(answer, Answer::Is(_));
         self.records.once.lock().push((key, is_acknowledged));
+        Ok(())
+    }
+
+    /// A write that is not sent again. If the answer is that it was not done, nobody may ever read it.
+    async fn write_unnumbered(&mut self, number: usize) -> Result<(), String> {
+        let began = self.records.begun.elapsed();
+        let new = Some(self.records.next.fetch_add(1, Ordering::Relaxed));
+        let params = json!({ "key": key(number), "value": text(new) });
+        self.at = self.dice.random_range(0..self.nodes.len());
+        let ended = match self.nodes[self.at].call("put", params.clone()).await {
+            Ok(_) => {
+                self.records.answered.fetch_add(1, Ordering::Relaxed);
+                self.seen[number] = new;
+                Some(self.records.begun.elapsed())
+            }
+            Err(CallError::Refused {
+                code: NOT_DONE | NO_ROOM,
+                ..
+            }) => return Ok(()),
+            Err(CallError::Unanswered(..) | CallError::Refused { code: UNKNOWN, .. }) => None,
+            Err(error) => return Err(format!("put {params}: {error}")),
+        };
+        self.records.events[number].lock().push(Event {
+            operation: Operation::Write(new),
+            began,
+            ended,
+        });
         Ok(())
     }
 
@@ -212,10 +247,9 @@ impl Worker {
                     self.records.answered.fetch_add(1, Ordering::Relaxed);
                     return Ok(Answer::Is(answer));
                 }
-                // Not now: -32000 was not done, -32001 may be done, -32004 has no room.
                 Err(CallError::Unanswered(..))
                 | Err(CallError::Refused {
-                    code: -32000 | -32001 | -32004,
+                    code: NOT_DONE | UNKNOWN | NO_ROOM,
                     ..
                 }) => {}
                 Err(error) => return Err(format!("{method} {params}: {error}")),

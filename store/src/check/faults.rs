@@ -44,7 +44,12 @@ impl Faults {
     /// # Errors
     ///
     /// If it does not start.
-    pub(super) async fn start(data: &Path, size: u64, dice: SmallRng) -> Result<Self, CheckError> {
+    pub(super) async fn start(
+        data: &Path,
+        size: u64,
+        leases: bool,
+        dice: SmallRng,
+    ) -> Result<Self, CheckError> {
         let mut clients = Vec::new();
         let mut peers = Vec::new();
         for _ in 0..=size {
@@ -80,7 +85,10 @@ impl Faults {
             });
         }
         let spare = nodes.len() - 1;
-        let more = vec!["--keep-entries".to_owned(), KEEP_ENTRIES.to_string()];
+        let mut more = vec!["--keep-entries".to_owned(), KEEP_ENTRIES.to_string()];
+        if leases {
+            more.push("--lease-reads".to_owned());
+        }
         let mut processes = Processes::new(data, nodes, more)?;
         for at in 0..=spare {
             processes.start(at)?;

@@ -3,14 +3,14 @@
 //! Owns the pairing of requests with what comes of them, and what is to be done for a
 //! [`Ready`]. Knows no thread: where wishes go is handed in.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use almadia::{
     AcknowledgeError, Body, ConfState, Config, ConfigError, Halted, HardState, LogId, LogIndex,
     MemberChange, MembershipChange, Message, NodeId, Payload, ProposeError, RawNode, Ready,
-    RoleKind, Snapshot, SnapshotStatus, StartError, Storage,
+    RoleKind, Snapshot, SnapshotStatus, StartError, Storage, Term,
 };
 use thiserror::Error;
 
@@ -19,8 +19,9 @@ use crate::command::Outcome;
 use crate::log::{LogError, RegionLog, RegionWrite};
 use crate::log_writer;
 use crate::raft::{Outlets, Refusal, Reply, Request, Settings};
-use crate::region::{Region, RegionId};
+use crate::region::{KeyRange, Region, RegionId};
 use crate::routes::Route;
+use crate::snapshot::Description;
 use crate::transport::Transport;
 
 /// So many ticks without anything to do, and a region sleeps.
@@ -59,7 +60,7 @@ pub struct Group {
     /// As of what is applied; `None` as long as this node was told nothing of it.
     region: Option<Region>,
     /// Proposals in the log, by their place.
-    proposed: VecDeque<(LogId, Reply)>,
+    proposed: BTreeMap<(LogIndex, Term), Reply>,
     /// Reads whose index is not known yet.
     asked: HashMap<u64, Reply>,
     next_read: u64,
@@ -71,6 +72,10 @@ pub struct Group {
     handed_out: u64,
     persisted: u64,
     transfer: Option<Reply>,
+    /// The keys of a snapshot that is being taken in.
+    incoming: Option<KeyRange>,
+    /// The entry by which this node ceases to be a member.
+    leaves_at: Option<LogIndex>,
     quiet_ticks: u32,
     may_sleep: bool,
     published: (RoleKind, Option<NodeId>),
@@ -95,7 +100,9 @@ impl Group {
             .election_timeout_ticks(50)
             .max_election_timeout_ticks(100)
             .lease_reads(settings.lease_reads)
-            .incarnation(settings.incarnation)
+            // Each node that is started for the region must tell answers to its reads from those of the
+            // ones before, in this process too.
+            .incarnation((settings.incarnation << 10) | (generation & 1023) as u32)
             .applied(applied)
             .seed(settings.seed ^ id.0)
             .build()?;
@@ -104,7 +111,7 @@ impl Group {
             generation,
             node: RawNode::new(config, log)?,
             region,
-            proposed: VecDeque::new(),
+            proposed: BTreeMap::new(),
             asked: HashMap::new(),
             next_read: 0,
             waiting: BTreeMap::new(),
@@ -113,6 +120,8 @@ impl Group {
             handed_out: 0,
             persisted: 0,
             transfer: None,
+            incoming: None,
+            leaves_at: None,
             quiet_ticks: 0,
             may_sleep: !settings.lease_reads,
             published: (RoleKind::Follower, None),
@@ -139,8 +148,14 @@ impl Group {
 
     /// Whether this node was a member, and has applied that it is none any more.
     #[must_use]
-    pub fn has_left(&self, me: NodeId) -> bool {
-        self.region.is_some() && !self.is_member(me) && !self.leads()
+    pub fn has_left(&self) -> bool {
+        self.leaves_at.is_some_and(|index| index <= self.applied) && !self.leads()
+    }
+
+    /// The keys that it has here, or will have once a snapshot is taken in.
+    pub fn ranges(&self) -> impl Iterator<Item = &KeyRange> {
+        let region = self.region.as_ref().map(|region| &region.range);
+        region.into_iter().chain(&self.incoming)
     }
 
     /// Whether nothing of what came after this index is in the log.
@@ -256,9 +271,15 @@ impl Group {
         let is_member = self.node.membership().contains(peer);
         if is_member {
             self.node.report_unreachable(peer);
-            self.woken();
         }
         is_member
+    }
+
+    /// The connection to this peer has ended: if it leads, it may be gone.
+    pub fn disconnected(&mut self, peer: NodeId) {
+        if self.node.leader() == Some(peer) {
+            self.woken();
+        }
     }
 
     /// A snapshot has reached its peer, or not.
@@ -286,6 +307,16 @@ impl Group {
         }
         self.persisted = number;
         Ok(self.node.persisted(number)?)
+    }
+
+    /// The state machine is what a snapshot says.
+    ///
+    /// # Errors
+    ///
+    /// If the node has stopped.
+    pub fn restored(&mut self, region: Region) -> Result<(), GroupError> {
+        self.incoming = None;
+        self.applied(region.applied().index, Some(region))
     }
 
     /// The state machine contains everything up to this index.
@@ -405,7 +436,7 @@ impl Group {
 
     fn await_entry(&mut self, proposed: Result<LogId, ProposeError>, reply: Reply) {
         match proposed {
-            Ok(id) => self.proposed.push_back((id, reply)),
+            Ok(id) => drop(self.proposed.insert((id.index, id.term), reply)),
             Err(ProposeError::NotLeader { leader }) => {
                 reply.send(Err(Refusal::NotLeader(leader.map(NodeId::get))));
             }
@@ -477,6 +508,13 @@ impl Group {
         self.handed_out = number;
         if let Some(snapshot) = &write.snapshot {
             self.snapshot = Some((number, (**snapshot).clone()));
+            let description = Description::of(snapshot).ok();
+            self.incoming = description.map(|description| description.region.range);
+            // Whether what it covers is what was proposed here, it does not say.
+            let until = snapshot.last_included.index;
+            while let Some((_, reply)) = pop_until(&mut self.proposed, until) {
+                reply.send(Err(Refusal::Unknown));
+            }
         }
         let task = log_writer::Task::Write {
             region: self.id,
@@ -502,13 +540,24 @@ impl Group {
         let mut replies = Vec::new();
         for entry in runs.iter().flatten() {
             if let Payload::Change(change) = &entry.payload {
+                let me = self.node.id();
+                let was_member = self.is_member(me);
                 let changed: Option<ConfState> = self.node.apply_conf_change(change).ok();
                 memberships.extend(changed.map(|membership| (entry.id.index, membership)));
+                if was_member && !self.is_member(me) {
+                    // Before a checkpoint can make it durable: whoever starts from that one has to
+                    // know that this node was no member that is yet to become one.
+                    log_writer::leave(&outlets.log, self.id);
+                    self.leaves_at = Some(entry.id.index);
+                } else if self.is_member(me) {
+                    self.leaves_at = None;
+                }
             }
             while let Some((id, reply)) = pop_until(&mut self.proposed, entry.id.index) {
                 if id == entry.id {
                     replies.push((id, reply));
                 } else {
+                    // Another leader's entry has taken its place, for good.
                     reply.send(Err(Refusal::NotLeader(self.node.leader().map(NodeId::get))));
                 }
             }
@@ -539,7 +588,11 @@ impl Group {
 }
 
 /// The first who waits for an entry up to this one.
-fn pop_until(proposed: &mut VecDeque<(LogId, Reply)>, index: LogIndex) -> Option<(LogId, Reply)> {
-    let is_due = proposed.front().is_some_and(|(id, _)| id.index <= index);
-    is_due.then(|| proposed.pop_front()).flatten()
+fn pop_until(
+    proposed: &mut BTreeMap<(LogIndex, Term), Reply>,
+    until: LogIndex,
+) -> Option<(LogId, Reply)> {
+    let first = proposed.first_entry()?;
+    let (index, term) = *first.key();
+    (index <= until).then(|| (LogId { term, index }, first.remove()))
 }

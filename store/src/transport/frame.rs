@@ -2,7 +2,7 @@
 //!
 //! Owns the frames: a length, a kind and a body. Knows no socket.
 
-use almadia::Message;
+use almadia::{Body, Message};
 use almadia_proto::{Decode, Encode};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,28 @@ pub(super) enum FrameError {
 }
 
 impl Frame {
+    /// About how much memory it holds.
+    pub(super) fn weight(&self) -> usize {
+        let body = match self {
+            Self::Raft(_, Message { body, .. }) => {
+                if let Body::AppendEntries(append) = body {
+                    usize::try_from(append.entries.size_bytes()).unwrap_or(usize::MAX)
+                } else {
+                    0
+                }
+            }
+            Self::Other(Other::Request(_, request)) => match request {
+                PeerRequest::Propose(_, bytes)
+                | PeerRequest::Change(_, bytes)
+                | PeerRequest::Chunk(_, _, bytes)
+                | PeerRequest::Deliver(_, bytes) => bytes.len(),
+                PeerRequest::Transfer(..) | PeerRequest::Offer(_) => 0,
+            },
+            Self::Other(_) => 0,
+        };
+        size_of::<Self>() + body
+    }
+
     /// Writes it behind what is in the buffer.
     pub(super) fn encode(&self, buffer: &mut BytesMut) {
         let begin = buffer.len();

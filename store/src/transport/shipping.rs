@@ -51,7 +51,7 @@ impl Transport {
             let request = match known {
                 None => PeerRequest::Offer(self.name_of(&description)),
                 Some(at) if at < description.len => {
-                    let piece = read_piece(&mut file, at)?;
+                    let piece = tokio::task::block_in_place(|| read_piece(&mut file, at))?;
                     PeerRequest::Chunk(self.name_of(&description), at, piece)
                 }
                 Some(_) => PeerRequest::Deliver(region, message.encode().to_vec()),
@@ -129,6 +129,7 @@ impl Transport {
                     return Err(SnapshotError::Damaged);
                 }
                 File::open(path)?.sync_all()?;
+                self.snapshots.sync()?;
                 description.name = name;
                 snapshot.data = postcard::to_stdvec(&description)?.into();
                 drop(self.inputs.send(Input::Messages(vec![(region, message)])));
