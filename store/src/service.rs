@@ -271,7 +271,8 @@ impl Service {
 
     /// Waits until it may be worth another attempt.
     async fn pause(&self, deadline: Instant, why: String) -> Result<(), ServiceError> {
-        if Instant::now() + PAUSE >= deadline {
+        // Who holds no region gets none by waiting for a moment.
+        if Instant::now() + PAUSE >= deadline || self.routes.all().is_empty() {
             return Err(ServiceError::Unavailable(why));
         }
         // Whether something has changed or not, it is looked again.

@@ -1,8 +1,8 @@
 //! The connections to the other nodes: one to each, which carries all regions both ways.
 //!
 //! Owns the sockets and what waits to be sent. The node with the lower id connects; the other one calls
-//! to say where it is. What cannot be sent
-//! is dropped, and the Raft thread is told: Raft sends again what matters. Knows no Raft node.
+//! to say where it is. What cannot be sent is dropped, and the Raft thread is told: Raft sends again what
+//! matters. Knows no Raft node.
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
@@ -225,8 +225,9 @@ impl Transport {
             let to = message.to;
             if matches!(message.body, Body::InstallSnapshot(_)) {
                 self.runtime.spawn(Arc::clone(self).ship(region, message));
-            } else if !self.peer(to).push(Frame::Raft(region, message)) {
-                if self.peer(to).is_to_be_reported() {
+            } else {
+                let peer = self.peer(to);
+                if !peer.push(Frame::Raft(region, message)) && peer.is_to_be_reported() {
                     drop(self.inputs.send(Input::Unreachable(to)));
                 }
             }

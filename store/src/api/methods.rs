@@ -236,16 +236,7 @@ pub(super) async fn call(api: &Api, method: &str, text: &str) -> Result<Value, R
             write_as(api, batch.client, batch.sequence, batch.encoding, writes).await
         }
         "cluster.status" => Ok(super::status::status(api)),
-        "cluster.add_node" => {
-            let add: AddNode = params(text)?;
-            let client = add.client.unwrap_or_default();
-            let address = Address {
-                peer: add.peer,
-                client,
-            };
-            let regions = api.service.add_node(node(add.node)?, &address).await?;
-            Ok(json!({ "regions": regions }))
-        }
+        "cluster.add_node" => add_node(api, params(text)?).await,
         "cluster.remove_node" => {
             let remove: RemoveNode = params(text)?;
             let regions = api.service.remove_node(node(remove.node)?).await?;
@@ -363,6 +354,15 @@ async fn scan(api: &Api, scan: Scan) -> Result<Value, RpcError> {
         pairs.push(json!({ "key": encoding.write(key)?, "value": encoding.write(value)? }));
     }
     Ok(json!({ "pairs": pairs, "next": encoding.write_some(next)? }))
+}
+
+async fn add_node(api: &Api, add: AddNode) -> Result<Value, RpcError> {
+    let address = Address {
+        peer: add.peer,
+        client: add.client.unwrap_or_default(),
+    };
+    let regions = api.service.add_node(node(add.node)?, &address).await?;
+    Ok(json!({ "regions": regions }))
 }
 
 async fn transfer(api: &Api, transfer: Transfer) -> Result<Value, RpcError> {

@@ -142,7 +142,6 @@ impl Worker {
         let began = self.records.begun.elapsed();
         let new = Some(self.records.next.fetch_add(1, Ordering::Relaxed));
         let params = json!({ "key": key(number), "value": text(new) });
-        self.at = self.dice.random_range(0..self.nodes.len());
         let ended = match self.nodes[self.at].call("put", params.clone()).await {
             Ok(_) => {
                 self.records.answered.fetch_add(1, Ordering::Relaxed);
