@@ -12,7 +12,9 @@ use almadia::{
     Snapshot, Storage, StorageError, Term,
 };
 use almadia_proto::{Decode, Encode};
-use raft_engine::{Command, Config, Engine, LogBatch, RecoveryMode, env::DefaultFileSystem};
+use raft_engine::{
+    Command, Config, Engine, LogBatch, ReadableSize, RecoveryMode, env::DefaultFileSystem,
+};
 use thiserror::Error;
 
 use crate::log::raw::{Raw, RawEntry};
@@ -81,15 +83,20 @@ impl Log {
     ///
     /// If it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
+        Self::open_with(dir, ReadableSize::mb(64), ReadableSize::mb(256))
+    }
+
+    /// With files of this size, of which the oldest are given back when there are so many bytes.
+    fn open_with(dir: &Path, file: ReadableSize, all: ReadableSize) -> Result<Self, LogError> {
         let config = Config {
             dir: dir.to_string_lossy().into_owned(),
             // A write that a crash has torn was never acknowledged.
             recovery_mode: RecoveryMode::TolerateTailCorruption,
             recovery_threads: 2,
             // Compressing costs more than it spares on a disk that has only to be flushed.
-            batch_compression_threshold: raft_engine::ReadableSize::kb(0),
-            target_file_size: raft_engine::ReadableSize::mb(64),
-            purge_threshold: raft_engine::ReadableSize::mb(256),
+            batch_compression_threshold: ReadableSize::kb(0),
+            target_file_size: file,
+            purge_threshold: all,
             ..Config::default()
         };
         let engine = Engine::open(config)?;

@@ -211,3 +211,53 @@ fn a_torn_record_is_cut_off_and_those_before_are_kept() {
         assert_eq!(Opened::at(&torn).read(), expected);
     }
 }
+
+/// What takes the place of a log stays in its place, whichever files are given back.
+#[test]
+fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let open = || Log::open_with(&path, ReadableSize::kb(32), ReadableSize::kb(128)).unwrap();
+    let log = open();
+    let others = |rounds: u64, begin: u64| {
+        for round in begin..begin + rounds {
+            for other in 100..110 {
+                append(
+                    &log,
+                    RegionId(other),
+                    entries(1, round * 10 + 1..=round * 10 + 10),
+                );
+            }
+            for other in 100..110 {
+                let mut writing = log.write();
+                let cut = LogId::new(1, round * 10 + 5);
+                writing.cut(RegionId(other), cut).unwrap();
+                writing.commit(true).unwrap();
+            }
+            log.purge().unwrap();
+        }
+    };
+    append(&log, REGION, entries(1, 2..=20));
+    // The entries are moved to younger files.
+    others(60, 0);
+    let mut writing = log.write();
+    writing.begin_at(REGION, LogId::new(9, 12)).unwrap();
+    writing
+        .put(REGION, &RegionWrite::of(hard_state(9, 12)))
+        .unwrap();
+    writing.commit(true).unwrap();
+    // What says that they are gone is moved, too, or given back.
+    others(200, 60);
+    drop(log);
+
+    let log = open();
+    assert_eq!(log.cut(REGION).unwrap(), LogId::new(9, 12));
+    assert_eq!(
+        log.engine.first_index(REGION.0),
+        None,
+        "old entries are back"
+    );
+    assert_eq!(log.hard_state(REGION).unwrap(), hard_state(9, 12));
+    append(&log, REGION, entries(9, 13..=15));
+    assert_eq!(log.engine.last_index(REGION.0), Some(15));
+}
