@@ -24,7 +24,7 @@ use crate::client::{CallError, Client};
 mod clients;
 mod faults;
 mod linearizable;
-mod proxy;
+pub mod proxy;
 
 /// How many clients there are.
 const CLIENTS: usize = 8;

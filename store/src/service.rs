@@ -22,7 +22,7 @@ use crate::raft::{Input, Refusal, Reply, Request};
 use crate::region::{Address, KeyRange, RegionId};
 use crate::routes::{Route, Routes};
 use crate::state::{Pair, State, StateError, View};
-use crate::transport::{PeerRequest, PeerResponse, Transport};
+use crate::transport::{Lost, PeerRequest, PeerResponse, Transport};
 
 /// For so long a request is tried.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -355,7 +355,10 @@ impl Service {
             .await
         {
             Ok(PeerResponse::Ended(result)) => result,
-            Ok(PeerResponse::Have(_) | PeerResponse::Refused(_)) | Err(_) => Err(Refusal::Unknown),
+            Err(error @ Lost::BeforeItWasAsked) => Err(Refusal::NotNow(error.to_string())),
+            Ok(PeerResponse::Have(_) | PeerResponse::Refused(_)) | Err(Lost::BeforeItAnswered) => {
+                Err(Refusal::Unknown)
+            }
         }
     }
 

@@ -46,10 +46,16 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Answers what peers want.
 pub type Handler = Box<dyn Fn(PeerRequest) -> BoxFuture<'static, PeerResponse> + Send + Sync>;
 
-/// The peer was not reached, or has not answered.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection to the node was lost, or there is none")]
-pub struct Lost;
+/// Why a peer has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// It was not asked.
+    #[error("there is no connection to the node")]
+    BeforeItWasAsked,
+    /// It may have done what was asked for.
+    #[error("the connection to the node was lost before it answered")]
+    BeforeItAnswered,
+}
 
 /// The connections.
 pub struct Transport {
@@ -251,7 +257,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// If the connection is lost before it has answered. It may have done what was asked for.
+    /// If there is no connection, or it is lost.
     pub async fn request(
         self: &Arc<Self>,
         to: NodeId,
@@ -266,9 +272,9 @@ impl Transport {
         };
         let frame = Frame::Other(Other::Request(number, request));
         if !self.peer(to).push(frame) {
-            return Err(Lost);
+            return Err(Lost::BeforeItWasAsked);
         }
-        receiver.await.map_err(|_| Lost)
+        receiver.await.map_err(|_| Lost::BeforeItAnswered)
     }
 
     // --- Connections ---

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 
 /// How a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weather {
+pub enum Weather {
     /// Everything passes.
     Fair,
     /// Every piece takes so long.
@@ -26,9 +27,11 @@ pub(super) enum Weather {
 }
 
 /// A link.
-pub(super) struct Link {
+pub struct Link {
     /// Where the one who connects has to connect to.
-    pub(super) address: String,
+    pub address: String,
+    /// How many bytes have passed, both ways.
+    passed: Arc<AtomicU64>,
     weather: watch::Sender<Weather>,
 }
 
@@ -38,28 +41,42 @@ impl Link {
     /// # Errors
     ///
     /// If no address is free.
-    pub(super) async fn to(target: String) -> io::Result<Arc<Self>> {
+    pub async fn to(target: String) -> io::Result<Arc<Self>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (weather, forecast) = watch::channel(Weather::Fair);
+        let passed = Arc::<AtomicU64>::default();
         let link = Arc::new(Self {
             address: listener.local_addr()?.to_string(),
+            passed: Arc::clone(&passed),
             weather,
         });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(carry(stream, target.clone(), forecast.clone()));
+                let passed = Arc::clone(&passed);
+                tokio::spawn(carry(stream, target.clone(), forecast.clone(), passed));
             }
         });
         Ok(link)
     }
 
+    /// How many bytes have passed, both ways.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
     /// It is like this now.
-    pub(super) fn set(&self, weather: Weather) {
+    pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
 }
 
-async fn carry(one: TcpStream, target: String, mut weather: watch::Receiver<Weather>) {
+async fn carry(
+    one: TcpStream,
+    target: String,
+    mut weather: watch::Receiver<Weather>,
+    passed: Arc<AtomicU64>,
+) {
     if *weather.borrow() == Weather::Cut {
         return;
     }
@@ -71,8 +88,8 @@ async fn carry(one: TcpStream, target: String, mut weather: watch::Receiver<Weat
     let (one_reads, one_writes) = one.into_split();
     let (other_reads, other_writes) = other.into_split();
     tokio::select! {
-        () = pass(one_reads, other_writes, weather.clone()) => {}
-        () = pass(other_reads, one_writes, weather.clone()) => {}
+        () = pass(one_reads, other_writes, weather.clone(), &passed) => {}
+        () = pass(other_reads, one_writes, weather.clone(), &passed) => {}
         // It lives as long as the link.
         _ = weather.wait_for(|weather| *weather == Weather::Cut) => {}
     }
@@ -82,6 +99,7 @@ async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    passed: &AtomicU64,
 ) {
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -104,5 +122,6 @@ async fn pass(
         if to.write_all(&buffer[..len]).await.is_err() {
             return;
         }
+        passed.fetch_add(len as u64, Ordering::Relaxed);
     }
 }

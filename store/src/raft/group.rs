@@ -424,7 +424,8 @@ impl Group {
     /// Whether the change lets somebody vote who is so far behind that nothing could be committed
     /// without waiting for it.
     fn lags(&self, change: &MembershipChange) -> bool {
-        let enough = self.node.commit_index().0.saturating_sub(MAX_LAG);
+        // One that has nothing yet waits for a snapshot, however short the log is.
+        let enough = self.node.commit_index().0.saturating_sub(MAX_LAG).max(1);
         change.changes.iter().any(|change| match change {
             MemberChange::AddVoter(id) => {
                 let progress = self.node.progress(*id);
