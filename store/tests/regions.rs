@@ -20,9 +20,8 @@ async fn status(address: &str) -> Option<Value> {
 async fn wait_until(address: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let region = status(address)
-            .await
-            .map(|mut status| status["regions"][0].take());
+        let region = status(address).await;
+        let region = region.and_then(|status| status["regions"].get(0).cloned());
         match region {
             Some(region) if is_so(&region) => return region,
             region => assert!(Instant::now() < deadline, "{what}: {region:?}"),
