@@ -4,8 +4,9 @@
 //! nothing; this is the bottom.
 
 use core::fmt;
-use core::num::NonZeroU64;
+use core::num::{NonZeroU64, ParseIntError};
 use core::ops::Add;
+use core::str::FromStr;
 
 /// The identity of a node, unique within its cluster for all time.
 ///
@@ -33,6 +34,15 @@ impl NodeId {
 impl From<NonZeroU64> for NodeId {
     fn from(id: NonZeroU64) -> Self {
         Self(id)
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes; zero is no id.
+impl FromStr for NodeId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
     }
 }
 

@@ -95,7 +95,7 @@ struct Bench {
 struct Serve {
     /// This node's id, from 1.
     #[arg(long)]
-    id: std::num::NonZeroU64,
+    id: NodeId,
     /// Where it keeps everything.
     #[arg(long)]
     data: PathBuf,
@@ -259,7 +259,7 @@ impl Serve {
         let own = peers.get(&self.id.get()).map(|own| own.peer.clone());
         let listen_peers = self.listen_peers.or(own);
         Ok(Options {
-            id: NodeId::new(self.id.get()).ok_or("ids begin at 1")?,
+            id: self.id,
             cluster: self.cluster,
             data: self.data,
             listen: self.listen,

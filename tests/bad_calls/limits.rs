@@ -48,6 +48,8 @@ fn settings_that_make_no_sense() {
     }
     // An id of zero is impossible by type.
     assert_eq!(NodeId::new(0), None);
+    assert!("0".parse::<NodeId>().is_err() && "-1".parse::<NodeId>().is_err());
+    assert_eq!("7".parse(), Ok(NodeId::new(7).expect("it is not zero")));
 }
 
 /// With every byte limit at zero one entry at a time still gets through.
