@@ -209,6 +209,15 @@ fn apply(
     }
     undurable.bytes = states.undurable_bytes();
     drop(states);
+    let is_part = |applied: &Applied| match applied {
+        Applied::Entries { parts, .. } => !parts.is_empty(),
+        Applied::Restored(_) | Applied::Forgotten(_) | Applied::Durable(_) => false,
+    };
+    if done.iter().any(is_part) {
+        // Before a part has a log: if the division were forgotten then, the part and the whole would
+        // both have the keys.
+        state.checkpoint()?;
+    }
     for (reply, outcome) in answers {
         reply.send(outcome);
     }

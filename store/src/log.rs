@@ -34,6 +34,9 @@ const SNAPSHOT: &[u8] = b"snapshot";
 /// This node has no part in the region any more, and forgets it.
 const LEAVING: &[u8] = b"leaving";
 
+/// This node had a part in the region, and has forgotten it.
+const FORGOTTEN: &[u8] = b"forgotten";
+
 /// No region: here it is noted that the log was opened.
 const OPENED: u64 = u64::MAX;
 
@@ -164,6 +167,12 @@ impl Log {
         self.engine.get(region.0, LEAVING).is_some()
     }
 
+    /// Whether this node had a part in the region, and has forgotten it.
+    #[must_use]
+    pub fn has_forgotten(&self, region: RegionId) -> bool {
+        self.engine.get(region.0, FORGOTTEN).is_some()
+    }
+
     /// The last hard state of a region.
     ///
     /// # Errors
@@ -259,6 +268,7 @@ impl LogWrite<'_> {
             commit_index,
             ..hard_state
         };
+        self.batch.put(region.0, FORGOTTEN.to_vec(), Vec::new())?;
         self.put(region, &RegionWrite::of(hard_state))
     }
 

@@ -46,14 +46,24 @@ pub enum Task {
     Leave(RegionId, Sender<()>),
     /// The state machine has forgotten the region; this is the hard state.
     Forget(RegionId, almadia::HardState),
-    /// The snapshot with which a region's log begins is in the state machine.
-    SnapshotRestored(RegionId),
+    /// This node is a member of the region after all. It is told when that is durable.
+    Stay(RegionId, Sender<()>),
+    /// The snapshot that ends here is in the state machine.
+    SnapshotRestored(RegionId, LogId),
 }
 
 /// Notes durably that this node has no part in a region any more.
 pub fn leave(log: &Sender<Task>, region: RegionId) {
     let (done, wait) = std::sync::mpsc::channel();
     drop(log.send(Task::Leave(region, done)));
+    // If nobody answers, the node is being stopped.
+    wait.recv().ok();
+}
+
+/// Notes durably that this node is a member of a region after all.
+pub fn stay(log: &Sender<Task>, region: RegionId) {
+    let (done, wait) = std::sync::mpsc::channel();
+    drop(log.send(Task::Stay(region, done)));
     // If nobody answers, the node is being stopped.
     wait.recv().ok();
 }
@@ -87,9 +97,11 @@ pub fn run(
                     transport.send(region, messages);
                     persisted.push((region, written));
                 }
-                Task::Begin(.., done) | Task::Leave(_, done) => drop(done.send(())),
+                Task::Begin(.., done) | Task::Leave(_, done) | Task::Stay(_, done) => {
+                    done.send(()).ok();
+                }
                 Task::Forget(region, _) => drop(inputs.send(Input::Forgotten(region))),
-                Task::Cut(..) | Task::SnapshotRestored(_) => {}
+                Task::Cut(..) | Task::SnapshotRestored(..) => {}
             }
         }
         // If nobody listens, the node is being stopped.
@@ -134,7 +146,18 @@ fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
                 std::mem::replace(&mut writing, log.write()).commit(sync)?;
                 writing.forget(*region, *hard_state)?;
             }
-            Task::SnapshotRestored(region) => writing.forget_snapshot(*region),
+            Task::Stay(region, _) => {
+                sync = true;
+                writing.stay(*region);
+            }
+            Task::SnapshotRestored(region, at) => {
+                // A later one may have taken its place, which is not in the state machine yet.
+                std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                let noted = log.snapshot(*region)?;
+                if noted.is_some_and(|noted| noted.last_included == *at) {
+                    writing.forget_snapshot(*region);
+                }
+            }
         }
     }
     let begun = std::time::Instant::now();

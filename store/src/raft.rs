@@ -164,6 +164,7 @@ pub struct Raft {
     leaving: HashMap<RegionId, (HardState, Vec<KeyRange>)>,
     /// To whom something has happened since it was asked last.
     touched: HashSet<RegionId>,
+    next_tick: Instant,
     stopping: Option<Instant>,
 }
 
@@ -189,6 +190,7 @@ impl Raft {
             generations: 0,
             leaving: HashMap::new(),
             touched: HashSet::new(),
+            next_tick: Instant::now(),
             stopping: None,
         };
         for region in regions {
@@ -223,10 +225,10 @@ impl Raft {
     ///
     /// If a node has stopped, because the disk fails or its promises are broken.
     pub fn run(mut self, inputs: &Receiver<Input>) -> Result<(), GroupError> {
-        let mut next_tick = Instant::now() + TICK;
+        self.next_tick = Instant::now() + TICK;
         loop {
             let mut batch = Vec::new();
-            match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+            match inputs.recv_timeout(self.next_tick.saturating_duration_since(Instant::now())) {
                 Ok(input) => {
                     batch.push(input);
                     batch.extend(inputs.try_iter().take(MAX_INPUTS));
@@ -234,22 +236,17 @@ impl Raft {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            // What is in the batch happened before now. The nodes are told the time first: after the
-            // process stood still, a lease must not be believed that has run out meanwhile.
-            let now = Instant::now();
-            if now >= next_tick {
-                let late = now.duration_since(next_tick).as_nanos() / TICK.as_nanos();
-                let ticks = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
-                next_tick += TICK * ticks;
-                self.tick(ticks)?;
-            }
+            self.tell_time()?;
             for input in batch {
+                // After the process stood still, or waited for the disk, a lease must not be believed
+                // that has run out meanwhile.
+                self.tell_time()?;
                 self.take(input)?;
             }
             self.work()?;
             if self
                 .stopping
-                .is_some_and(|at| now >= at || self.is_handed_over())
+                .is_some_and(|at| Instant::now() >= at || self.is_handed_over())
             {
                 return Ok(());
             }
@@ -259,6 +256,18 @@ impl Raft {
     /// Whether other nodes lead all regions.
     fn is_handed_over(&self) -> bool {
         self.groups.values().all(Group::is_led_elsewhere)
+    }
+
+    /// Tells the nodes of the ticks that have passed.
+    fn tell_time(&mut self) -> Result<(), GroupError> {
+        let now = Instant::now();
+        if now < self.next_tick {
+            return Ok(());
+        }
+        let late = now.duration_since(self.next_tick).as_nanos() / TICK.as_nanos();
+        let ticks = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
+        self.next_tick += TICK * ticks;
+        self.tick(ticks)
     }
 
     fn tick(&mut self, ticks: u32) -> Result<(), GroupError> {
@@ -406,25 +415,31 @@ impl Raft {
             }
             self.open(region, None)?;
         }
+        let is_vote = matches!(message.body, Body::PreVote(_) | Body::RequestVote(_));
+        if is_vote && self.has_forgotten(region) {
+            return Ok(());
+        }
         if let Body::InstallSnapshot(snapshot) = &message.body {
             if !self.may_take(region, snapshot) {
                 tracing::debug!(%region, "a snapshot was not taken: its keys are another region's here");
                 self.snapshots.remove(snapshot);
                 return Ok(());
             }
+            let snapshot = snapshot.clone();
             if let Some(group) = self.groups.get_mut(&region) {
                 group.step(message);
                 // From now on its keys are spoken for.
                 group.work(&self.outlets)?;
+                if !group.is_taking(&snapshot) {
+                    self.snapshots.remove(&snapshot);
+                }
             }
             return Ok(());
         }
         let transport = Arc::clone(&self.outlets.transport);
         if let Some(group) = self.touch(region) {
             // Nobody else tells one that was removed while it was away.
-            if matches!(message.body, Body::PreVote(_) | Body::RequestVote(_))
-                && !group.is_member(message.from)
-            {
+            if is_vote && !group.is_member(message.from) {
                 transport.tell_gone(message.from, region, group.last_applied());
             }
             group.step(message);
@@ -443,6 +458,13 @@ impl Raft {
         log_writer::leave(&self.outlets.log, id);
         drop(self.outlets.apply.send(applier::Task::Forget(id)));
         self.publish();
+    }
+
+    /// Whether this node knew the region once, and knows no more than its votes: its log, which it had
+    /// acknowledged, is gone, so it must not help somebody lead who lacks what was in it.
+    fn has_forgotten(&self, id: RegionId) -> bool {
+        let group = self.groups.get(&id);
+        group.is_some_and(|group| group.region().is_none()) && self.log.has_forgotten(id)
     }
 
     /// Whether the snapshot is one of the region, whose keys are no other region's here: that one has
@@ -483,15 +505,12 @@ impl Raft {
             }
             Applied::Restored(region) => {
                 self.learn_addresses(Some(&region));
-                let id = region.id;
+                let (id, at) = (region.id, region.applied());
                 if let Some(group) = self.touch(id) {
                     group.restored(region)?;
                 }
-                drop(
-                    self.outlets
-                        .log
-                        .send(log_writer::Task::SnapshotRestored(id)),
-                );
+                let task = log_writer::Task::SnapshotRestored(id, at);
+                drop(self.outlets.log.send(task));
             }
             Applied::Forgotten(id) => {
                 // It stays among those that are left until the log has forgotten it too.

@@ -305,6 +305,10 @@ fn recover(
     }
     for region in &regions {
         begin_log(log, region.id)?;
+        let (applied, cut) = (region.applied().index, log.cut(region.id)?.index);
+        if applied < cut {
+            return Err(StateError::Gap(applied, cut.next()).into());
+        }
     }
     Ok(regions)
 }

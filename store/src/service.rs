@@ -312,6 +312,10 @@ impl Service {
             };
             let why = match result {
                 Ok(Outcome::OutsideOfRegion) => "the region has been divided".to_owned(),
+                // It is not known any more whether the attempt before was done.
+                Ok(Outcome::UnknownClient) if may_be_done => {
+                    return Err(ServiceError::OutcomeUnknown("it was long ago".to_owned()));
+                }
                 Ok(outcome) => return Ok(outcome),
                 Err(Refusal::NotLeader(leader)) => {
                     hint = leader.and_then(NodeId::new);
@@ -332,10 +336,11 @@ impl Service {
                     refusal.to_string()
                 }
             };
-            if may_be_done && Instant::now() + PAUSE >= deadline {
+            let paused = self.pause(deadline, why.clone()).await;
+            if may_be_done && paused.is_err() {
                 return Err(ServiceError::OutcomeUnknown(why));
             }
-            self.pause(deadline, why).await?;
+            paused?;
         }
     }
 
@@ -433,6 +438,7 @@ impl Service {
     /// Makes these changes in all regions, those too that come off others meanwhile. Returns how many
     /// regions there are.
     async fn in_all_regions(&self, changes: &[Step<'_>]) -> Result<usize, ServiceError> {
+        let deadline = Instant::now() + CATCHING_UP;
         loop {
             let regions = self.all_regions()?;
             let mut is_changed = false;
@@ -444,6 +450,11 @@ impl Service {
             if !is_changed {
                 return Ok(regions.len());
             }
+            if Instant::now() > deadline {
+                return Err(ServiceError::OutcomeUnknown(
+                    "somebody else changes the members, too".to_owned(),
+                ));
+            }
             // A division that is under way is applied here soon.
             sleep(PAUSE).await;
         }
@@ -451,9 +462,17 @@ impl Service {
 
     fn all_regions(&self) -> Result<Arc<BTreeMap<Vec<u8>, Route>>, ServiceError> {
         let regions = self.routes.all();
-        if regions.is_empty() {
+        // Each region begins where the one before ends, from the first key to the last.
+        let mut end = Some(Vec::new());
+        for (start, route) in regions.iter() {
+            if end.as_ref() != Some(start) {
+                break;
+            }
+            end.clone_from(&route.range.end);
+        }
+        if regions.is_empty() || end.is_some() {
             return Err(invalid(
-                "this node holds no region (yet); ask one that does",
+                "this node does not hold all regions (yet); ask one that does",
             ));
         }
         Ok(regions)
@@ -470,10 +489,22 @@ impl Service {
         let deadline = Instant::now() + CATCHING_UP;
         let mut is_changed = false;
         loop {
-            let route = self.routes.region(region);
-            // One that is not here any more was left meanwhile, or its node was removed.
-            if route.is_none_or(|route| is_done(&route.membership)) {
-                return Ok(is_changed);
+            // What this node has applied may be old.
+            let known = self
+                .barrier(region, Consistency::Linearizable, deadline)
+                .await;
+            match (self.routes.region(region), known) {
+                (Some(route), Ok(())) if is_done(&route.membership) => return Ok(is_changed),
+                (Some(_), Ok(())) => {}
+                // It may be this node that is removed.
+                (None, _) if is_changed => return Ok(true),
+                (_, Err(why)) if Instant::now() >= deadline => {
+                    return Err(ServiceError::Unavailable(why.to_string()));
+                }
+                (None, _) | (_, Err(_)) => {
+                    sleep(PAUSE).await;
+                    continue;
+                }
             }
             is_changed = true;
             let find = || self.routes.region(region);

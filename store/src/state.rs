@@ -31,6 +31,11 @@ pub enum StateError {
     /// The database says why.
     #[error(transparent)]
     Kv(#[from] KvError),
+    /// Entries are missing between what is applied and what is to be.
+    #[error(
+        "the state machine has applied up to {0}, and is to go on with {1}: entries are missing"
+    )]
+    Gap(LogIndex, LogIndex),
     /// A record is not as this version writes it.
     #[error("a record of the state machine's database cannot be read: {0}")]
     Record(#[from] postcard::Error),
@@ -387,8 +392,12 @@ impl Changing<'_> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StateError> {
         for entry in entries {
-            if entry.id.index <= region.applied().index {
+            let applied = region.applied().index;
+            if entry.id.index <= applied {
                 continue;
+            }
+            if entry.id.index != applied.next() {
+                return Err(StateError::Gap(applied, entry.id.index));
             }
             region.set_applied(entry.id);
             match &entry.payload {

@@ -73,7 +73,7 @@ pub struct Group {
     persisted: u64,
     transfer: Option<Reply>,
     /// The keys of a snapshot that is being taken in.
-    incoming: Option<KeyRange>,
+    incoming: Option<(LogId, KeyRange)>,
     /// The entry by which this node ceases to be a member.
     leaves_at: Option<LogIndex>,
     quiet_ticks: u32,
@@ -155,7 +155,15 @@ impl Group {
     /// The keys that it has here, or will have once a snapshot is taken in.
     pub fn ranges(&self) -> impl Iterator<Item = &KeyRange> {
         let region = self.region.as_ref().map(|region| &region.range);
-        region.into_iter().chain(&self.incoming)
+        let incoming = self.incoming.as_ref().map(|(_, range)| range);
+        region.into_iter().chain(incoming)
+    }
+
+    /// Whether this snapshot is being taken in.
+    #[must_use]
+    pub fn is_taking(&self, snapshot: &Snapshot) -> bool {
+        let pending = self.snapshot.as_ref();
+        pending.is_some_and(|(_, pending)| pending.data == snapshot.data)
     }
 
     /// Whether nothing of what came after this index is in the log.
@@ -315,7 +323,8 @@ impl Group {
     ///
     /// If the node has stopped.
     pub fn restored(&mut self, region: Region) -> Result<(), GroupError> {
-        self.incoming = None;
+        // Another one may have come meanwhile.
+        self.incoming.take_if(|(at, _)| *at == region.applied());
         self.applied(region.applied().index, Some(region))
     }
 
@@ -460,6 +469,16 @@ impl Group {
         while let Some(ready) = self.node.ready()? {
             self.hand_on(ready, outlets)?;
         }
+        // What was cut off from the log is nobody's to wait for; who knows whether it is committed.
+        let last = self.node.last_log().index;
+        while !self.leads()
+            && let Some(left) = self
+                .proposed
+                .last_entry()
+                .filter(|left| left.key().0 > last)
+        {
+            left.remove().send(Err(Refusal::Unknown));
+        }
         let leading = (self.node.role(), self.node.leader());
         let is_changed = leading != self.published;
         if is_changed {
@@ -510,7 +529,10 @@ impl Group {
         if let Some(snapshot) = &write.snapshot {
             self.snapshot = Some((number, (**snapshot).clone()));
             let description = Description::of(snapshot).ok();
-            self.incoming = description.map(|description| description.region.range);
+            let at = snapshot.last_included;
+            self.incoming = description.map(|description| (at, description.region.range));
+            // If it is a member again, this is how it was told.
+            self.leaves_at = None;
             // Whether what it covers is what was proposed here, it does not say.
             let until = snapshot.last_included.index;
             while let Some((_, reply)) = pop_until(&mut self.proposed, until) {
@@ -550,8 +572,8 @@ impl Group {
                     // know that this node was no member that is yet to become one.
                     log_writer::leave(&outlets.log, self.id);
                     self.leaves_at = Some(entry.id.index);
-                } else if self.is_member(me) {
-                    self.leaves_at = None;
+                } else if self.is_member(me) && self.leaves_at.take().is_some() {
+                    log_writer::stay(&outlets.log, self.id);
                 }
             }
             while let Some((id, reply)) = pop_until(&mut self.proposed, entry.id.index) {
