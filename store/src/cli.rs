@@ -4,6 +4,7 @@
 //! How a status looks is in `cli/table.rs`. Knows nothing of a node but its address.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use tokio::time::sleep;
 
 use self::table::{Seen, Status, printable};
 use crate::client::{CallError, Client};
+use crate::tls::{ClientTls, TlsError};
 
 mod table;
 
@@ -30,6 +32,9 @@ const ANOTHER_MAY: [i64; 2] = [-32000, -32001];
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub enum CliError {
+    /// TLS cannot be spoken.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// No node has done it.
     #[error("{}", .0.join("; "))]
     NoNode(Vec<String>),
@@ -59,6 +64,15 @@ pub struct Cli {
         global = true
     )]
     node: Vec<String>,
+    /// Speak TLS, and believe nodes whose certificate this authority has signed (PEM).
+    #[arg(long, global = true)]
+    tls_ca: Option<PathBuf>,
+    /// Show this certificate (PEM), if the nodes ask for one.
+    #[arg(long, global = true, requires = "tls_key", requires = "tls_ca")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, global = true, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -118,7 +132,12 @@ impl Cli {
     ///
     /// If no node does it, or what comes of it cannot be printed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CliError> {
-        let mut nodes = Nodes::new(self.node, PATIENCE);
+        let own = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
+        let tls = self
+            .tls_ca
+            .map(|ca| ClientTls::open(&ca, own))
+            .transpose()?;
+        let mut nodes = Nodes::new(self.node, tls, PATIENCE);
         match self.command {
             Command::Put { key, value } => {
                 let params = json!({ "key": encode(&key), "value": encode(&value) });
@@ -211,16 +230,18 @@ fn print_pairs(answer: &Value) -> Result<(), CliError> {
 /// The nodes, of which one is asked.
 struct Nodes {
     clients: Vec<Client>,
+    tls: Option<ClientTls>,
     /// Which one has answered last.
     at: usize,
 }
 
 impl Nodes {
-    fn new(addresses: Vec<String>, patience: Duration) -> Self {
+    fn new(addresses: Vec<String>, tls: Option<ClientTls>, patience: Duration) -> Self {
         let clients = addresses.into_iter();
-        let clients = clients.map(|address| Client::new(address, patience));
+        let clients = clients.map(|address| Client::new(address, patience).secured(tls.clone()));
         Self {
             clients: clients.collect(),
+            tls,
             at: 0,
         }
     }
@@ -230,7 +251,7 @@ impl Nodes {
             .clients
             .iter()
             .map(|client| client.address().to_owned());
-        *self = Self::new(addresses.collect(), patience);
+        *self = Self::new(addresses.collect(), self.tls.take(), patience);
     }
 
     /// Writes, once: the write is numbered, so that a node that does not answer may have done it.

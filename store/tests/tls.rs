@@ -102,6 +102,19 @@ async fn three_nodes_commit_and_read_over_tls() {
 
     // Clients that need no certificate, and those that believe somebody else.
     let address = cluster.nodes[0].client.clone();
+    let cli = |ca: &Path| {
+        std::process::Command::new(PROGRAM)
+            .args(["cli", "--node", &address, "get", "key 0", "--tls-ca"])
+            .arg(ca)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(
+        cli(&pem.ca).stdout.len(),
+        900_001,
+        "and the end of the line"
+    );
+    assert!(!cli(&pem.cert.with_extension("none")).status.success());
     call_with(&address, Some(pem.client())).await.unwrap();
     let foreign = Pem::write(dir.path(), "foreign", "127.0.0.1");
     let refused = call_with(&address, Some(foreign.client())).await;
