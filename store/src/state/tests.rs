@@ -1,8 +1,11 @@
 //! What commands do to the state machine.
 
-use almadia::{ConfState, Entries, NodeId};
+use std::collections::BTreeMap;
+
+use almadia::{ConfState, Entries, Entry, NodeId, Payload};
 
 use super::*;
+use crate::command::{Command, Session, Write};
 use crate::region::BEGIN;
 
 /// A state machine with one region of all keys, and what is appended to its log.
