@@ -1,7 +1,7 @@
 //! One region's Raft node, and who waits for what of it.
 //!
 //! Owns the pairing of requests with what comes of them, and what is to be done for a
-//! [`Ready`]. Knows no thread: where wishes go is handed in.
+//! [`Ready`](almadia::Ready). Knows no thread: where wishes go is handed in.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
