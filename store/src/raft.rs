@@ -390,6 +390,28 @@ impl Raft {
     }
 
     fn step(&mut self, region: RegionId, message: Message) -> Result<(), GroupError> {
+        let Body::InstallSnapshot(snapshot) = &message.body else {
+            return self.step_what_is_welcome(region, message);
+        };
+        let snapshot = snapshot.clone();
+        self.step_what_is_welcome(region, message)?;
+        if let Some(group) = self.groups.get_mut(&region) {
+            // From now on its keys are spoken for.
+            group.work(&self.outlets)?;
+        }
+        let group = self.groups.get(&region);
+        if !group.is_some_and(|group| group.is_taking(&snapshot)) {
+            tracing::debug!(%region, "a snapshot was not taken");
+            self.snapshots.remove(&snapshot);
+        }
+        Ok(())
+    }
+
+    fn step_what_is_welcome(
+        &mut self,
+        region: RegionId,
+        message: Message,
+    ) -> Result<(), GroupError> {
         if message.to != self.settings.id {
             return Ok(());
         }
@@ -419,21 +441,9 @@ impl Raft {
         if is_vote && self.has_forgotten(region) {
             return Ok(());
         }
-        if let Body::InstallSnapshot(snapshot) = &message.body {
-            if !self.may_take(region, snapshot) {
-                tracing::debug!(%region, "a snapshot was not taken: its keys are another region's here");
-                self.snapshots.remove(snapshot);
-                return Ok(());
-            }
-            let snapshot = snapshot.clone();
-            if let Some(group) = self.groups.get_mut(&region) {
-                group.step(message);
-                // From now on its keys are spoken for.
-                group.work(&self.outlets)?;
-                if !group.is_taking(&snapshot) {
-                    self.snapshots.remove(&snapshot);
-                }
-            }
+        if let Body::InstallSnapshot(snapshot) = &message.body
+            && !self.may_take(region, snapshot)
+        {
             return Ok(());
         }
         let transport = Arc::clone(&self.outlets.transport);
@@ -455,6 +465,7 @@ impl Raft {
         tracing::info!(region = %id, "this node is no member any more");
         let ranges = group.ranges().cloned().collect();
         self.leaving.insert(id, (group.hard_state(), ranges));
+        self.snapshots.forget(id);
         log_writer::leave(&self.outlets.log, id);
         drop(self.outlets.apply.send(applier::Task::Forget(id)));
         self.publish();

@@ -208,6 +208,13 @@ impl Snapshots {
         Ok((snapshot, description.region.version))
     }
 
+    /// This node has no part in the region any more.
+    pub fn forget(&self, region: RegionId) {
+        if let Some(Job::Made(old, _)) = self.jobs.lock().remove(&region) {
+            self.remove(&old);
+        }
+    }
+
     /// Puts a snapshot whose file is here into the state machine, in place of what that holds of the
     /// region; all or nothing.
     ///

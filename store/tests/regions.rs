@@ -81,11 +81,21 @@ async fn a_region_sleeps_and_wakes() {
     cluster.stop_all().await;
 }
 
+/// So large a value is put under so many keys.
+const VALUE: usize = 500_000;
+const KEYS: usize = 60;
+
+async fn fill(client: &mut Client) {
+    for number in 0..KEYS {
+        let value = "v".repeat(VALUE);
+        let put = json!({ "key": format!("k{number:03}"), "value": value });
+        client.call("put", put).await.expect("it is put");
+    }
+}
+
 /// Each time the link breaks the snapshot goes on where it was: all in all it passes about once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_goes_on_where_it_broke_off() {
-    const VALUE: usize = 500_000;
-    const KEYS: usize = 60;
     let dir = tempfile::tempdir().expect("a directory");
     let peer = |_| free_address().expect("a free port");
     let peers: Vec<String> = (0..2).map(peer).collect();
@@ -106,11 +116,10 @@ async fn a_snapshot_goes_on_where_it_broke_off() {
     cluster.start(1).expect("it starts");
     let address = cluster.nodes[0].client.clone();
     let mut client = Client::new(address.clone(), Duration::from_secs(20));
-    for number in 0..KEYS {
-        let value = "v".repeat(VALUE);
-        let put = json!({ "key": format!("k{number:03}"), "value": value });
-        client.call("put", put).await.expect("it is put");
-    }
+    fill(&mut client).await;
+    // A region without anything in it gets there, too.
+    let split = client.call("cluster.split", json!({ "key": "z" })).await;
+    split.expect("it is divided");
 
     link.set(Weather::Slow(Duration::from_millis(4)));
     let before = link.passed();
@@ -156,5 +165,7 @@ async fn a_snapshot_goes_on_where_it_broke_off() {
     let pairs = found["pairs"].as_array().expect("pairs");
     assert!(!pairs.is_empty());
     assert_eq!(pairs[0]["value"].as_str().map(str::len), Some(VALUE));
+    let none = second.call("get", json!({ "key": "zz" })).await;
+    assert_eq!(none.expect("it answers"), json!({ "value": null }));
     cluster.stop_all().await;
 }

@@ -18,6 +18,9 @@ use crate::snapshot::{Description, SnapshotError, checksum};
 
 /// The bytes of a piece.
 const CHUNK: u64 = 1 << 20;
+/// What the names of files begin with that are being received, and of those that have been.
+const RECEIVED: &str = "received-";
+const TAKEN: &str = "taken-";
 /// For so long a broken connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -99,8 +102,15 @@ impl Transport {
     fn take(&self, from: NodeId, request: PeerRequest) -> Result<u64, SnapshotError> {
         match request {
             PeerRequest::Offer(name) => {
-                let path = self.snapshots.path(&received(&name)?);
-                Ok(fs::metadata(path).map_or(0, |file| file.len()))
+                let name = received(&name)?;
+                self.forget_broken_off(&name)?;
+                let mut file = OpenOptions::new();
+                // It is there from the first word on: a region may be empty.
+                let file = file
+                    .create(true)
+                    .append(true)
+                    .open(self.snapshots.path(&name))?;
+                Ok(file.metadata()?.len())
             }
             PeerRequest::Chunk(name, at, bytes) => {
                 let path = self.snapshots.path(&received(&name)?);
@@ -124,12 +134,20 @@ impl Transport {
                 let mut description = Description::of(snapshot)?;
                 let name = received(&self.name_of(&description))?;
                 let path = self.snapshots.path(&name);
+                let taken = name.replacen(RECEIVED, TAKEN, 1);
+                let taken_path = self.snapshots.path(&taken);
+                if taken_path.exists() {
+                    // It is being taken in; the sender has not heard of it.
+                    return Ok(description.len);
+                }
                 if checksum(&path)? != (description.len, description.crc32) {
                     fs::remove_file(path)?;
                     return Err(SnapshotError::Damaged);
                 }
-                File::open(path)?.sync_all()?;
+                File::open(&path)?.sync_all()?;
+                fs::rename(path, taken_path)?;
                 self.snapshots.sync()?;
+                let name = taken;
                 description.name = name;
                 snapshot.data = postcard::to_stdvec(&description)?.into();
                 drop(self.inputs.send(Input::Messages(vec![(region, message)])));
@@ -140,13 +158,32 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// Removes what was begun to be received of the same region and will not be gone on with.
+    fn forget_broken_off(&self, name: &str) -> io::Result<()> {
+        let region = name
+            .strip_prefix(RECEIVED)
+            .and_then(|rest| rest.split('-').next());
+        let same = format!("{RECEIVED}{}-", region.unwrap_or_default());
+        for file in fs::read_dir(self.snapshots.path(""))? {
+            let file = file?;
+            let other = file.file_name();
+            let other = other.to_string_lossy();
+            if other.starts_with(&same) && other != name {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The name under which a file from another node is kept.
 fn received(name: &str) -> Result<String, SnapshotError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if name.is_empty() || !name.chars().all(is_plain) {
         return Err(SnapshotError::Name);
     }
-    Ok(format!("received-{name}"))
+    Ok(format!("{RECEIVED}{name}"))
 }
 
 fn read_piece(file: &mut File, at: u64) -> io::Result<Vec<u8>> {
