@@ -42,13 +42,22 @@ pub struct Processes {
     children: Vec<Option<Child>>,
 }
 
-/// An address of this machine that nobody listens at.
+/// An address of this machine that nobody listens at. Its port is none of those that the system gives to
+/// outgoing connections: a node that is started again would find it taken.
 ///
 /// # Errors
 ///
 /// If there is none.
 pub fn free_address() -> io::Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    let mut last = io::Error::other("no port was tried");
+    for _ in 0..100 {
+        let port: u16 = rand::random_range(10_000..32_000);
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return Ok(listener.local_addr()?.to_string()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl Processes {
