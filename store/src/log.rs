@@ -407,8 +407,8 @@ impl Storage for RegionLog {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: LogIndex, to: NodeId) -> Result<Snapshot, StorageError> {
+    fn snapshot(&self, request_index: LogIndex, _to: NodeId) -> Result<Snapshot, StorageError> {
         let at_least = request_index.max(self.cut.index);
-        self.snapshots.snapshot(self.region, at_least, to)
+        self.snapshots.snapshot(self.region, at_least)
     }
 }

@@ -52,18 +52,10 @@ pub enum Task {
     SnapshotRestored(RegionId, LogId),
 }
 
-/// Notes durably that this node has no part in a region any more.
-pub fn leave(log: &Sender<Task>, region: RegionId) {
+/// Waits until what is asked for is durable, and all that was asked for before.
+pub fn wait_for(log: &Sender<Task>, task: impl FnOnce(Sender<()>) -> Task) {
     let (done, wait) = std::sync::mpsc::channel();
-    drop(log.send(Task::Leave(region, done)));
-    // If nobody answers, the node is being stopped.
-    wait.recv().ok();
-}
-
-/// Notes durably that this node is a member of a region after all.
-pub fn stay(log: &Sender<Task>, region: RegionId) {
-    let (done, wait) = std::sync::mpsc::channel();
-    drop(log.send(Task::Stay(region, done)));
+    drop(log.send(task(done)));
     // If nobody answers, the node is being stopped.
     wait.recv().ok();
 }

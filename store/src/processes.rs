@@ -139,12 +139,6 @@ impl Processes {
         Client::new(self.nodes[at].client.clone(), patience).secured(self.tls.clone())
     }
 
-    /// One node more, which is not started yet.
-    pub fn push(&mut self, node: Node) {
-        self.nodes.push(node);
-        self.children.push(None);
-    }
-
     /// A node's directory.
     #[must_use]
     pub fn dir(&self, at: usize) -> PathBuf {

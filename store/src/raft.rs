@@ -20,7 +20,6 @@ use crate::applier::{self, Applied};
 use crate::command::Outcome;
 use crate::log::{Log, LogError, RegionLog};
 use crate::log_writer;
-use crate::metrics::Metrics;
 use crate::raft::group::{Group, GroupError};
 use crate::region::{BEGIN, KeyRange, Region, RegionId, begins_with};
 use crate::routes::Routes;
@@ -148,8 +147,6 @@ pub struct Outlets {
     pub transport: Arc<Transport>,
     /// To the clients' side.
     pub routes: Arc<Routes>,
-    /// To be counted.
-    pub metrics: Arc<Metrics>,
 }
 
 /// The thread's state.
@@ -466,7 +463,7 @@ impl Raft {
         let ranges = group.ranges().cloned().collect();
         self.leaving.insert(id, (group.hard_state(), ranges));
         self.snapshots.forget(id);
-        log_writer::leave(&self.outlets.log, id);
+        log_writer::wait_for(&self.outlets.log, |done| log_writer::Task::Leave(id, done));
         drop(self.outlets.apply.send(applier::Task::Forget(id)));
         self.publish();
     }
@@ -558,10 +555,9 @@ impl Raft {
             };
             let hard_state = begins_with(voted);
             // Behind whatever the node that was here before wanted written.
-            let (begun, wait) = std::sync::mpsc::channel();
-            let begin = log_writer::Task::Begin(id, BEGIN, hard_state, begun);
-            drop(self.outlets.log.send(begin));
-            wait.recv().ok();
+            log_writer::wait_for(&self.outlets.log, |begun| {
+                log_writer::Task::Begin(id, BEGIN, hard_state, begun)
+            });
         }
         self.open(id, Some(part))?;
         if let Some(group) = self.touch(id).filter(|_| led) {

@@ -297,7 +297,7 @@ fn recover(
         write.forget_snapshot(id);
         write.commit(true)?;
     }
-    snapshots.keep_only(&[])?;
+    snapshots.clear()?;
     let mut regions = state.regions()?;
     let is_new = regions.is_empty() && log.regions().is_empty();
     if is_new && !options.join {
@@ -366,7 +366,6 @@ impl Threads {
             apply: apply_tasks,
             transport: Arc::clone(&self.transport),
             routes: self.routes,
-            metrics: Arc::clone(&self.metrics),
         };
         let snapshots = Arc::clone(&self.snapshots);
         let raft = Raft::new(settings, self.log.clone(), snapshots, outlets, regions)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use almadia::{LogIndex, NodeId, Snapshot, StorageError};
+use almadia::{LogIndex, Snapshot, StorageError};
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -40,13 +40,22 @@ impl Description {
     /// If it says nothing that this version understands.
     pub fn of(snapshot: &Snapshot) -> Result<Self, SnapshotError> {
         let description: Self = postcard::from_bytes(&snapshot.data)?;
-        // The name comes from a peer, and must not lead out of the directory.
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if description.name.is_empty() || !description.name.chars().all(is_plain) {
-            return Err(SnapshotError::Name);
-        }
+        check_name(&description.name)?;
         Ok(description)
     }
+}
+
+/// Whether a name, which comes from a peer, does not lead out of the directory.
+///
+/// # Errors
+///
+/// [`SnapshotError::Name`].
+pub fn check_name(name: &str) -> Result<(), SnapshotError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err(SnapshotError::Name);
+    }
+    Ok(())
 }
 
 /// Why a snapshot could not be made or read.
@@ -103,17 +112,14 @@ impl Snapshots {
         }))
     }
 
-    /// Removes what an earlier life has left behind, but for these files.
+    /// Removes what an earlier life has left behind.
     ///
     /// # Errors
     ///
     /// If the directory cannot be read.
-    pub fn keep_only(&self, names: &[String]) -> io::Result<()> {
+    pub fn clear(&self) -> io::Result<()> {
         for file in fs::read_dir(&self.dir)? {
-            let file = file?;
-            if !names.iter().any(|name| file.file_name() == name.as_str()) {
-                fs::remove_file(file.path())?;
-            }
+            fs::remove_file(file?.path())?;
         }
         Ok(())
     }
@@ -134,7 +140,6 @@ impl Snapshots {
         self: &Arc<Self>,
         region: RegionId,
         at_least: LogIndex,
-        _to: NodeId,
     ) -> Result<Snapshot, StorageError> {
         let mut jobs = self.jobs.lock();
         match jobs.get(&region) {

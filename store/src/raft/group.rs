@@ -420,8 +420,7 @@ impl Group {
                     Err(error) => reply.send(Err(Refusal::NotNow(error.to_string()))),
                 }
             }
-            Request::Transfer(to) if !self.leads() => {
-                let _ = to;
+            Request::Transfer(_) if !self.leads() => {
                 reply.send(Err(Refusal::NotLeader(leader)));
             }
             Request::Transfer(to) => match self.node.transfer_leader(to) {

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{PeerRequest, PeerResponse, Transport};
 use crate::raft::Input;
 use crate::region::RegionId;
-use crate::snapshot::{Description, SnapshotError, checksum};
+use crate::snapshot::{Description, SnapshotError, check_name, checksum};
 
 /// The bytes of a piece.
 const CHUNK: u64 = 1 << 20;
@@ -179,10 +179,7 @@ impl Transport {
 
 /// The name under which a file from another node is kept.
 fn received(name: &str) -> Result<String, SnapshotError> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if name.is_empty() || !name.chars().all(is_plain) {
-        return Err(SnapshotError::Name);
-    }
+    check_name(name)?;
     Ok(format!("{RECEIVED}{name}"))
 }
 

@@ -126,10 +126,14 @@ impl Group {
                 if was_member && !self.is_member(me) {
                     // Before a checkpoint can make it durable: whoever starts from that one has to
                     // know that this node was no member that is yet to become one.
-                    log_writer::leave(&outlets.log, self.id);
+                    log_writer::wait_for(&outlets.log, |done| {
+                        log_writer::Task::Leave(self.id, done)
+                    });
                     self.leaves_at = Some(entry.id.index);
                 } else if self.is_member(me) && self.leaves_at.take().is_some() {
-                    log_writer::stay(&outlets.log, self.id);
+                    log_writer::wait_for(&outlets.log, |done| {
+                        log_writer::Task::Stay(self.id, done)
+                    });
                 }
             }
             while let Some((id, reply)) = pop_until(&mut self.proposed, entry.id.index) {
