@@ -1,11 +1,14 @@
 //! The command line for a person, as a person uses it: by the program.
 
+mod local;
+
 use std::io::Read as _;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use almadia_store::processes::{Processes, free_address};
+use almadia_store::processes::free_address;
+
+use self::local::three_nodes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_almadia-store");
 
@@ -33,11 +36,7 @@ fn fails(nodes: &str, args: &[&str]) -> String {
 #[tokio::test]
 async fn a_person_is_served() {
     let dir = tempfile::tempdir().expect("a directory");
-    let cluster = Processes::local(dir.path(), 3, None, Vec::new());
-    let mut cluster = cluster
-        .expect("free ports")
-        .with_program(Path::new(PROGRAM));
-    cluster.start_all().await.expect("the nodes start");
+    let mut cluster = three_nodes(dir.path()).await;
     let one = cluster.nodes[0].client.clone();
     // Nobody listens at the first address: the next one is asked.
     let nodes = format!("{},{one}", free_address().expect("an address"));

@@ -1,15 +1,15 @@
 //! A node that stood still comes back: it hears its peers, and they hear it.
 
-use std::path::Path;
+mod local;
+
 use std::time::{Duration, Instant};
 
 use almadia_store::client::Client;
-use almadia_store::processes::Processes;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_almadia-store");
+use self::local::three_nodes;
 
 async fn status(client: &mut Client) -> Value {
     let status = client.call("cluster.status", json!({})).await;
@@ -21,11 +21,7 @@ async fn status(client: &mut Client) -> Value {
 #[tokio::test]
 async fn a_node_that_stood_still_is_reached_both_ways() {
     let dir = tempfile::tempdir().expect("a directory");
-    let cluster = Processes::local(dir.path(), 3, None, Vec::new());
-    let mut cluster = cluster
-        .expect("free ports")
-        .with_program(Path::new(PROGRAM));
-    cluster.start_all().await.expect("the nodes start");
+    let mut cluster = three_nodes(dir.path()).await;
     let mut clients: Vec<_> = cluster
         .nodes
         .iter()

@@ -1,5 +1,7 @@
 //! What regions do: sleep and wake, and get to a new node over a link that breaks.
 
+mod local;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,8 @@ use almadia_store::client::Client;
 use almadia_store::processes::{Node, Processes, free_address};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+
+use self::local::three_nodes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_almadia-store");
 
@@ -35,11 +39,7 @@ async fn wait_until(address: &str, what: &str, is_so: impl Fn(&Value) -> bool) -
 #[tokio::test]
 async fn a_region_sleeps_and_wakes() {
     let dir = tempfile::tempdir().expect("a directory");
-    let cluster = Processes::local(dir.path(), 3, None, Vec::new());
-    let mut cluster = cluster
-        .expect("free ports")
-        .with_program(Path::new(PROGRAM));
-    cluster.start_all().await.expect("the nodes start");
+    let mut cluster = three_nodes(dir.path()).await;
     let address = |cluster: &Processes, at: usize| cluster.nodes[at].client.clone();
     let mut leader = 0;
     for at in 0..3 {
