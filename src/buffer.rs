@@ -10,6 +10,35 @@ use alloc::vec::Vec;
 /// What an empty buffer may hold on to, in elements.
 const KEPT: usize = 64;
 
+/// Makes room for one more element. Called before that is made, so that nothing can fail between its
+/// making and the `push`: then it is made where it is to lie, and not copied there from the stack.
+#[inline(always)]
+pub(crate) fn make_room<T>(vector: &mut Vec<T>) {
+    if vector.len() == vector.capacity() {
+        grow(vector);
+    }
+    assert!(vector.len() != vector.capacity(), "it has grown");
+}
+
+#[cold]
+fn grow<T>(vector: &mut Vec<T>) {
+    vector.reserve(1);
+}
+
+/// Like [`make_room`], in a queue.
+#[inline(always)]
+pub(crate) fn make_room_behind<T>(queue: &mut VecDeque<T>) {
+    if queue.len() == queue.capacity() {
+        grow_behind(queue);
+    }
+    assert!(queue.len() != queue.capacity(), "it has grown");
+}
+
+#[cold]
+fn grow_behind<T>(queue: &mut VecDeque<T>) {
+    queue.reserve(1);
+}
+
 /// Takes the first element, if it is to go.
 #[inline]
 pub(crate) fn pop_front_if<T>(queue: &mut VecDeque<T>, goes: impl FnOnce(&T) -> bool) -> Option<T> {

@@ -264,7 +264,8 @@ impl<S: Storage> Raft<S> {
         match body {
             Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
                 let outdated = AppendEntriesResponse::TermOutdated;
-                self.core.send(from, Body::AppendEntriesResponse(outdated));
+                self.core
+                    .send(from, || Body::AppendEntriesResponse(outdated));
                 Ok(())
             }
             Body::RequestVote(_) => self.core.refuse_vote(from, Body::RequestVoteResponse),

@@ -7,7 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::buffer::{give_back, give_back_all, pop_front_if};
+use crate::buffer::{give_back, give_back_all, make_room, make_room_behind, pop_front_if};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
@@ -101,6 +101,7 @@ impl Runs {
         assert!(first == self.next, "a run continues the log");
         self.next = first + entries.count();
         self.bytes += entries.size_bytes();
+        make_room_behind(&mut self.runs);
         self.runs.push_back(Run { first, entries });
     }
 
@@ -211,6 +212,7 @@ impl Runs {
         let whole = |run: &&Run| run.first == first && run.next() == last.next();
         if let Some(run) = ends.into_iter().flatten().find(whole) {
             if run.entries.size_bytes() <= max_bytes {
+                make_room(out);
                 out.push(run.entries.clone());
                 return;
             }

@@ -100,7 +100,8 @@ impl<S: Storage> Raft<S> {
                     return Err(TransferError::NotAVoter(transferee));
                 }
                 self.core.await_transfer(transferee);
-                self.core.send(leader, Body::TransferLeader { transferee });
+                self.core
+                    .send(leader, || Body::TransferLeader { transferee });
                 Ok(())
             }
             Role::PreCandidate(_) | Role::Candidate(_) => Err(TransferError::NoLeader),

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use super::durability::{Durability, Vote};
 use super::read_index::Reads;
 use super::transfer::Transfers;
+use crate::buffer::make_room;
 use crate::config::Config;
 use crate::entry::Snapshot;
 use crate::error::{Halted, StartError};
@@ -193,31 +194,30 @@ impl<S: Storage> Core<S> {
         self.next_ready.open(id)
     }
 
-    /// Queues a message that may leave before anything is written.
-    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
-        let message = Message {
-            to,
-            from: self.id(),
-            term: self.current_term,
-            body,
-        };
-        self.next_ready().messages.push(message);
+    /// Queues a message that may leave before anything is written. What it says is made when its place
+    /// is there: see [`make_room`].
+    #[inline(always)]
+    pub(crate) fn send(&mut self, to: NodeId, body: impl FnOnce() -> Body) {
+        let (from, term) = (self.id(), self.current_term);
+        push_message(&mut self.next_ready().messages, to, from, term, body);
     }
 
     /// Queues a message of a kind that belongs to no term.
-    pub(super) fn send_without_term(&mut self, to: NodeId, body: Body) {
-        let message = Message {
-            to,
-            from: self.id(),
-            term: Term::ZERO,
-            body,
-        };
-        self.next_ready().messages.push(message);
+    pub(super) fn send_without_term(&mut self, to: NodeId, body: impl FnOnce() -> Body) {
+        let from = self.id();
+        push_message(&mut self.next_ready().messages, to, from, Term::ZERO, body);
     }
 
     /// Queues a message that speaks for the current term and vote, and for the log up to
     /// `log_through`: it leaves once these are durable.
-    fn send_once_durable(&mut self, to: NodeId, term: Term, body: Body, log_through: LogIndex) {
+    #[inline(always)]
+    fn send_once_durable(
+        &mut self,
+        to: NodeId,
+        term: Term,
+        body: impl FnOnce() -> Body,
+        log_through: LogIndex,
+    ) {
         let is_durable = self.vote_is_durable() && log_through <= self.durability.log();
         let from = self.id();
         let ready = self.next_ready();
@@ -226,12 +226,7 @@ impl<S: Storage> Core<S> {
         } else {
             &mut ready.messages_after_persist
         };
-        queue.push(Message {
-            to,
-            from,
-            term,
-            body,
-        });
+        push_message(queue, to, from, term, body);
     }
 
     // --- Votes ---
@@ -254,7 +249,7 @@ impl<S: Storage> Core<S> {
         self.send_once_durable(
             from,
             term,
-            Body::RequestVoteResponse(answer),
+            || Body::RequestVoteResponse(answer),
             LogIndex::ZERO,
         );
         Ok(())
@@ -276,7 +271,7 @@ impl<S: Storage> Core<S> {
         let answer = self.vote_response(granted)?;
         // A grant carries the term that was asked for, a refusal the voter's.
         let term = if granted { term } else { self.current_term };
-        self.send_once_durable(from, term, Body::PreVoteResponse(answer), LogIndex::ZERO);
+        self.send_once_durable(from, term, || Body::PreVoteResponse(answer), LogIndex::ZERO);
         Ok(())
     }
 
@@ -307,7 +302,7 @@ impl<S: Storage> Core<S> {
         body: fn(VoteResponse) -> Body,
     ) -> Result<(), StorageError> {
         let answer = self.vote_response(false)?;
-        self.send_once_durable(to, self.current_term, body(answer), LogIndex::ZERO);
+        self.send_once_durable(to, self.current_term, || body(answer), LogIndex::ZERO);
         Ok(())
     }
 
@@ -406,7 +401,7 @@ impl<S: Storage> Core<S> {
                 hint,
                 commit_index,
             };
-            self.send(leader, Body::AppendEntriesResponse(rejected));
+            self.send(leader, || Body::AppendEntriesResponse(rejected));
             return Ok(());
         }
         if let Some(kept) = self.log.append_from_leader(take(entries))? {
@@ -424,14 +419,12 @@ impl<S: Storage> Core<S> {
     pub(crate) fn on_heartbeat(&mut self, leader: NodeId, heartbeat: &mut Heartbeat) {
         self.log.commit_to(heartbeat.leader_commit);
         let commit_index = self.log.commit_index();
-        let token = take(&mut heartbeat.token);
-        self.send(
-            leader,
+        self.send(leader, || {
             Body::HeartbeatResponse(HeartbeatResponse {
                 commit_index,
-                token,
-            }),
-        );
+                token: take(&mut heartbeat.token),
+            })
+        });
     }
 
     /// InstallSnapshot of the current term's leader (Raft 7).
@@ -496,7 +489,7 @@ impl<S: Storage> Core<S> {
             commit_index: self.log.commit_index(),
             request_index,
         };
-        self.send(leader, Body::AppendEntriesResponse(requested));
+        self.send(leader, || Body::AppendEntriesResponse(requested));
         // The leader sends nothing more that could be acknowledged, and may not have heard what
         // was: it has to commit that before a snapshot can cover it.
         self.accept(leader, last_log.index);
@@ -508,7 +501,25 @@ impl<S: Storage> Core<S> {
             match_index,
             commit_index,
         };
-        let body = Body::AppendEntriesResponse(accepted);
+        let body = || Body::AppendEntriesResponse(accepted);
         self.send_once_durable(leader, self.current_term, body, match_index);
     }
+}
+
+/// Builds a message where it is to lie.
+#[inline(always)]
+fn push_message(
+    queue: &mut Vec<Message>,
+    to: NodeId,
+    from: NodeId,
+    term: Term,
+    body: impl FnOnce() -> Body,
+) {
+    make_room(queue);
+    queue.push(Message {
+        to,
+        from,
+        term,
+        body: body(),
+    });
 }

@@ -152,7 +152,7 @@ impl<S: Storage> Core<S> {
     /// a node that does not count its starts asks nobody.
     pub(super) fn forward_read(&mut self, leader: NodeId, token: u64) {
         if self.config.incarnation.is_some() {
-            self.send_without_term(leader, Body::ReadIndex(Token::Number(token)));
+            self.send_without_term(leader, || Body::ReadIndex(Token::Number(token)));
         }
     }
 
@@ -357,7 +357,7 @@ impl Leader {
             core.answer_reads_through(round.own_through, read_index);
             for Request { from, token } in round.requests {
                 let response = ReadIndexResponse { read_index, token };
-                core.send(from, Body::ReadIndexResponse(response));
+                core.send(from, || Body::ReadIndexResponse(response));
             }
         }
         give_back(&mut self.rounds.asked);

@@ -61,7 +61,7 @@ impl Leader {
                         send_append(core, *peer, progress, (prev_log, max_bytes), &mut last_read)?;
                     }
                     (Some(prev_log), Due::EmptyAppend | Due::Nothing | Due::Snapshot) => {
-                        send_entries(core, *peer, progress, prev_log, Entries::empty());
+                        send_entries(core, *peer, progress, prev_log, &Entries::empty());
                     }
                     (None, _) => send_snapshot(core, *peer, progress)?,
                 }
@@ -85,7 +85,7 @@ impl Leader {
         let token = round.unwrap_or_else(|| self.heartbeat_token());
         for (peer, progress) in &self.peers {
             if to_all || core.membership.is_voter(*peer) {
-                send_heartbeat(core, *peer, progress, token.clone());
+                send_heartbeat(core, *peer, progress, &token);
             }
         }
         self.confirm_rounds(core);
@@ -106,15 +106,16 @@ pub(super) fn send_heartbeat<S: Storage>(
     core: &mut Core<S>,
     peer: NodeId,
     progress: &Progress,
-    token: Token,
+    token: &Token,
 ) {
     // No further than what the peer is known to hold: its log may differ behind that.
     let leader_commit = core.log.commit_index().min(progress.match_index);
-    let heartbeat = Heartbeat {
-        leader_commit,
-        token,
-    };
-    core.send(peer, Body::Heartbeat(heartbeat));
+    core.send(peer, || {
+        Body::Heartbeat(Heartbeat {
+            leader_commit,
+            token: token.clone(),
+        })
+    });
 }
 
 fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
@@ -189,25 +190,23 @@ fn send_append<S: Storage>(
 ) -> Result<(), StorageError> {
     let (prev_log, max_bytes) = wanted;
     if prev_log.index == core.log.last_index() {
-        send_entries(core, peer, progress, prev_log, Entries::empty());
+        send_entries(core, peer, progress, prev_log, &Entries::empty());
         return Ok(());
     }
-    if let Some((_, entries)) = last_read.as_ref().filter(|(read, _)| *read == wanted) {
-        send_entries(core, peer, progress, prev_log, entries.clone());
-        return Ok(());
-    }
-    match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
-        Fetched::Entries(entries) => {
-            *last_read = Some((wanted, entries.clone()));
-            send_entries(core, peer, progress, prev_log, entries);
-            Ok(())
-        }
-        Fetched::Compacted => send_snapshot(core, peer, progress),
-        Fetched::NotYet => {
-            progress.fetching = true;
-            Ok(())
-        }
-    }
+    last_read.take_if(|(read, _)| *read != wanted);
+    let (_, entries) = match last_read {
+        Some(read) => read,
+        None => match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
+            Fetched::Entries(entries) => last_read.insert((wanted, entries)),
+            Fetched::Compacted => return send_snapshot(core, peer, progress),
+            Fetched::NotYet => {
+                progress.fetching = true;
+                return Ok(());
+            }
+        },
+    };
+    send_entries(core, peer, progress, prev_log, entries);
+    Ok(())
 }
 
 fn send_entries<S: Storage>(
@@ -215,7 +214,7 @@ fn send_entries<S: Storage>(
     peer: NodeId,
     progress: &mut Progress,
     prev_log: LogId,
-    entries: Entries,
+    entries: &Entries,
 ) {
     let last = entries.last_id().unwrap_or(prev_log).index;
     let leader_commit = core.log.commit_index();
@@ -223,12 +222,13 @@ fn send_entries<S: Storage>(
     // The peer goes no further than the last entry of the message; with nothing left to send
     // behind it, that is all there is to tell.
     progress.commit_sent = progress.commit_sent.max(leader_commit.min(last));
-    let append = AppendEntries {
-        prev_log,
-        leader_commit,
-        entries,
-    };
-    core.send(peer, Body::AppendEntries(append));
+    core.send(peer, || {
+        Body::AppendEntries(AppendEntries {
+            prev_log,
+            leader_commit,
+            entries: entries.clone(),
+        })
+    });
 }
 
 /// A snapshot in place of the log (Raft 7).
@@ -270,7 +270,7 @@ fn send_snapshot<S: Storage>(
         peer,
         last_included,
     });
-    core.send(peer, Body::InstallSnapshot(Box::new(snapshot)));
+    core.send(peer, || Body::InstallSnapshot(Box::new(snapshot)));
     Ok(())
 }
 

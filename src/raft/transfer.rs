@@ -231,9 +231,9 @@ impl Leader {
         self.replicate(core)?;
         let lacks_commit = |it: &&Progress| it.commit_sent < core.log.commit_index();
         if let Some(progress) = self.progress(successor).filter(lacks_commit) {
-            send_heartbeat(core, successor, progress, Token::None);
+            send_heartbeat(core, successor, progress, &Token::None);
         }
-        core.send(successor, Body::TimeoutNow);
+        core.send(successor, || Body::TimeoutNow);
         core.tell(&Event::HandedOver { successor });
         Ok(Next::StepDown)
     }
