@@ -18,6 +18,9 @@ use crate::region::{Region, RegionId};
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Effect, State, StateError};
 
+#[cfg(test)]
+mod tests;
+
 /// How long what is applied may be in memory alone.
 const CHECKPOINT: Duration = Duration::from_millis(1_000);
 /// How much of it.

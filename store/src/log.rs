@@ -12,18 +12,25 @@ use almadia::{
     Snapshot, Storage, StorageError, Term,
 };
 use almadia_proto::{Decode, Encode};
-use raft_engine::{
-    Command, Config, Engine, LogBatch, ReadableSize, RecoveryMode, env::DefaultFileSystem,
-};
+use raft_engine::{Command, Config, Engine, LogBatch, ReadableSize, RecoveryMode};
 use thiserror::Error;
 
 use crate::log::raw::{Raw, RawEntry};
 use crate::region::RegionId;
 use crate::snapshot::Snapshots;
 
+#[cfg(test)]
+pub(crate) mod power;
 mod raw;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+use self::power::Files;
+
+/// The system's files. (Tests have some of which it is known what a loss of power leaves.)
+#[cfg(not(test))]
+type Files = raft_engine::env::DefaultFileSystem;
 
 const HARD_STATE: &[u8] = b"hard state";
 /// Up to where the log is cut.
@@ -76,7 +83,7 @@ impl RegionWrite {
 /// The engine.
 #[derive(Clone)]
 pub struct Log {
-    engine: Arc<Engine>,
+    engine: Arc<Engine<Files>>,
 }
 
 impl Log {
@@ -86,11 +93,24 @@ impl Log {
     ///
     /// If it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
-        Self::open_with(dir, ReadableSize::mb(64), ReadableSize::mb(256))
+        #[cfg(not(test))]
+        let files = raft_engine::env::DefaultFileSystem;
+        #[cfg(test)]
+        let files = Files::default();
+        Self::open_on(dir, files)
+    }
+
+    pub(crate) fn open_on(dir: &Path, files: Files) -> Result<Self, LogError> {
+        Self::open_with(dir, files, ReadableSize::mb(64), ReadableSize::mb(256))
     }
 
     /// With files of this size, of which the oldest are given back when there are so many bytes.
-    fn open_with(dir: &Path, file: ReadableSize, all: ReadableSize) -> Result<Self, LogError> {
+    fn open_with(
+        dir: &Path,
+        files: Files,
+        file: ReadableSize,
+        all: ReadableSize,
+    ) -> Result<Self, LogError> {
         let config = Config {
             dir: dir.to_string_lossy().into_owned(),
             // A write that a crash has torn was never acknowledged.
@@ -102,7 +122,7 @@ impl Log {
             purge_threshold: all,
             ..Config::default()
         };
-        let engine = Engine::open(config)?;
+        let engine = Engine::open_with_file_system(config, Arc::new(files))?;
         // What a killed process had written may not be on the disk; nodes will speak for it. An
         // empty write would not reach the disk.
         let mut batch = LogBatch::default();
@@ -137,6 +157,12 @@ impl Log {
     pub fn purge(&self) -> Result<Vec<RegionId>, LogError> {
         let regions = self.engine.purge_expired_files()?;
         Ok(regions.into_iter().map(RegionId).collect())
+    }
+
+    /// The last entry that is there of a region.
+    #[must_use]
+    pub fn last_index(&self, region: RegionId) -> Option<LogIndex> {
+        self.engine.last_index(region.0).map(LogIndex)
     }
 
     /// Up to where a region's log is cut.
@@ -188,7 +214,7 @@ impl Log {
 
 /// A write for some regions.
 pub struct LogWrite<'log> {
-    engine: &'log Engine<DefaultFileSystem>,
+    engine: &'log Engine<Files>,
     batch: LogBatch,
 }
 
@@ -346,8 +372,8 @@ impl RegionLog {
     }
 
     fn last(&self) -> LogIndex {
-        let last = self.log.engine.last_index(self.region.0);
-        last.map_or(self.cut.index, |last| LogIndex(last).max(self.cut.index))
+        let last = self.log.last_index(self.region);
+        last.map_or(self.cut.index, |last| last.max(self.cut.index))
     }
 
     fn entry(&self, index: LogIndex) -> Result<Entry, StorageError> {

@@ -12,7 +12,9 @@ use crate::log::{Log, LogError, RegionWrite};
 use crate::metrics::Metrics;
 use crate::raft::Input;
 use crate::region::RegionId;
-use crate::transport::Transport;
+
+#[cfg(test)]
+mod tests;
 
 /// The writes of a node up to one of its `Ready`s.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ pub fn wait_for(log: &Sender<Task>, task: impl FnOnce(Sender<()>) -> Task) {
     wait.recv().ok();
 }
 
-/// Writes until nobody has anything to write any more.
+/// Writes until nobody has anything to write any more. What speaks for a write is sent by `send`.
 ///
 /// # Errors
 ///
@@ -68,7 +70,7 @@ pub fn wait_for(log: &Sender<Task>, task: impl FnOnce(Sender<()>) -> Task) {
 pub fn run(
     log: &Log,
     tasks: &Receiver<Task>,
-    transport: &Arc<Transport>,
+    send: impl Fn(RegionId, Vec<Message>),
     inputs: &Sender<Input>,
     metrics: &Arc<Metrics>,
 ) -> Result<(), LogError> {
@@ -86,7 +88,7 @@ pub fn run(
                     messages,
                     ..
                 } => {
-                    transport.send(region, messages);
+                    send(region, messages);
                     persisted.push((region, written));
                 }
                 Task::Begin(.., done) | Task::Leave(_, done) | Task::Stay(_, done) => {

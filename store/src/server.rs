@@ -381,7 +381,8 @@ impl Threads {
         // It ends with the process.
         spawn::<LogError>("purge", purge)?;
         let log = spawn("log", move || {
-            log_writer::run(&log, &from_log_tasks, &transport, &to_raft, &metrics)
+            let send = |region, messages| transport.send(region, messages);
+            log_writer::run(&log, &from_log_tasks, send, &to_raft, &metrics)
         })?;
         let (state, snapshots) = (self.state, self.snapshots);
         let apply = spawn("apply", move || {

@@ -8,6 +8,7 @@ use almadia::{Payload, Purpose};
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::power::Syncs;
 use super::*;
 use crate::state::State;
 
@@ -217,7 +218,8 @@ fn a_torn_record_is_cut_off_and_those_before_are_kept() {
 fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let open = || Log::open_with(&path, ReadableSize::kb(32), ReadableSize::kb(128)).unwrap();
+    let (file, all) = (ReadableSize::kb(32), ReadableSize::kb(128));
+    let open = || Log::open_with(&path, Files::default(), file, all).unwrap();
     let log = open();
     let others = |rounds: u64, begin: u64| {
         for round in begin..begin + rounds {
@@ -259,5 +261,75 @@ fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
     );
     assert_eq!(log.hard_state(REGION).unwrap(), hard_state(9, 12));
     append(&log, REGION, entries(9, 13..=15));
-    assert_eq!(log.engine.last_index(REGION.0), Some(15));
+    assert_eq!(log.last_index(REGION), Some(LogIndex(15)));
+}
+
+/// What the region holds when the power has failed.
+fn left(files: &Files) -> Vec<Entry> {
+    let dir = TempDir::new().unwrap();
+    files.leave_what_is_durable(dir.path());
+    let log = Log::open(dir.path()).unwrap();
+    let entry = |index| log.engine.get_entry::<Raw>(REGION.0, index).unwrap();
+    let last = log.last_index(REGION).map_or(0, |last| last.0);
+    (1..=last)
+        .map(|index| entry(index).unwrap().decode().unwrap())
+        .collect()
+}
+
+/// What was synced is there, and of what was not, a beginning.
+#[test]
+fn a_loss_of_power_leaves_what_was_synced() {
+    let mut dice = 1_u64;
+    let mut lost = 0;
+    for _ in 0..30 {
+        let dir = TempDir::new().unwrap();
+        let files = Files::default();
+        let log = Log::open_on(&dir.path().join("log"), files.clone()).unwrap();
+        let (mut written, mut synced) = (0, 0);
+        for _ in 0..12 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let next = written + 1 + (dice >> 40) % 5;
+            let mut writing = log.write();
+            let write = RegionWrite {
+                entries: vec![Entries::from(entries(1, written + 1..=next))],
+                ..RegionWrite::default()
+            };
+            writing.put(REGION, &write).unwrap();
+            let sync = (dice >> 50).is_multiple_of(2);
+            writing.commit(sync).unwrap();
+            written = next;
+            if sync {
+                synced = written;
+            }
+        }
+        let found = left(&files);
+        let count = found.len() as u64;
+        assert_eq!(found, entries(1, 1..=count));
+        assert!(
+            (synced..=written).contains(&count),
+            "{synced} <= {count} <= {written}"
+        );
+        lost += written - count;
+    }
+    assert!(lost > 0, "no loss of power took anything");
+}
+
+/// A killed process leaves what it has written to the system alone. The next one reads it, and speaks
+/// for it.
+#[test]
+fn what_a_process_finds_is_durable_before_it_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("log");
+    let files = Files::default();
+    let log = Log::open_on(&path, files.clone()).unwrap();
+    append(&log, REGION, entries(1, 1..=3));
+    files.let_syncs(Syncs::AreIgnored);
+    append(&log, REGION, entries(1, 4..=9));
+    assert_eq!(left(&files), entries(1, 1..=3));
+    drop(log);
+
+    files.let_syncs(Syncs::Work);
+    let log = Log::open_on(&path, files.clone()).unwrap();
+    assert_eq!(log.last_index(REGION), Some(LogIndex(9)));
+    assert_eq!(left(&files), entries(1, 1..=9));
 }
