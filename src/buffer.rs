@@ -1,42 +1,28 @@
 //! Queues and vectors that are filled and emptied all the time.
 //!
-//! Owns the one rule of how much memory they keep: a buffer that a burst has made large is given back when
-//! it is empty again, so an idle group costs little. Small ones are kept, so a steady load allocates
-//! nothing, until a node rests.
+//! Owns how room is made in them, and the one rule of how much memory they keep: a buffer that a burst has
+//! made large is given back when it is empty again, so an idle group costs little. Small ones are kept, so a
+//! steady load allocates nothing, until a node rests.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// What an empty buffer may hold on to, in elements.
-const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 64;
 
-/// Makes room for one more element. Called before that is made, so that nothing can fail between its
-/// making and the `push`: then it is made where it is to lie, and not copied there from the stack.
+/// Makes room for one more element. Called before that is made: if nothing can fail between its making
+/// and the `push`, it need not be made on the stack, and copied from there.
 #[inline(always)]
 pub(crate) fn make_room<T>(vector: &mut Vec<T>) {
-    if vector.len() == vector.capacity() {
-        grow(vector);
-    }
-    assert!(vector.len() != vector.capacity(), "it has grown");
-}
-
-#[cold]
-fn grow<T>(vector: &mut Vec<T>) {
     vector.reserve(1);
+    assert!(vector.len() != vector.capacity(), "there is room");
 }
 
 /// Like [`make_room`], in a queue.
 #[inline(always)]
 pub(crate) fn make_room_behind<T>(queue: &mut VecDeque<T>) {
-    if queue.len() == queue.capacity() {
-        grow_behind(queue);
-    }
-    assert!(queue.len() != queue.capacity(), "it has grown");
-}
-
-#[cold]
-fn grow_behind<T>(queue: &mut VecDeque<T>) {
     queue.reserve(1);
+    assert!(queue.len() != queue.capacity(), "there is room");
 }
 
 /// Takes the first element, if it is to go.

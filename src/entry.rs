@@ -291,6 +291,7 @@ impl<'a> IntoIterator for &'a Entries {
     type Item = &'a Entry;
     type IntoIter = core::slice::Iter<'a, Entry>;
 
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }

@@ -88,6 +88,9 @@ pub fn joint_index(
     outgoing: &[NodeId],
     acknowledged: impl Fn(NodeId) -> LogIndex,
 ) -> Option<LogIndex> {
+    if outgoing.is_empty() {
+        return majority_index(incoming, acknowledged);
+    }
     let first = majority_index(incoming, &acknowledged);
     let second = majority_index(outgoing, &acknowledged);
     match (first, second) {

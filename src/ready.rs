@@ -9,7 +9,7 @@ use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
-use crate::buffer::empty;
+use crate::buffer::KEPT;
 use crate::entry::{Entries, Snapshot};
 use crate::error::{ReadDropped, TransferOutcome};
 use crate::message::Message;
@@ -109,13 +109,33 @@ impl Ready {
     /// Empties it, whatever of it was taken. What else it says is said anew when it is handed out.
     #[inline]
     fn clear(&mut self) {
-        empty(&mut self.messages);
-        empty(&mut self.messages_after_persist);
-        empty(&mut self.entries);
-        empty(&mut self.committed_entries);
-        empty(&mut self.read_states);
-        empty(&mut self.transfer_outcomes);
+        self.messages.clear();
+        self.messages_after_persist.clear();
+        self.entries.clear();
+        self.committed_entries.clear();
+        self.read_states.clear();
+        self.transfer_outcomes.clear();
+        // Not less than the largest of them. Mostly all are small, and one comparison tells.
+        let capacities = self.messages.capacity()
+            | self.messages_after_persist.capacity()
+            | self.entries.capacity()
+            | self.committed_entries.capacity()
+            | self.read_states.capacity()
+            | self.transfer_outcomes.capacity();
+        if capacities > KEPT {
+            self.shrink();
+        }
         self.snapshot = None;
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        self.messages.shrink_to(KEPT);
+        self.messages_after_persist.shrink_to(KEPT);
+        self.entries.shrink_to(KEPT);
+        self.committed_entries.shrink_to(KEPT);
+        self.read_states.shrink_to(KEPT);
+        self.transfer_outcomes.shrink_to(KEPT);
     }
 }
 

@@ -193,19 +193,19 @@ fn send_append<S: Storage>(
         send_entries(core, peer, progress, prev_log, &Entries::empty());
         return Ok(());
     }
-    last_read.take_if(|(read, _)| *read != wanted);
-    let (_, entries) = match last_read {
-        Some(read) => read,
-        None => match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
-            Fetched::Entries(entries) => last_read.insert((wanted, entries)),
+    if last_read.as_ref().is_none_or(|(read, _)| *read != wanted) {
+        match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
+            Fetched::Entries(entries) => *last_read = Some((wanted, entries)),
             Fetched::Compacted => return send_snapshot(core, peer, progress),
             Fetched::NotYet => {
                 progress.fetching = true;
                 return Ok(());
             }
-        },
-    };
-    send_entries(core, peer, progress, prev_log, entries);
+        }
+    }
+    if let Some((_, entries)) = last_read {
+        send_entries(core, peer, progress, prev_log, entries);
+    }
     Ok(())
 }
 
