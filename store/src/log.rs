@@ -20,17 +20,27 @@ use crate::region::RegionId;
 use crate::snapshot::Snapshots;
 
 #[cfg(test)]
-pub(crate) mod power;
+pub(crate) mod fault_fs;
 mod raw;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use self::power::Files;
-
-/// The system's files. (Tests have some of which it is known what a loss of power leaves.)
 #[cfg(not(test))]
 type Files = raft_engine::env::DefaultFileSystem;
+
+/// Tests decide what becomes of a sync.
+#[cfg(test)]
+type Files = fault_fs::FaultFs;
+
+#[cfg(not(test))]
+const fn files(_: &Path) -> Files {
+    raft_engine::env::DefaultFileSystem
+}
+
+#[cfg(test)]
+fn files(dir: &Path) -> Files {
+    Files::of(dir)
+}
 
 const HARD_STATE: &[u8] = b"hard state";
 /// Up to where the log is cut.
@@ -93,24 +103,11 @@ impl Log {
     ///
     /// If it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
-        #[cfg(not(test))]
-        let files = raft_engine::env::DefaultFileSystem;
-        #[cfg(test)]
-        let files = Files::default();
-        Self::open_on(dir, files)
-    }
-
-    pub(crate) fn open_on(dir: &Path, files: Files) -> Result<Self, LogError> {
-        Self::open_with(dir, files, ReadableSize::mb(64), ReadableSize::mb(256))
+        Self::open_with(dir, ReadableSize::mb(64), ReadableSize::mb(256))
     }
 
     /// With files of this size, of which the oldest are given back when there are so many bytes.
-    fn open_with(
-        dir: &Path,
-        files: Files,
-        file: ReadableSize,
-        all: ReadableSize,
-    ) -> Result<Self, LogError> {
+    fn open_with(dir: &Path, file: ReadableSize, all: ReadableSize) -> Result<Self, LogError> {
         let config = Config {
             dir: dir.to_string_lossy().into_owned(),
             // A write that a crash has torn was never acknowledged.
@@ -122,7 +119,7 @@ impl Log {
             purge_threshold: all,
             ..Config::default()
         };
-        let engine = Engine::open_with_file_system(config, Arc::new(files))?;
+        let engine = Engine::open_with_file_system(config, Arc::new(files(dir)))?;
         // What a killed process had written may not be on the disk; nodes will speak for it. An
         // empty write would not reach the disk.
         let mut batch = LogBatch::default();
@@ -161,7 +158,7 @@ impl Log {
 
     /// The last entry that is there of a region.
     #[must_use]
-    pub fn last_index(&self, region: RegionId) -> Option<LogIndex> {
+    pub(crate) fn last_index(&self, region: RegionId) -> Option<LogIndex> {
         self.engine.last_index(region.0).map(LogIndex)
     }
 

@@ -33,6 +33,9 @@ use crate::state::{State, StateError};
 use crate::tls::{Files, Tls, TlsError};
 use crate::transport::Transport;
 
+#[cfg(test)]
+mod tests;
+
 /// How often the log gives the disk back what is cut.
 const PURGE: Duration = Duration::from_secs(10);
 

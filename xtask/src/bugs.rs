@@ -37,8 +37,7 @@ macro_rules! bug {
 #[rustfmt::skip]
 pub(crate) const BUGS: &[Bug] = &[
     bug!("B01", "the vote is not in the hard state with its term", None, ["elections"], [
-        ("raft/core.rs", "voted_for: self.voted_for,\n            commit_index", "voted_for: if crate::bug(\"B01\") { None } else { self.voted_for },\n            commit_index"),
-        ("raft/core.rs", "pub(crate) const fn hard_state", "pub(crate) fn hard_state"),
+        ("raft/output.rs", "ready.hard_state = Some(self.handed_out);", "ready.hard_state = Some(HardState {\n                voted_for: if crate::bug(\"B01\") { None } else { self.handed_out.voted_for },\n                ..self.handed_out\n            });"),
     ]),
     bug!("B02", "a candidate leads before its own vote is durable", None, ["elections"], [
         ("raft/candidate.rs", "VoteResult::Won if core.vote_is_durable() => Next::Lead", "VoteResult::Won if core.vote_is_durable() || crate::bug(\"B02\") => Next::Lead"),

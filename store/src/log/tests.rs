@@ -8,7 +8,7 @@ use almadia::{Payload, Purpose};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::power::Syncs;
+use super::fault_fs::{FaultFs, OnSync};
 use super::*;
 use crate::state::State;
 
@@ -219,7 +219,7 @@ fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let (file, all) = (ReadableSize::kb(32), ReadableSize::kb(128));
-    let open = || Log::open_with(&path, Files::default(), file, all).unwrap();
+    let open = || Log::open_with(&path, file, all).unwrap();
     let log = open();
     let others = |rounds: u64, begin: u64| {
         for round in begin..begin + rounds {
@@ -264,10 +264,10 @@ fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
     assert_eq!(log.last_index(REGION), Some(LogIndex(15)));
 }
 
-/// What the region holds when the power has failed.
-fn left(files: &Files) -> Vec<Entry> {
+/// What the region holds when the power has failed, and of what was not synced so much was left.
+fn left(files: &FaultFs, torn: impl FnMut(usize) -> usize) -> Vec<Entry> {
     let dir = TempDir::new().unwrap();
-    files.leave_what_is_durable(dir.path());
+    files.crash_image(dir.path(), torn);
     let log = Log::open(dir.path()).unwrap();
     let entry = |index| log.engine.get_entry::<Raw>(REGION.0, index).unwrap();
     let last = log.last_index(REGION).map_or(0, |last| last.0);
@@ -276,33 +276,36 @@ fn left(files: &Files) -> Vec<Entry> {
         .collect()
 }
 
-/// What was synced is there, and of what was not, a beginning.
+/// All that was synced is there, and of what was not, a beginning.
 #[test]
 fn a_loss_of_power_leaves_what_was_synced() {
     let mut dice = 1_u64;
-    let mut lost = 0;
-    for _ in 0..30 {
+    let mut below = |limit: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(dice >> 33).unwrap() % limit
+    };
+    let (mut lost, mut spared) = (0, 0);
+    for _ in 0..40 {
         let dir = TempDir::new().unwrap();
-        let files = Files::default();
-        let log = Log::open_on(&dir.path().join("log"), files.clone()).unwrap();
+        let files = FaultFs::of(dir.path());
+        let log = Log::open_with(dir.path(), ReadableSize::kb(1), ReadableSize::mb(1)).unwrap();
         let (mut written, mut synced) = (0, 0);
-        for _ in 0..12 {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let next = written + 1 + (dice >> 40) % 5;
-            let mut writing = log.write();
+        for _ in 0..30 {
+            let next = written + 1 + below(5) as u64;
             let write = RegionWrite {
                 entries: vec![Entries::from(entries(1, written + 1..=next))],
                 ..RegionWrite::default()
             };
+            let mut writing = log.write();
             writing.put(REGION, &write).unwrap();
-            let sync = (dice >> 50).is_multiple_of(2);
+            let sync = below(4) == 0;
             writing.commit(sync).unwrap();
             written = next;
             if sync {
                 synced = written;
             }
         }
-        let found = left(&files);
+        let found = left(&files, |unsynced| below(unsynced + 1));
         let count = found.len() as u64;
         assert_eq!(found, entries(1, 1..=count));
         assert!(
@@ -310,8 +313,9 @@ fn a_loss_of_power_leaves_what_was_synced() {
             "{synced} <= {count} <= {written}"
         );
         lost += written - count;
+        spared += count - synced;
     }
-    assert!(lost > 0, "no loss of power took anything");
+    assert!(lost > 0 && spared > 0, "{lost} lost, {spared} spared");
 }
 
 /// A killed process leaves what it has written to the system alone. The next one reads it, and speaks
@@ -319,17 +323,17 @@ fn a_loss_of_power_leaves_what_was_synced() {
 #[test]
 fn what_a_process_finds_is_durable_before_it_goes_on() {
     let dir = TempDir::new().unwrap();
-    let path = dir.path().join("log");
-    let files = Files::default();
-    let log = Log::open_on(&path, files.clone()).unwrap();
+    let files = FaultFs::of(dir.path());
+    let log = Log::open(dir.path()).unwrap();
     append(&log, REGION, entries(1, 1..=3));
-    files.let_syncs(Syncs::AreIgnored);
+    // To close a log syncs it, which a killed process does not.
+    files.on_sync(OnSync::Lie);
     append(&log, REGION, entries(1, 4..=9));
-    assert_eq!(left(&files), entries(1, 1..=3));
+    assert_eq!(left(&files, |_| 0), entries(1, 1..=3));
     drop(log);
 
-    files.let_syncs(Syncs::Work);
-    let log = Log::open_on(&path, files.clone()).unwrap();
+    files.on_sync(OnSync::Work);
+    let log = Log::open(dir.path()).unwrap();
     assert_eq!(log.last_index(REGION), Some(LogIndex(9)));
-    assert_eq!(left(&files), entries(1, 1..=9));
+    assert_eq!(left(&files, |_| 0), entries(1, 1..=9));
 }

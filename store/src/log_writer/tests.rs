@@ -1,34 +1,41 @@
 //! What is said, and when: nothing before it is durable.
 
-use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use almadia::{Body, Entries, Entry, HardState, NodeId, Payload, Term};
+use almadia::{
+    Body, ConfState, Entries, Entry, HardState, LogIndex, NodeId, Payload, Snapshot, Term,
+};
+use tempfile::TempDir;
 
 use super::*;
-use crate::log::power::{Files, Syncs};
+use crate::log::fault_fs::{FaultFs, OnSync};
 use crate::routes::Routes;
 
 const REGION: RegionId = RegionId(7);
-/// Nothing that waits for a sync comes within this time; a write takes a hundredth of it.
-const WHILE: Duration = Duration::from_millis(300);
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A writer at work, and what it says.
 struct Writer {
-    files: Files,
+    dir: TempDir,
+    files: FaultFs,
     tasks: Sender<Task>,
     sent: Receiver<(RegionId, Vec<Message>)>,
     inputs: Receiver<Input>,
     thread: JoinHandle<()>,
 }
 
+/// A log that is opened again.
+struct Left {
+    log: Log,
+    _dir: TempDir,
+}
+
 impl Writer {
-    fn at(dir: &Path) -> Self {
-        let files = Files::default();
-        let log = Log::open_on(dir, files.clone()).unwrap();
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(dir.path()).unwrap();
         let (tasks, from_tasks) = channel();
         let (to_inputs, inputs) = channel();
         let (to_sent, sent) = channel();
@@ -38,7 +45,8 @@ impl Writer {
             run(&log, &from_tasks, send, &to_inputs, &metrics).unwrap();
         });
         Self {
-            files,
+            files: FaultFs::of(dir.path()),
+            dir,
             tasks,
             sent,
             inputs,
@@ -46,58 +54,87 @@ impl Writer {
         }
     }
 
-    /// Its directory may be removed then.
-    fn end(self) {
-        drop(self.tasks);
-        self.thread.join().unwrap();
+    fn ask(&self, task: Task) {
+        self.tasks.send(task).unwrap();
+    }
+
+    /// Has this done.
+    fn carry_out(&self, task: Task) {
+        self.ask(task);
+        self.inputs.recv_timeout(SOON).unwrap();
+    }
+
+    /// Holds the sync of this, and of what is asked after it.
+    fn hold(&self, task: Task) {
+        self.files.on_sync(OnSync::Hold);
+        self.ask(task);
+        self.files.wait_until_held();
+    }
+
+    fn release(&self) {
+        self.files.on_sync(OnSync::Work);
     }
 
     /// What the log would hold if the power failed now.
     fn left(&self) -> Left {
         let dir = tempfile::tempdir().unwrap();
-        self.files.leave_what_is_durable(dir.path());
+        self.files.crash_image(dir.path(), |_| 0);
         let log = Log::open(dir.path()).unwrap();
         Left { log, _dir: dir }
     }
-}
 
-struct Left {
-    log: Log,
-    _dir: tempfile::TempDir,
-}
-
-fn hard_state() -> HardState {
-    HardState {
-        current_term: Term(3),
-        voted_for: NodeId::new(1),
-        commit_index: almadia::LogIndex(1),
+    /// What the log holds when the writer has ended.
+    fn end(self) -> Left {
+        drop(self.tasks);
+        self.thread.join().unwrap();
+        let log = Log::open(self.dir.path()).unwrap();
+        Left {
+            log,
+            _dir: self.dir,
+        }
     }
 }
 
+fn hard_state(term: u64) -> HardState {
+    HardState {
+        current_term: Term(term),
+        voted_for: NodeId::new(1),
+        commit_index: LogIndex(1),
+    }
+}
+
+/// An entry, a hard state, and a message that speaks for them.
 fn write(must_sync: bool) -> Task {
-    let [from, to] = [1, 2].map(|id| NodeId::new(id).unwrap());
     let entry = Entry {
         id: LogId::new(3, 1),
         payload: Payload::Data("command".into()),
         context: "".into(),
     };
+    let write = RegionWrite {
+        entries: vec![Entries::from([entry])],
+        ..RegionWrite::of(hard_state(3))
+    };
+    task_of(write, must_sync)
+}
+
+fn task_of(write: RegionWrite, must_sync: bool) -> Task {
+    let [from, to] = [1, 2].map(|id| NodeId::new(id).unwrap());
+    let written = Written {
+        generation: 1,
+        number: 1,
+    };
+    let message = Message {
+        to,
+        from,
+        term: Term(3),
+        body: Body::TimeoutNow,
+    };
     Task::Write {
         region: REGION,
-        written: Written {
-            generation: 1,
-            number: 1,
-        },
-        write: RegionWrite {
-            entries: vec![Entries::from([entry])],
-            ..RegionWrite::of(hard_state())
-        },
+        written,
+        write,
         must_sync,
-        messages: vec![Message {
-            to,
-            from,
-            term: Term(3),
-            body: Body::TimeoutNow,
-        }],
+        messages: vec![message],
     }
 }
 
@@ -105,79 +142,68 @@ fn write(must_sync: bool) -> Task {
 /// acknowledged.
 #[test]
 fn nothing_is_said_of_a_write_before_it_is_durable() {
-    let dir = tempfile::tempdir().unwrap();
-    let writer = Writer::at(dir.path());
-    writer.files.let_syncs(Syncs::Wait);
-    writer.tasks.send(write(true)).unwrap();
+    let writer = Writer::new();
+    writer.hold(write(true));
+    assert_eq!(writer.sent.try_recv().unwrap_err(), TryRecvError::Empty);
+    assert!(matches!(writer.inputs.try_recv(), Err(TryRecvError::Empty)));
+    let left = writer.left();
+    assert_eq!(left.log.hard_state(REGION).unwrap(), HardState::default());
 
-    let said = writer.sent.recv_timeout(WHILE);
-    assert_eq!(said.unwrap_err(), RecvTimeoutError::Timeout);
-    assert!(
-        writer.inputs.try_recv().is_err(),
-        "the node was told too early"
-    );
-    assert_eq!(
-        writer.left().log.hard_state(REGION).unwrap(),
-        HardState::default()
-    );
-
-    writer.files.let_syncs(Syncs::Work);
+    writer.release();
     let (region, messages) = writer.sent.recv_timeout(SOON).unwrap();
     assert_eq!((region, messages.len()), (REGION, 1));
     let told = writer.inputs.recv_timeout(SOON).unwrap();
     assert!(matches!(told, Input::Persisted(writes) if writes.len() == 1));
     let left = writer.left();
-    assert_eq!(left.log.hard_state(REGION).unwrap(), hard_state());
-    assert_eq!(left.log.last_index(REGION), Some(almadia::LogIndex(1)));
+    assert_eq!(left.log.hard_state(REGION).unwrap(), hard_state(3));
+    assert_eq!(left.log.last_index(REGION), Some(LogIndex(1)));
     writer.end();
 }
 
 /// A new commit index is not worth a sync.
 #[test]
 fn a_write_that_need_not_last_waits_for_no_sync() {
-    let dir = tempfile::tempdir().unwrap();
-    let writer = Writer::at(dir.path());
-    writer.files.let_syncs(Syncs::Wait);
-    writer.tasks.send(write(false)).unwrap();
+    let writer = Writer::new();
+    writer.files.on_sync(OnSync::Hold);
+    writer.ask(write(false));
     writer.sent.recv_timeout(SOON).unwrap();
-    assert!(matches!(
-        writer.inputs.recv_timeout(SOON),
-        Ok(Input::Persisted(_))
-    ));
-    writer.files.let_syncs(Syncs::Work);
+    let told = writer.inputs.recv_timeout(SOON);
+    assert!(matches!(told, Ok(Input::Persisted(_))));
+    writer.release();
     writer.end();
 }
 
 /// Whoever waits for the beginning or the end of a region goes on when it is durable.
 #[test]
 fn who_waits_for_a_region_to_begin_or_end_waits_until_it_is_durable() {
-    let begin = |done| Task::Begin(REGION, LogId::new(3, 10), hard_state(), done);
+    let begin = |done| Task::Begin(REGION, LogId::new(4, 10), hard_state(4), done);
     let tasks = [
         ("begin", begin as fn(Sender<()>) -> Task),
         ("leave", |done| Task::Leave(REGION, done)),
         ("stay", |done| Task::Stay(REGION, done)),
     ];
     for (name, task) in tasks {
-        let dir = tempfile::tempdir().unwrap();
-        let writer = Writer::at(dir.path());
-        writer.tasks.send(write(true)).unwrap();
-        writer.sent.recv_timeout(SOON).unwrap();
-        writer.inputs.recv_timeout(SOON).unwrap();
-        writer.files.let_syncs(Syncs::Wait);
+        let writer = Writer::new();
+        writer.carry_out(write(true));
+        if name == "stay" {
+            wait_for(&writer.tasks, |done| Task::Leave(REGION, done));
+        }
         let (done, waits) = channel();
-        writer.tasks.send(task(done)).unwrap();
-        assert_eq!(
-            waits.recv_timeout(WHILE),
-            Err(RecvTimeoutError::Timeout),
-            "{name}"
-        );
-        writer.files.let_syncs(Syncs::Work);
+        writer.hold(task(done));
+        assert_eq!(waits.try_recv(), Err(TryRecvError::Empty), "{name}");
+        assert_eq!(writer.left().log.is_leaving(REGION), name == "stay");
+
+        writer.release();
         waits.recv_timeout(SOON).expect(name);
-        let left = writer.left();
-        let cut = left.log.cut(REGION).unwrap();
-        assert_eq!(cut == LogId::new(3, 10), name == "begin", "{name}");
-        assert_eq!(left.log.is_leaving(REGION), name == "leave", "{name}");
-        assert_eq!(left.log.hard_state(REGION).unwrap(), hard_state(), "{name}");
+        let Left { _dir, log } = writer.left();
+        let (term, cut) = if name == "begin" {
+            (4, LogId::new(4, 10))
+        } else {
+            (3, LogId::ZERO)
+        };
+        assert_eq!(log.hard_state(REGION).unwrap(), hard_state(term), "{name}");
+        assert_eq!(log.cut(REGION).unwrap(), cut, "{name}");
+        assert_eq!(log.is_leaving(REGION), name == "leave", "{name}");
         writer.end();
     }
 }
@@ -185,23 +211,65 @@ fn who_waits_for_a_region_to_begin_or_end_waits_until_it_is_durable() {
 /// A region that is forgotten is said to be when its vote is kept for good.
 #[test]
 fn a_region_is_forgotten_when_that_is_durable() {
-    let dir = tempfile::tempdir().unwrap();
-    let writer = Writer::at(dir.path());
-    writer.files.let_syncs(Syncs::Wait);
-    writer
-        .tasks
-        .send(Task::Forget(REGION, hard_state()))
-        .unwrap();
-    let told = writer.inputs.recv_timeout(WHILE);
-    assert!(matches!(told, Err(RecvTimeoutError::Timeout)));
-    writer.files.let_syncs(Syncs::Work);
+    let writer = Writer::new();
+    writer.hold(Task::Forget(REGION, hard_state(3)));
+    assert!(matches!(writer.inputs.try_recv(), Err(TryRecvError::Empty)));
+    writer.release();
     let told = writer.inputs.recv_timeout(SOON).unwrap();
     assert!(matches!(told, Input::Forgotten(REGION)));
     let left = writer.left();
     assert!(left.log.has_forgotten(REGION));
-    assert_eq!(
-        left.log.hard_state(REGION).unwrap().voted_for,
-        NodeId::new(1)
-    );
+    let vote = left.log.hard_state(REGION).unwrap().voted_for;
+    assert_eq!(vote, NodeId::new(1));
     writer.end();
+}
+
+/// What takes the place of a log takes the place of what is written together with it, too.
+#[test]
+fn what_was_asked_for_before_a_region_ends_does_not_come_back() {
+    let writer = Writer::new();
+    writer.hold(task_of(RegionWrite::of(hard_state(2)), true));
+    // These are one write.
+    writer.ask(write(true));
+    writer.ask(Task::Forget(REGION, hard_state(3)));
+    writer.release();
+    let Left { _dir, log } = writer.end();
+    assert!(log.has_forgotten(REGION));
+    assert_eq!(log.last_index(REGION), None);
+    assert_eq!(log.hard_state(REGION).unwrap().current_term, Term(3));
+}
+
+/// Who has restored a snapshot may find that another one has come meanwhile, which is yet to be restored.
+#[test]
+fn a_snapshot_is_kept_until_it_is_the_one_that_was_restored() {
+    let of = |index| {
+        let snapshot = Snapshot {
+            last_included: LogId::new(3, index),
+            conf_state: ConfState::default(),
+            data: "description".into(),
+        };
+        let write = RegionWrite {
+            snapshot: Some(Box::new(snapshot)),
+            ..RegionWrite::default()
+        };
+        task_of(write, true)
+    };
+    let restored = |index| Task::SnapshotRestored(REGION, LogId::new(3, index));
+    let writer = Writer::new();
+    writer.carry_out(of(10));
+    writer.hold(task_of(RegionWrite::of(hard_state(3)), true));
+    // These are one write.
+    writer.ask(of(20));
+    writer.ask(restored(10));
+    writer.release();
+    let Left { _dir, log } = writer.end();
+    let kept = log.snapshot(REGION).unwrap().unwrap();
+    assert_eq!(kept.last_included, LogId::new(3, 20));
+    assert_eq!(log.hard_state(REGION).unwrap(), hard_state(3));
+    drop(log);
+
+    let writer = Writer::new();
+    writer.carry_out(of(20));
+    writer.carry_out(restored(20));
+    assert_eq!(writer.end().log.snapshot(REGION).unwrap(), None);
 }
