@@ -154,7 +154,11 @@ impl Runs {
         if first == self.first {
             let fits =
                 |run: &Run, room| run.next() <= last.next() && run.entries.size_bytes() <= room;
-            while let Some(run) = pop_front_if(&mut self.runs, |run| fits(run, room)) {
+            while self.runs.front().is_some_and(|run| fits(run, room)) {
+                make_room(out);
+                let Some(run) = self.runs.pop_front() else {
+                    break;
+                };
                 next = run.next();
                 room -= run.entries.size_bytes();
                 self.bytes -= run.entries.size_bytes();

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::buffer::empty;
+use crate::buffer::{empty, make_room};
 use crate::entry::{Entries, Entry};
 use crate::runs::Runs;
 use crate::types::{LogIndex, Term};
@@ -37,6 +37,7 @@ impl Tail {
     pub(super) fn push(&mut self, entry: Entry) {
         let next = self.runs.next() + self.open.len() as u64;
         assert!(entry.index() == next, "a proposed entry continues the log");
+        make_room(&mut self.open);
         self.open.push(entry);
     }
 

@@ -381,7 +381,7 @@ impl Leader {
         Ok(self.take_proposal(core, proposal))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_proposal<S: Storage>(&mut self, core: &mut Core<S>, proposal: Proposal) -> LogId {
         let bytes = proposal.size_bytes();
         let is_change = matches!(proposal.payload, Payload::Change(_));
@@ -428,7 +428,7 @@ impl Leader {
 }
 
 /// Gives a proposal its place in the log.
-#[inline]
+#[inline(always)]
 pub(super) fn append<S: Storage>(core: &mut Core<S>, proposal: Proposal) -> LogId {
     let id = LogId {
         term: core.current_term,
