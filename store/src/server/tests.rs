@@ -13,8 +13,8 @@ use crate::client::Client;
 use crate::log::fault_fs::{FaultFs, OnSync};
 use crate::processes::free_address;
 
-/// Longer than two elections.
-const LONG: Duration = Duration::from_secs(5);
+/// Longer than an election takes to begin.
+const LONG: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(60);
 
 /// One of three nodes in this process.
@@ -126,7 +126,7 @@ async fn no_write_is_answered_while_the_disks_of_a_majority_stand_still() {
         for (_, node) in held() {
             node.log.on_sync(OnSync::Hold);
         }
-        assert!(!put(&nodes[leader], "second", LONG / 5).await, "{works}");
+        assert!(!put(&nodes[leader], "second", LONG / 4).await, "{works}");
         for (_, node) in held() {
             node.log.wait_until_held();
             node.log.on_sync(OnSync::Work);
