@@ -88,15 +88,12 @@ pub fn joint_index(
     outgoing: &[NodeId],
     acknowledged: impl Fn(NodeId) -> LogIndex,
 ) -> Option<LogIndex> {
-    if outgoing.is_empty() {
-        return majority_index(incoming, acknowledged);
-    }
     let first = majority_index(incoming, &acknowledged);
-    let second = majority_index(outgoing, &acknowledged);
-    match (first, second) {
-        (Some(first), Some(second)) => Some(first.min(second)),
-        (index, None) | (None, index) => index,
+    if outgoing.is_empty() {
+        return first;
     }
+    let second = majority_index(outgoing, acknowledged);
+    first.into_iter().chain(second).min()
 }
 
 /// What [`grouped_index`] finds.

@@ -9,7 +9,7 @@ use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
-use crate::buffer::KEPT;
+use crate::buffer::{KEPT, empty};
 use crate::entry::{Entries, Snapshot};
 use crate::error::{ReadDropped, TransferOutcome};
 use crate::message::Message;
@@ -123,19 +123,19 @@ impl Ready {
             | self.read_states.capacity()
             | self.transfer_outcomes.capacity();
         if capacities > KEPT {
-            self.shrink();
+            self.give_back();
         }
         self.snapshot = None;
     }
 
     #[cold]
-    fn shrink(&mut self) {
-        self.messages.shrink_to(KEPT);
-        self.messages_after_persist.shrink_to(KEPT);
-        self.entries.shrink_to(KEPT);
-        self.committed_entries.shrink_to(KEPT);
-        self.read_states.shrink_to(KEPT);
-        self.transfer_outcomes.shrink_to(KEPT);
+    fn give_back(&mut self) {
+        empty(&mut self.messages);
+        empty(&mut self.messages_after_persist);
+        empty(&mut self.entries);
+        empty(&mut self.committed_entries);
+        empty(&mut self.read_states);
+        empty(&mut self.transfer_outcomes);
     }
 }
 

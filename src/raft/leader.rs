@@ -381,6 +381,7 @@ impl Leader {
         Ok(self.take_proposal(core, proposal))
     }
 
+    // Inlined, so that the entry is made of the proposal as it came, and not of a copy.
     #[inline(always)]
     fn take_proposal<S: Storage>(&mut self, core: &mut Core<S>, proposal: Proposal) -> LogId {
         let bytes = proposal.size_bytes();
