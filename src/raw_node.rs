@@ -118,9 +118,9 @@ impl<S: Storage> RawNode<S> {
         self.tick_in_full()
     }
 
-    /// What [`tick`](Self::tick) does where it does not pass over a tick in which nothing happens: for
-    /// tests, which show that it makes no difference.
+    /// A tick that is not passed over: for tests, which show that it makes no difference.
     #[doc(hidden)]
+    #[inline(never)]
     pub fn tick_in_full(&mut self) -> Result<(), Halted> {
         let was_quiet = self.quiet.since_last_tick;
         self.active().tick()?;

@@ -57,7 +57,7 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Lets time pass in which nothing happens.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, ticks: u32) {
         self.core.skip(ticks);
         match &mut self.role {
@@ -74,11 +74,8 @@ impl<S: Storage> Core<S> {
     /// A tick has passed, whatever the role.
     pub(crate) fn tick(&mut self) {
         self.log.ask_again();
-        self.ticks_since_leader = self
-            .ticks_since_leader
-            .saturating_add(1)
-            .min(self.priority_ticks());
-        self.reads.tick();
+        self.priority_ticks_left = self.priority_ticks_left.saturating_sub(1);
+        self.reads.skip(1);
         while let Some(context) = self.reads.take_timed_out() {
             self.end_read(context, Err(ReadDropped::TimedOut));
         }
@@ -102,15 +99,14 @@ impl<S: Storage> Core<S> {
     /// Lets time pass in which nothing happens.
     #[inline]
     pub(crate) fn skip(&mut self, ticks: u32) {
-        let since_leader = self.ticks_since_leader.saturating_add(ticks);
-        self.ticks_since_leader = since_leader.min(self.priority_ticks());
+        self.priority_ticks_left = self.priority_ticks_left.saturating_sub(ticks);
         self.reads.skip(ticks);
         self.transfers.skip(ticks);
     }
 
     /// For how long without a leader priorities count: so many of the longest election timeouts.
     /// If nobody of high priority is elected in that time, nobody of high priority can be.
-    pub(super) const fn priority_ticks(&self) -> u32 {
+    const fn priority_ticks(&self) -> u32 {
         const ROUNDS: u32 = 3;
         self.config
             .max_election_timeout_ticks
@@ -121,9 +117,10 @@ impl<S: Storage> Core<S> {
     /// answered, maybe before it was restarted.
     pub(crate) const fn lease_ticks_left(&self) -> u32 {
         if self.config.lease_reads {
+            let since_leader = self.priority_ticks() - self.priority_ticks_left;
             self.config
                 .election_timeout_ticks
-                .saturating_sub(self.ticks_since_leader)
+                .saturating_sub(since_leader)
         } else {
             0
         }
@@ -160,9 +157,9 @@ impl<S: Storage> Core<S> {
             .saturating_sub(self.election_elapsed)
     }
 
-    /// A leader was heard.
+    /// A leader was heard. (At the start one may just have been.)
     pub(crate) const fn heard_from_leader(&mut self) {
-        self.ticks_since_leader = 0;
+        self.priority_ticks_left = self.priority_ticks();
         self.election_elapsed = 0;
         self.failed_rounds = 0;
     }

@@ -79,9 +79,9 @@ pub(crate) struct Core<S> {
     pub(crate) randomized_election_timeout: u32,
     /// Elections that ran out since a leader was last heard; new ones get new timeouts.
     pub(crate) failed_rounds: u32,
-    /// Ticks since a leader was heard, or since the start; counted up to a limit beyond which it
-    /// makes no difference.
-    pub(crate) ticks_since_leader: u32,
+    /// For so many more ticks priorities count, if no leader is heard. Counted down and not up: then
+    /// it says nothing any more when it makes no difference any more.
+    pub(crate) priority_ticks_left: u32,
     pub(crate) reads: Reads,
     pub(crate) transfers: Transfers,
     pub(crate) snapshot_wish: SnapshotWish,
@@ -120,13 +120,14 @@ impl<S: Storage> Core<S> {
             election_elapsed: 0,
             randomized_election_timeout: 0,
             failed_rounds: 0,
-            ticks_since_leader: 0,
+            priority_ticks_left: 0,
             reads,
             transfers: Transfers::default(),
             snapshot_wish: SnapshotWish::None,
             halted: None,
             observer,
         };
+        core.heard_from_leader();
         core.restart_election_clock();
         Ok(core)
     }
@@ -282,7 +283,7 @@ impl<S: Storage> Core<S> {
         let own_last = self.log.last();
         let is_outranked = request.last_log == own_last
             && request.priority < self.config.priority
-            && self.ticks_since_leader < self.priority_ticks();
+            && self.priority_ticks_left > 0;
         let is_barred = is_outranked || self.lease_ticks_left() > 0;
         request.last_log >= own_last && (request.leadership_transfer || !is_barred)
     }

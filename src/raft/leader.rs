@@ -140,7 +140,8 @@ impl Leader {
         heartbeat.min(quorum).min(transfer)
     }
 
-    /// Lets time pass in which nothing happens.
+    /// Lets time pass in which nothing happens. (Not inlined, so that a follower's tick is short.)
+    #[inline(never)]
     pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
         let interval = core.config.heartbeat_interval_ticks;
         let until_next = interval - self.heartbeat_elapsed;

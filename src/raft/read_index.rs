@@ -94,26 +94,25 @@ impl Reads {
         self.waiting.back().map_or(0, |read| read.token)
     }
 
-    pub(super) fn tick(&mut self) {
-        for read in &mut self.waiting {
-            read.ticks_left = read.ticks_left.saturating_sub(1);
-        }
-    }
-
     /// After how many ticks a read is dropped, if any waits.
     #[inline]
     pub(super) fn ticks_until_action(&self) -> Option<u32> {
         self.waiting.front().map(|read| read.ticks_left)
     }
 
-    /// Lets time pass in which nothing happens.
+    /// Lets time pass. Whose time is up waits to be taken.
     #[inline]
     pub(super) fn skip(&mut self, ticks: u32) {
-        if self.waiting.is_empty() {
-            return;
+        if !self.waiting.is_empty() {
+            self.age(ticks);
         }
+    }
+
+    // Not inlined, so that a tick in which nothing waits is short.
+    #[inline(never)]
+    fn age(&mut self, ticks: u32) {
         for read in &mut self.waiting {
-            read.ticks_left -= ticks;
+            read.ticks_left = read.ticks_left.saturating_sub(ticks);
         }
     }
 }

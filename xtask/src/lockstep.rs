@@ -42,10 +42,10 @@ const BUGS: &[Bug] = &[
         ("raft.rs", "            Role::Leader(leader) => (pre_vote ||", "            Role::Leader(_) if crate::bug(\"L2-never\") && self.core.id().get() == 1 && !check_quorum => false,\n            Role::Leader(leader) => (pre_vote ||"),
     ]),
     bug!("L3", "a candidate of lower priority is refused for good", [
-        ("raft/core.rs", "&& self.ticks_since_leader < self.priority_ticks();", "&& (self.ticks_since_leader < self.priority_ticks() || crate::bug(\"L3\") && self.id().get() == 1);"),
+        ("raft/core.rs", "&& self.priority_ticks_left > 0;", "&& (self.priority_ticks_left > 0 || crate::bug(\"L3\") && self.id().get() == 1);"),
     ]),
     bug!("L3-short", "priority counts for one election timeout alone", [
-        ("raft/core.rs", "        let is_barred = is_outranked", "        let has_waited = crate::bug(\"L3-short\") && self.id().get() == 1 && self.ticks_since_leader >= self.config.election_timeout_ticks;\n        let is_outranked = is_outranked && !has_waited;\n        let is_barred = is_outranked"),
+        ("raft/core.rs", "        let is_barred = is_outranked", "        let has_waited = crate::bug(\"L3-short\") && self.id().get() == 1 && 3 * self.config.max_election_timeout_ticks - self.priority_ticks_left >= self.config.election_timeout_ticks;\n        let is_outranked = is_outranked && !has_waited;\n        let is_barred = is_outranked"),
     ]),
     bug!("L14", "every other membership change is said to be pending", [
         ("raft/reconfigure.rs", "        core.membership.changed(change)?;\n        Ok(())", "        if crate::bug(\"L14\") && core.id().get() == 1 && core.log.last_index().0 % 2 == 0 {\n            return Err(ProposeError::ChangePending);\n        }\n        core.membership.changed(change)?;\n        Ok(())"),
