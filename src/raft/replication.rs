@@ -141,7 +141,7 @@ fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
             let lacks_entries = progress.next_index <= core.log.last_index();
             let commit_is_news =
                 progress.commit_sent < core.log.commit_index() && !skip_commit_broadcast;
-            if !lacks_entries && !commit_is_news && !nudge {
+            if !lacks_entries && !commit_is_news && !*nudge {
                 return Due::Nothing;
             }
             let window = progress.window(&core.config);
