@@ -92,10 +92,13 @@ pub fn run(
     let mut due = Instant::now();
     let mut checkpoint: Option<JoinHandle<Result<(), StateError>>> = None;
     loop {
-        let wait = if undurable.regions.is_empty() {
-            Duration::from_secs(3600)
-        } else {
+        let wait = if !undurable.regions.is_empty() {
             due.saturating_duration_since(Instant::now())
+        } else if checkpoint.is_some() {
+            // It may fail.
+            CHECKPOINT
+        } else {
+            Duration::from_secs(3600)
         };
         let mut batch = Vec::new();
         match tasks.recv_timeout(wait) {
@@ -111,12 +114,12 @@ pub fn run(
             let applied = apply(state, snapshots, part, inputs, &mut undurable)?;
             metrics.applied(applied);
         }
+        if checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
+            finish(checkpoint.take())?;
+        }
         let is_due = Instant::now() >= due || undurable.bytes > MAX_UNDURABLE_BYTES;
-        let is_running = checkpoint
-            .as_ref()
-            .is_some_and(|running| !running.is_finished());
         // While one is written the next may wait, but not so long that memory runs out.
-        if is_due && (!is_running || undurable.bytes > 2 * MAX_UNDURABLE_BYTES) {
+        if is_due && (checkpoint.is_none() || undurable.bytes > 2 * MAX_UNDURABLE_BYTES) {
             finish(checkpoint.take())?;
             let durable: Vec<_> = undurable.regions.drain().collect();
             let (state, inputs) = (Arc::clone(state), inputs.clone());

@@ -94,7 +94,7 @@ impl DataDir {
             let path = path.to_owned();
             move |error| DataDirError::Io { path, error }
         };
-        fs::create_dir_all(path).map_err(failed(path))?;
+        make_dir(path).map_err(failed(path))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
         match lock.try_lock() {
@@ -131,6 +131,16 @@ impl DataDir {
         })
     }
 
+    /// Makes durable which files and directories are in it: without that a loss of power could take them,
+    /// however often they were synced themselves.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
+        sync_dir(&self.path)
+    }
+
     /// A file or a directory in it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -153,6 +163,32 @@ fn read(dir: &Path, file: &Path, bytes: &[u8]) -> Result<Identity, DataDirError>
     serde_json::from_value(value).map_err(unintelligible)
 }
 
+/// Makes durable which files and directories are in this directory.
+///
+/// # Errors
+///
+/// If the disk fails.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    synced::note(dir);
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a directory, and those that it is in, durably; those that are there stay as they are.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    make_dir(parent)?;
+    fs::create_dir(dir)?;
+    sync_dir(parent)
+}
+
 /// Writes it so that a crash leaves the old one or the new one.
 fn write(file: &Path, identity: &Identity) -> io::Result<()> {
     let new = file.with_extension("new");
@@ -160,6 +196,31 @@ fn write(file: &Path, identity: &Identity) -> io::Result<()> {
     writer.write_all(&serde_json::to_vec_pretty(identity)?)?;
     writer.sync_all()?;
     fs::rename(&new, file)?;
-    file.parent()
-        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    file.parent().map_or(Ok(()), sync_dir)
+}
+
+/// For tests: what was in which directory when it was synced last.
+#[cfg(test)]
+pub(crate) mod synced {
+    use std::collections::{BTreeSet, HashMap};
+    use std::ffi::OsString;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::sync::LazyLock;
+
+    use parking_lot::Mutex;
+
+    static NAMES: LazyLock<Mutex<HashMap<PathBuf, BTreeSet<OsString>>>> =
+        LazyLock::new(Mutex::default);
+
+    pub(super) fn note(dir: &Path) {
+        let names = fs::read_dir(dir).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name()).collect();
+        NAMES.lock().insert(dir.to_owned(), names);
+    }
+
+    /// `None` if it was never synced.
+    pub(crate) fn names(dir: &Path) -> Option<BTreeSet<OsString>> {
+        NAMES.lock().get(dir).cloned()
+    }
 }

@@ -15,6 +15,7 @@ use almadia_proto::{Decode, Encode};
 use raft_engine::{Command, Config, Engine, LogBatch, ReadableSize, RecoveryMode};
 use thiserror::Error;
 
+use crate::data_dir::sync_dir;
 use crate::log::raw::{Raw, RawEntry};
 use crate::region::RegionId;
 use crate::snapshot::Snapshots;
@@ -66,6 +67,9 @@ pub enum LogError {
     /// A record is not as this version writes it.
     #[error("a record of the log cannot be read: {0}")]
     Record(#[from] almadia_proto::DecodeError),
+    /// The disk says why.
+    #[error("the log's directory failed: {0}")]
+    Io(#[from] std::io::Error),
 }
 
 /// What is to be written for a region.
@@ -125,6 +129,8 @@ impl Log {
         let mut batch = LogBatch::default();
         batch.put(OPENED, b"opened".to_vec(), Vec::new())?;
         engine.write(&mut batch, true)?;
+        // The engine does this for every file but the first.
+        sync_dir(dir)?;
         Ok(Self {
             engine: Arc::new(engine),
         })

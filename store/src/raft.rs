@@ -222,6 +222,13 @@ impl Raft {
     ///
     /// If a node has stopped, because the disk fails or its promises are broken.
     pub fn run(mut self, inputs: &Receiver<Input>) -> Result<(), GroupError> {
+        let me = self.settings.id;
+        let is_member = |group: &Group| group.region().is_none_or(|region| region.has_member(me));
+        let left = self.groups.iter().filter(|(_, group)| !is_member(group));
+        for id in left.map(|(id, _)| *id).collect::<Vec<_>>() {
+            // A crash has come before it could leave: see `begin`.
+            self.leave(id);
+        }
         self.next_tick = Instant::now() + TICK;
         loop {
             let mut batch = Vec::new();
@@ -559,7 +566,13 @@ impl Raft {
                 log_writer::Task::Begin(id, BEGIN, hard_state, begun)
             });
         }
+        let is_member = part.has_member(self.settings.id);
         self.open(id, Some(part))?;
+        if !is_member {
+            // It was divided after this node was removed, and before it had heard of that.
+            self.leave(id);
+            return Ok(());
+        }
         if let Some(group) = self.touch(id).filter(|_| led) {
             group.campaign();
         }

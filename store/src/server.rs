@@ -124,6 +124,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
     let state = Arc::new(State::open(&dir.path("state.redb"))?);
     let log = Log::open(&dir.path("log"))?;
     let snapshots = Snapshots::open(dir.path("snapshots"), Arc::clone(&state))?;
+    dir.sync()?;
     let regions = recover(&options, &state, &log, &snapshots)?;
 
     let disk = Disk::new(options.id, &options.data, options.reserve_bytes);

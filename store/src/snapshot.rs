@@ -16,8 +16,12 @@ use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::data_dir::sync_dir;
 use crate::region::{Region, RegionId};
 use crate::state::{Record, State, StateError};
+
+#[cfg(test)]
+mod tests;
 
 /// What a snapshot's message says of its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,11 +236,14 @@ impl Snapshots {
         if checksum(&path)? != (description.len, description.crc32) {
             return Err(SnapshotError::Damaged);
         }
-        let mut file = BufReader::new(File::open(&path)?);
+        let mut records = Records {
+            file: BufReader::new(File::open(&path)?),
+            left: description.len,
+        };
         let mut region = description.region;
         region.set_applied(snapshot.last_included);
         self.state
-            .replace(region.id, Some(&region), || read_record(&mut file))?;
+            .replace(region.id, Some(&region), || records.next())?;
         Ok(region)
     }
 
@@ -246,7 +253,7 @@ impl Snapshots {
     ///
     /// If the disk fails.
     pub fn sync(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        sync_dir(&self.dir)
     }
 
     /// A snapshot is not needed any more.
@@ -257,16 +264,31 @@ impl Snapshots {
     }
 }
 
-fn read_record(file: &mut impl io::Read) -> Result<Option<Record>, StateError> {
-    let mut len = [0; 4];
-    if file.read_exact(&mut len).is_err() {
-        return Ok(None);
+/// The records of a file.
+struct Records<R> {
+    file: R,
+    /// So many bytes are still to come.
+    left: u64,
+}
+
+impl<R: io::Read> Records<R> {
+    /// The next one. The end is where it was said to be: if the disk fails before, that is not the end, and
+    /// what was read is not the region.
+    fn next(&mut self) -> Result<Option<Record>, StateError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut len = [0; 4];
+        self.file.read_exact(&mut len)?;
+        let mut record = vec![0; u32::from_le_bytes(len) as usize];
+        self.file.read_exact(&mut record)?;
+        let read = (len.len() + record.len()) as u64;
+        let left = self.left.checked_sub(read);
+        self.left = left
+            .ok_or(io::ErrorKind::InvalidData)
+            .map_err(io::Error::from)?;
+        Ok(Some(postcard::from_bytes(&record)?))
     }
-    let mut record = vec![0; u32::from_le_bytes(len) as usize];
-    if file.read_exact(&mut record).is_err() {
-        return Err(postcard::Error::DeserializeUnexpectedEnd.into());
-    }
-    Ok(Some(postcard::from_bytes(&record)?))
 }
 
 /// The length of a file and the checksum of its bytes.

@@ -41,6 +41,9 @@ pub enum StateError {
     /// A record is not as this version writes it.
     #[error("a record of the state machine's database cannot be read: {0}")]
     Record(#[from] postcard::Error),
+    /// The records that are to take a region's place do not come.
+    #[error("the records that are to take a region's place cannot be read: {0}")]
+    Read(#[from] std::io::Error),
 }
 
 fn data_key(key: &[u8]) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! What is said of the state machine, and what a crash just then leaves of it.
 
 use std::fs;
+use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -11,6 +12,7 @@ use super::*;
 use crate::command::{Command, Write};
 use crate::region::{BEGIN, KeyRange};
 use crate::routes::Routes;
+use crate::snapshot::Description;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -19,7 +21,7 @@ struct Applier {
     dir: TempDir,
     tasks: Sender<Task>,
     inputs: Receiver<Input>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Result<(), SnapshotError>>,
     last: LogId,
 }
 
@@ -27,21 +29,14 @@ impl Applier {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let state = Arc::new(State::open(&dir.path().join("state")).unwrap());
-        let membership = ConfState::of_voters(NodeId::new(1));
-        let region = Region::new(
-            RegionId::FIRST,
-            KeyRange::default(),
-            &membership,
-            BTreeMap::new(),
-        );
-        state.change().put_region(&region).unwrap();
+        state.change().put_region(&region()).unwrap();
         state.checkpoint().unwrap();
         let snapshots = Snapshots::open(dir.path().join("snapshots"), Arc::clone(&state)).unwrap();
         let (tasks, from_tasks) = channel();
         let (to_inputs, inputs) = channel();
         let thread = thread::spawn(move || {
             let metrics = Arc::new(Metrics::new(Arc::new(Routes::default())));
-            run(&state, &snapshots, &from_tasks, &to_inputs, &metrics).unwrap();
+            run(&state, &snapshots, &from_tasks, &to_inputs, &metrics)
         });
         Self {
             dir,
@@ -87,8 +82,39 @@ impl Applier {
     /// Its directory may be removed then.
     fn end(self) {
         drop(self.tasks);
-        self.thread.join().unwrap();
+        self.thread.join().unwrap().unwrap();
     }
+}
+
+/// A snapshot of the region that reaches further than what is applied, and its file in this directory.
+fn snapshot(of: LogId, dir: &Path) -> Snapshot {
+    let elsewhere = TempDir::new().unwrap();
+    let state = Arc::new(State::open(&elsewhere.path().join("state")).unwrap());
+    let mut region = region();
+    region.set_applied(of);
+    state.change().put_region(&region).unwrap();
+    let snapshots = Snapshots::open(elsewhere.path().join("snapshots"), state).unwrap();
+    let begun = Instant::now();
+    let snapshot = loop {
+        match snapshots.snapshot(region.id, of.index) {
+            Ok(snapshot) => break snapshot,
+            Err(_) => assert!(begun.elapsed() < SOON, "no snapshot is made"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let name = Description::of(&snapshot).unwrap().name;
+    fs::copy(snapshots.path(&name), dir.join(name)).unwrap();
+    snapshot
+}
+
+fn region() -> Region {
+    let membership = ConfState::of_voters(NodeId::new(1));
+    Region::new(
+        RegionId::FIRST,
+        KeyRange::default(),
+        &membership,
+        BTreeMap::new(),
+    )
 }
 
 fn put() -> Command {
@@ -145,4 +171,41 @@ fn a_region_is_gone_for_good_before_anybody_hears_of_it() {
     ));
     assert!(applier.left().is_empty());
     applier.end();
+}
+
+/// The log forgets then that there was one to be put in its place.
+#[test]
+fn a_snapshot_is_durable_before_anybody_hears_that_it_is_restored() {
+    let applier = Applier::new();
+    let at = LogId {
+        term: BEGIN.term,
+        index: LogIndex(BEGIN.index.0 + 10),
+    };
+    let files = applier.dir.path().join("snapshots");
+    let snapshot = snapshot(at, &files);
+    let task = Task::Restore(RegionId::FIRST, snapshot);
+    applier.tasks.send(task).unwrap();
+    assert!(matches!(applier.said(), Applied::Restored(region) if region.applied() == at));
+    assert_eq!(applier.left()[0].applied(), at);
+    assert_eq!(fs::read_dir(files).unwrap().count(), 0);
+    applier.end();
+}
+
+/// It is all that there is of the region.
+#[test]
+fn a_snapshot_that_cannot_be_restored_stays() {
+    let applier = Applier::new();
+    let at = LogId {
+        term: BEGIN.term,
+        index: LogIndex(BEGIN.index.0 + 10),
+    };
+    let files = applier.dir.path().join("snapshots");
+    let snapshot = snapshot(at, &files);
+    let file = fs::read_dir(&files).unwrap().next().unwrap().unwrap();
+    fs::write(file.path(), "something else").unwrap();
+    let task = Task::Restore(RegionId::FIRST, snapshot);
+    applier.tasks.send(task).unwrap();
+    let failed = applier.thread.join().unwrap();
+    assert!(matches!(failed, Err(SnapshotError::Damaged)));
+    assert!(file.path().exists());
 }

@@ -1,9 +1,10 @@
 //! A file system that loses what was not synced.
 //!
 //! Owns, for tests, the files that raft-engine writes: what of them is durable, and what becomes of a sync.
-//! To make, rename or remove a file counts as durable at once.
+//! To make, rename or remove a file counts as durable at once, as raft-engine syncs the directory itself
+//! then; but not to make the first ones, of which only [`sync_dir`](crate::data_dir::sync_dir) makes sure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission};
+
+use crate::data_dir::synced;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -34,6 +37,8 @@ pub(crate) enum OnSync {
 struct Shared {
     /// What is durable of each file.
     durable: Mutex<HashMap<PathBuf, Vec<u8>>>,
+    /// The first files. They are there after a crash if the directory was synced.
+    first: Mutex<HashSet<PathBuf>>,
     syncs: Mutex<Syncs>,
     changed: Condvar,
 }
@@ -75,6 +80,9 @@ impl FaultFs {
     pub(crate) fn crash_image(&self, dir: &Path, mut torn: impl FnMut(usize) -> usize) {
         fs::create_dir_all(dir).unwrap();
         for (path, durable) in self.0.durable.lock().iter() {
+            if self.0.first.lock().contains(path) && !is_in_its_directory(path) {
+                continue;
+            }
             let written = fs::read(path).unwrap();
             let same = written.iter().zip(durable).take_while(|(a, b)| a == b);
             let same = same.count();
@@ -95,6 +103,12 @@ impl FaultFs {
             shared: Arc::clone(&self.0),
         }
     }
+}
+
+/// Whether that it is there has become durable.
+fn is_in_its_directory(path: &Path) -> bool {
+    let names = path.parent().and_then(synced::names);
+    names.is_some_and(|names| path.file_name().is_some_and(|name| names.contains(name)))
 }
 
 /// An open file.
@@ -145,6 +159,9 @@ impl FileSystem for FaultFs {
         let path = path.as_ref();
         let plain = DefaultFileSystem.create(path)?;
         self.0.durable.lock().insert(path.to_owned(), Vec::new());
+        if path.parent().and_then(synced::names).is_none() {
+            self.0.first.lock().insert(path.to_owned());
+        }
         Ok(self.file(path, plain))
     }
 

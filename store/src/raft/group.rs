@@ -24,6 +24,8 @@ use crate::routes::Route;
 use crate::transport::Transport;
 
 mod output;
+#[cfg(test)]
+mod tests;
 
 /// So many ticks without anything to do, and a region sleeps.
 const TICKS_BEFORE_SLEEP: u32 = 150;
@@ -356,7 +358,8 @@ impl Group {
         let log = self.node.storage();
         let first = log.first_index().ok()?;
         let cut = LogIndex(applied.index.0.checked_sub(keep)?);
-        if cut.0 < first.0 + keep * (CUT_WHEN - 1) || self.persisted < self.handed_out {
+        // Where a snapshot is being written the log begins elsewhere.
+        if cut.0 < first.0 + keep * (CUT_WHEN - 1) || self.snapshot.is_some() {
             return None;
         }
         let term = log.term(cut).ok()?;

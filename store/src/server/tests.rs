@@ -1,5 +1,7 @@
-//! What a cluster does while disks stand still: nothing that would need them.
+//! What a cluster does while disks stand still: nothing that would need them; and what it has made sure of
+//! before it begins.
 
+use std::ffi::OsStr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::client::Client;
+use crate::data_dir::synced;
 use crate::log::fault_fs::{FaultFs, OnSync};
 use crate::processes::free_address;
 
@@ -121,12 +124,25 @@ async fn no_write_is_answered_while_the_disks_of_a_majority_stand_still() {
     let _release = Release::when_dropped(&nodes);
     let leader = leader(&nodes, SOON).await.expect("somebody leads");
     assert!(put(&nodes[leader], "first", SOON).await);
+    for id in ["1", "2", "3"] {
+        let names = synced::names(&dir.path().join(id)).unwrap_or_default();
+        for name in ["identity.json", "log", "snapshots", "state.redb"] {
+            assert!(
+                names.contains(OsStr::new(name)),
+                "the power could take {name}"
+            );
+        }
+    }
     for works in 0..3 {
         let held = || nodes.iter().enumerate().filter(move |(at, _)| *at != works);
         for (_, node) in held() {
             node.log.on_sync(OnSync::Hold);
         }
         assert!(!put(&nodes[leader], "second", LONG / 4).await, "{works}");
+        // A read asks whether this node still leads, and nobody's disk.
+        let mut client = nodes[leader].client(SOON);
+        let read = client.call("get", json!({ "key": "key" }));
+        assert!(read.await.is_ok(), "{works}");
         for (_, node) in held() {
             node.log.wait_until_held();
             node.log.on_sync(OnSync::Work);
