@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 pub(crate) const KEPT: usize = 64;
 
 /// Makes room for one more element. Called before that is made: if nothing can fail between its making
-/// and the `push`, it need not be made on the stack, and copied from there.
+/// and the `push`, it need not be made on the stack, and copied from there. (What is asserted tells the
+/// compiler that `push` need not grow anything, so nothing can fail there.)
 #[inline(always)]
 pub(crate) fn make_room<T>(vector: &mut Vec<T>) {
     vector.reserve(1);

@@ -193,19 +193,18 @@ fn send_append<S: Storage>(
         send_entries(core, peer, progress, prev_log, &Entries::empty());
         return Ok(());
     }
-    if last_read.as_ref().is_none_or(|(read, _)| *read != wanted) {
-        match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
-            Fetched::Entries(entries) => *last_read = Some((wanted, entries)),
+    let entries = match last_read {
+        Some((read, entries)) if *read == wanted => entries,
+        slot => match core.log.fetch(prev_log, max_bytes, Purpose::Send(peer))? {
+            Fetched::Entries(entries) => &mut slot.insert((wanted, entries)).1,
             Fetched::Compacted => return send_snapshot(core, peer, progress),
             Fetched::NotYet => {
                 progress.fetching = true;
                 return Ok(());
             }
-        }
-    }
-    if let Some((_, entries)) = last_read {
-        send_entries(core, peer, progress, prev_log, entries);
-    }
+        },
+    };
+    send_entries(core, peer, progress, prev_log, entries);
     Ok(())
 }
 

@@ -27,6 +27,8 @@ use crate::snapshot::{Description, Snapshots};
 use crate::transport::Transport;
 
 pub mod group;
+#[cfg(test)]
+mod tests;
 
 /// One tick of the nodes' time.
 pub const TICK: Duration = Duration::from_millis(20);

@@ -1,83 +1,32 @@
 //! One region's node, whose log is written when the test says so.
 
-use std::sync::mpsc::{Receiver, channel};
-
-use almadia::ConfState;
-use tempfile::TempDir;
-
 use super::*;
-use crate::disk::Disk;
-use crate::log::{Log, RegionWrite};
 use crate::raft::Outlets;
-use crate::region::{Address, BEGIN, begins_with};
-use crate::routes::Routes;
-use crate::snapshot::Snapshots;
-use crate::state::State;
+use crate::raft::tests::Host;
 
 const REGION: RegionId = RegionId::FIRST;
 const KEEP: u64 = 10;
 
 /// The only voter of a region.
 struct Alone {
-    _dir: TempDir,
-    log: Log,
+    host: Host,
     group: Group,
     outlets: Outlets,
-    to_log: Receiver<log_writer::Task>,
-    to_state: Receiver<applier::Task>,
 }
 
 impl Alone {
     fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let id = NodeId::new(1).unwrap();
-        let state = Arc::new(State::open(&dir.path().join("state")).unwrap());
-        let snapshots = Snapshots::open(dir.path().join("snapshots"), state).unwrap();
-        let log = Log::open(&dir.path().join("log")).unwrap();
-        let mut write = log.write();
-        write.begin_at(REGION, BEGIN).unwrap();
-        let hard_state = begins_with(HardState::default());
-        write.put(REGION, &RegionWrite::of(hard_state)).unwrap();
-        write.commit(true).unwrap();
-        let membership = ConfState::of_voters([id]);
-        let region = Region::new(REGION, KeyRange::default(), &membership, BTreeMap::new());
-        let entries =
-            RegionLog::open(log.clone(), REGION, membership, Arc::clone(&snapshots)).unwrap();
-        let settings = Settings {
-            id,
-            incarnation: 1,
-            lease_reads: false,
-            keep_entries: KEEP,
-            seed: 1,
-        };
-        let mut group = Group::open(&settings, REGION, 1, Some(region), entries).unwrap();
+        let (host, outlets) = Host::new();
+        let region = host.region(REGION, host.settings.id.get());
+        let membership = region.membership().unwrap();
+        let snapshots = Arc::clone(&host.snapshots);
+        let log = RegionLog::open(host.log.clone(), REGION, membership, snapshots).unwrap();
+        let mut group = Group::open(&host.settings, REGION, 1, Some(region), log).unwrap();
         group.campaign();
-        let (log_tasks, to_log) = channel();
-        let (apply, to_state) = channel();
-        let (inputs, _) = channel();
-        let disk = Disk::new(id, dir.path(), 0);
-        let transport = Transport::new(
-            id,
-            Address::default(),
-            String::new(),
-            inputs,
-            snapshots,
-            None,
-            disk,
-        );
-        let outlets = Outlets {
-            log: log_tasks,
-            apply,
-            transport,
-            routes: Arc::new(Routes::default()),
-        };
         Self {
-            _dir: dir,
-            log,
+            host,
             group,
             outlets,
-            to_log,
-            to_state,
         }
     }
 
@@ -92,17 +41,17 @@ impl Alone {
         loop {
             self.group.work(&self.outlets).unwrap();
             let mut is_idle = true;
-            while let Ok(task) = self.to_log.try_recv() {
+            while let Ok(task) = self.host.to_log.try_recv() {
                 let log_writer::Task::Write { written, write, .. } = task else {
                     continue;
                 };
-                let mut batch = self.log.write();
+                let mut batch = self.host.log.write();
                 batch.put(REGION, &write).unwrap();
                 batch.commit(true).unwrap();
                 self.group.persisted(written, &self.outlets.apply).unwrap();
                 is_idle = false;
             }
-            while let Ok(task) = self.to_state.try_recv() {
+            while let Ok(task) = self.host.to_state.try_recv() {
                 let applier::Task::Entries { runs, .. } = task else {
                     continue;
                 };
