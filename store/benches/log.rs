@@ -105,7 +105,7 @@ fn by_engine(dir: &Path) -> Result<Append<'static>, Box<dyn std::error::Error>> 
                 .cut(region, LogId::new(1, cut))
                 .expect("it is not too large");
         }
-        write.commit(true).expect("the disk works");
+        write.commit().expect("the disk works");
     }))
 }
 

@@ -110,6 +110,12 @@ impl Log {
         Self::open_with(dir, ReadableSize::mb(64), ReadableSize::mb(256))
     }
 
+    /// With small files, which are given back soon.
+    #[cfg(test)]
+    pub(crate) fn open_small(dir: &Path) -> Self {
+        Self::open_with(dir, ReadableSize::kb(1), ReadableSize::kb(3)).expect("it can be opened")
+    }
+
     /// With files of this size, of which the oldest are given back when there are so many bytes.
     fn open_with(dir: &Path, file: ReadableSize, all: ReadableSize) -> Result<Self, LogError> {
         let config = Config {
@@ -311,13 +317,14 @@ impl LogWrite<'_> {
         self.batch.delete(region.0, SNAPSHOT.to_vec());
     }
 
-    /// Writes, and makes it durable if that is asked for.
+    /// Writes, durably. (What is not durable must not be there at all: what it takes the place of is given
+    /// back by [`Log::purge`], and both would be lost.) Returns the bytes.
     ///
     /// # Errors
     ///
     /// If the disk fails; then nothing is to be said of what was written.
-    pub fn commit(mut self, sync: bool) -> Result<usize, LogError> {
-        Ok(self.engine.write(&mut self.batch, sync)?)
+    pub fn commit(mut self) -> Result<usize, LogError> {
+        Ok(self.engine.write(&mut self.batch, true)?)
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! Owns the order: first durable, then said. Knows no Raft node.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use almadia::{LogId, Message};
+use almadia::{HardState, LogId, Message};
 
 use crate::log::{Log, LogError, RegionWrite};
 use crate::metrics::Metrics;
@@ -43,11 +44,11 @@ pub enum Task {
     /// Everything up to this entry is in the state machine, durably.
     Cut(RegionId, LogId),
     /// A region begins here, and has this hard state. It is told when that is durable.
-    Begin(RegionId, LogId, almadia::HardState, Sender<()>),
+    Begin(RegionId, LogId, HardState, Sender<()>),
     /// This node has no part in the region any more. It is told when that is durable.
     Leave(RegionId, Sender<()>),
     /// The state machine has forgotten the region; this is the hard state.
-    Forget(RegionId, almadia::HardState),
+    Forget(RegionId, HardState),
     /// This node is a member of the region after all. It is told when that is durable.
     Stay(RegionId, Sender<()>),
     /// The snapshot that ends here is in the state machine.
@@ -75,10 +76,15 @@ pub fn run(
     metrics: &Arc<Metrics>,
 ) -> Result<(), LogError> {
     let mut batch = Vec::new();
+    let mut held = Held::new();
     while let Ok(first) = tasks.recv() {
         batch.push(first);
         batch.extend(tasks.try_iter());
-        write(log, &batch, metrics)?;
+        if batch.iter().any(must_last) {
+            write(log, &mut held, &batch, metrics)?;
+        } else {
+            hold(&mut held, &batch);
+        }
         let mut persisted = Vec::new();
         for task in batch.drain(..) {
             match task {
@@ -101,52 +107,66 @@ pub fn run(
         // If nobody listens, the node is being stopped.
         drop(inputs.send(Input::Persisted(persisted)));
     }
-    Ok(())
+    write(log, &mut held, &[], metrics)
 }
 
-fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
-    let mut sync = false;
+/// New commit indexes, which need not last: they are no reason to write. They go with the next write that
+/// must last, for then they must, too.
+///
+/// They are not written without a sync meanwhile: raft-engine gives files back as soon as something younger
+/// says what they say, and the vote is in the same record.
+type Held = HashMap<RegionId, HardState>;
+
+/// Whether this must be written now.
+const fn must_last(task: &Task) -> bool {
+    !matches!(
+        task,
+        Task::Write {
+            must_sync: false,
+            ..
+        }
+    )
+}
+
+fn hold(held: &mut Held, batch: &[Task]) {
+    for task in batch {
+        if let Task::Write { region, write, .. } = task {
+            held.extend(write.hard_state.map(|hard_state| (*region, hard_state)));
+        }
+    }
+}
+
+fn write(log: &Log, held: &mut Held, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
     let mut writing = log.write();
+    for (region, hard_state) in held.drain() {
+        writing.put(region, &RegionWrite::of(hard_state))?;
+    }
     for task in batch {
         match task {
-            Task::Write {
-                region,
-                write,
-                must_sync,
-                ..
-            } => {
-                sync |= must_sync;
+            Task::Write { region, write, .. } => {
                 // It looks at what is written, to clear it away.
                 if write.snapshot.is_some() {
-                    std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                    std::mem::replace(&mut writing, log.write()).commit()?;
                 }
                 writing.put(*region, write)?;
             }
             Task::Cut(region, cut) => writing.cut(*region, *cut)?,
             Task::Begin(region, begin, hard_state, _) => {
-                sync = true;
                 // It takes the place of whatever is written.
-                std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                std::mem::replace(&mut writing, log.write()).commit()?;
                 writing.begin_at(*region, *begin)?;
                 writing.put(*region, &RegionWrite::of(*hard_state))?;
             }
-            Task::Leave(region, _) => {
-                sync = true;
-                writing.leave(*region)?;
-            }
+            Task::Leave(region, _) => writing.leave(*region)?,
             Task::Forget(region, hard_state) => {
-                sync = true;
                 // It looks at what is written, to clear it away.
-                std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                std::mem::replace(&mut writing, log.write()).commit()?;
                 writing.forget(*region, *hard_state)?;
             }
-            Task::Stay(region, _) => {
-                sync = true;
-                writing.stay(*region);
-            }
+            Task::Stay(region, _) => writing.stay(*region),
             Task::SnapshotRestored(region, at) => {
                 // A later one may have taken its place, which is not in the state machine yet.
-                std::mem::replace(&mut writing, log.write()).commit(sync)?;
+                std::mem::replace(&mut writing, log.write()).commit()?;
                 let noted = log.snapshot(*region)?;
                 if noted.is_some_and(|noted| noted.last_included == *at) {
                     writing.forget_snapshot(*region);
@@ -155,7 +175,7 @@ fn write(log: &Log, batch: &[Task], metrics: &Metrics) -> Result<(), LogError> {
         }
     }
     let begun = std::time::Instant::now();
-    let bytes = writing.commit(sync)?;
-    metrics.log_written(bytes, sync.then(|| begun.elapsed()));
+    let bytes = writing.commit()?;
+    metrics.log_written(bytes, begun.elapsed());
     Ok(())
 }

@@ -122,12 +122,10 @@ impl Metrics {
         self.started.elapsed()
     }
 
-    /// The log was written; if it was flushed too, that took so long.
-    pub fn log_written(&self, bytes: usize, flushed: Option<Duration>) {
+    /// So much was written to the log, and made durable in so long.
+    pub fn log_written(&self, bytes: usize, time: Duration) {
         self.log_bytes.inc_by(bytes as u64);
-        if let Some(time) = flushed {
-            self.log.observe(time.as_secs_f64());
-        }
+        self.log.observe(time.as_secs_f64());
     }
 
     /// So many entries were applied.
@@ -224,8 +222,7 @@ mod tests {
     #[test]
     fn what_is_counted_is_told() {
         let metrics = Metrics::new(Arc::default());
-        metrics.log_written(10, None);
-        metrics.log_written(20, Some(Duration::from_millis(3)));
+        metrics.log_written(30, Duration::from_millis(3));
         metrics.applied(7);
         metrics.request_ended("put", Ended::Answered, Duration::from_millis(2));
         metrics.request_ended("put", Ended::Answered, Duration::from_millis(20));

@@ -282,7 +282,7 @@ fn recover(
             state.replace(id, None, || Ok(None))?;
             write.forget(id, log.hard_state(id)?)?;
         }
-        write.commit(true)?;
+        write.commit()?;
     }
     for id in log.regions() {
         let Some(snapshot) = log.snapshot(id)? else {
@@ -299,7 +299,7 @@ fn recover(
         }
         let mut write = log.write();
         write.forget_snapshot(id);
-        write.commit(true)?;
+        write.commit()?;
     }
     snapshots.clear()?;
     let mut regions = state.regions()?;
@@ -341,7 +341,7 @@ fn begin_log(log: &Log, id: RegionId) -> Result<(), LogError> {
     let mut write = log.write();
     write.begin_at(id, BEGIN)?;
     write.put(id, &RegionWrite::of(hard_state))?;
-    write.commit(true)?;
+    write.commit()?;
     Ok(())
 }
 

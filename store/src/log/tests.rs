@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use almadia::{Payload, Purpose};
 use bytes::Bytes;
@@ -41,7 +42,7 @@ fn append(log: &Log, region: RegionId, entries: Vec<Entry>) {
         ..RegionWrite::default()
     };
     writing.put(region, &write).unwrap();
-    writing.commit(true).unwrap();
+    writing.commit().unwrap();
 }
 
 /// A log in a directory, as a region reads it.
@@ -103,7 +104,7 @@ fn what_is_written_is_read_back_after_reopening() {
         let write = RegionWrite::of(hard_state(1, 9));
         writing.put(REGION, &write).unwrap();
         writing.cut(REGION, LogId::new(1, 4)).unwrap();
-        writing.commit(true).unwrap();
+        writing.commit().unwrap();
     }
     let opened = Opened::at(&dir);
     assert_eq!(opened.read(), entries(1, 5..=10));
@@ -141,7 +142,7 @@ fn entries_that_overlap_take_the_place_of_those_before() {
     };
     let mut writing = opened.log.write();
     writing.put(REGION, &write).unwrap();
-    writing.commit(true).unwrap();
+    writing.commit().unwrap();
     drop(opened);
     let expected = [entries(1, 1..=5), entries(2, 6..=6), entries(4, 7..=9)].concat();
     assert_eq!(Opened::at(&dir).read(), expected);
@@ -155,7 +156,7 @@ fn a_log_that_begins_anew_holds_nothing_of_before() {
         append(&log, REGION, entries(1, 1..=10));
         let mut writing = log.write();
         writing.begin_at(REGION, LogId::new(2, 50)).unwrap();
-        writing.commit(true).unwrap();
+        writing.commit().unwrap();
     }
     let opened = Opened::at(&dir);
     assert_eq!(opened.read(), []);
@@ -234,7 +235,7 @@ fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
                 let mut writing = log.write();
                 let cut = LogId::new(1, round * 10 + 5);
                 writing.cut(RegionId(other), cut).unwrap();
-                writing.commit(true).unwrap();
+                writing.commit().unwrap();
             }
             log.purge().unwrap();
         }
@@ -247,7 +248,7 @@ fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
     writing
         .put(REGION, &RegionWrite::of(hard_state(9, 12)))
         .unwrap();
-    writing.commit(true).unwrap();
+    writing.commit().unwrap();
     // What says that they are gone is moved, too, or given back.
     others(200, 60);
     drop(log);
@@ -264,16 +265,20 @@ fn a_log_that_begins_anew_does_not_find_its_old_entries_again() {
     assert_eq!(log.last_index(REGION), Some(LogIndex(15)));
 }
 
-/// What the region holds when the power has failed, and of what was not synced so much was left.
-fn left(files: &FaultFs, torn: impl FnMut(usize) -> usize) -> Vec<Entry> {
+/// What the region holds when the power has failed, and of what was not synced so much was left: up to where
+/// its log is cut, and the entries behind that.
+fn left(files: &FaultFs, torn: impl FnMut(usize) -> usize) -> (u64, Vec<Entry>) {
     let dir = TempDir::new().unwrap();
     files.crash_image(dir.path(), torn);
     let log = Log::open(dir.path()).unwrap();
     let entry = |index| log.engine.get_entry::<Raw>(REGION.0, index).unwrap();
-    let last = log.last_index(REGION).map_or(0, |last| last.0);
-    (1..=last)
-        .map(|index| entry(index).unwrap().decode().unwrap())
-        .collect()
+    let cut = log.cut(REGION).unwrap().index.0;
+    let last = log.last_index(REGION).map_or(cut, |last| last.0);
+    let entries = (cut + 1..=last).map(|index| {
+        let entry = entry(index).expect("there is no gap");
+        entry.decode().unwrap()
+    });
+    (cut, entries.collect())
 }
 
 /// All that was synced is there, and of what was not, a beginning.
@@ -284,38 +289,55 @@ fn a_loss_of_power_leaves_what_was_synced() {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         usize::try_from(dice >> 33).unwrap() % limit
     };
-    let (mut lost, mut spared) = (0, 0);
-    for _ in 0..40 {
+    let (mut lost, mut spared, mut purged) = (0, 0, 0);
+    for life in 0..40 {
         let dir = TempDir::new().unwrap();
         let files = FaultFs::of(dir.path());
-        let log = Log::open_with(dir.path(), ReadableSize::kb(1), ReadableSize::mb(1)).unwrap();
-        let (mut written, mut synced) = (0, 0);
-        for _ in 0..30 {
-            let next = written + 1 + below(5) as u64;
-            let write = RegionWrite {
-                entries: vec![Entries::from(entries(1, written + 1..=next))],
-                ..RegionWrite::default()
-            };
-            let mut writing = log.write();
-            writing.put(REGION, &write).unwrap();
-            let sync = below(4) == 0;
-            writing.commit(sync).unwrap();
-            written = next;
-            if sync {
-                synced = written;
+        // In every other life files are given back.
+        let all = [ReadableSize::mb(1), ReadableSize::kb(3)][life % 2];
+        let log = Log::open_with(dir.path(), ReadableSize::kb(1), all).unwrap();
+        let (mut written, mut cut) = (0, 0);
+        let write = |written: &mut u64, below: &mut dyn FnMut(usize) -> usize| {
+            let next = *written + 1 + below(5) as u64;
+            append(&log, REGION, entries(1, *written + 1..=next));
+            *written = next;
+        };
+        for _ in 0..10 + below(80) {
+            write(&mut written, &mut below);
+            if life % 2 == 1 && below(3) == 0 {
+                cut = cut.max(below(usize::try_from(written).unwrap()) as u64);
+                let mut writing = log.write();
+                writing.cut(REGION, LogId::new(1, cut)).unwrap();
+                writing.commit().unwrap();
+                let before = log.engine.get_used_size();
+                log.purge().unwrap();
+                purged += usize::from(log.engine.get_used_size() < before);
             }
         }
-        let found = left(&files, |unsynced| below(unsynced + 1));
-        let count = found.len() as u64;
-        assert_eq!(found, entries(1, 1..=count));
+        let synced = written;
+        // The power fails while the last write is being synced.
+        let (found_cut, found) = thread::scope(|scope| {
+            files.on_sync(OnSync::Hold);
+            scope.spawn(|| write(&mut written, &mut |_| 4));
+            files.wait_until_held();
+            let found = left(&files, |unsynced| below(unsynced + 1));
+            files.on_sync(OnSync::Work);
+            found
+        });
+        let last = found_cut + found.len() as u64;
+        assert!(found_cut <= cut, "{found_cut} <= {cut}");
+        assert_eq!(found, entries(1, found_cut + 1..=last));
         assert!(
-            (synced..=written).contains(&count),
-            "{synced} <= {count} <= {written}"
+            (synced..=written).contains(&last),
+            "{synced} <= {last} <= {written}"
         );
-        lost += written - count;
-        spared += count - synced;
+        lost += written - last;
+        spared += last - synced;
     }
-    assert!(lost > 0 && spared > 0, "{lost} lost, {spared} spared");
+    assert!(
+        lost > 0 && spared > 0 && purged > 0,
+        "{lost} lost, {spared} spared, {purged} purged"
+    );
 }
 
 /// A killed process leaves what it has written to the system alone. The next one reads it, and speaks
@@ -329,11 +351,11 @@ fn what_a_process_finds_is_durable_before_it_goes_on() {
     // To close a log syncs it, which a killed process does not.
     files.on_sync(OnSync::Lie);
     append(&log, REGION, entries(1, 4..=9));
-    assert_eq!(left(&files, |_| 0), entries(1, 1..=3));
+    assert_eq!(left(&files, |_| 0), (0, entries(1, 1..=3)));
     drop(log);
 
     files.on_sync(OnSync::Work);
     let log = Log::open(dir.path()).unwrap();
     assert_eq!(log.last_index(REGION), Some(LogIndex(9)));
-    assert_eq!(left(&files, |_| 0), entries(1, 1..=9));
+    assert_eq!(left(&files, |_| 0), (0, entries(1, 1..=9)));
 }

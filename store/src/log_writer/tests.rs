@@ -20,6 +20,7 @@ const SOON: Duration = Duration::from_secs(60);
 struct Writer {
     dir: TempDir,
     files: FaultFs,
+    log: Log,
     tasks: Sender<Task>,
     sent: Receiver<(RegionId, Vec<Message>)>,
     inputs: Receiver<Input>,
@@ -35,18 +36,20 @@ struct Left {
 impl Writer {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::open(dir.path()).unwrap();
+        let log = Log::open_small(dir.path());
+        let written = log.clone();
         let (tasks, from_tasks) = channel();
         let (to_inputs, inputs) = channel();
         let (to_sent, sent) = channel();
         let thread = thread::spawn(move || {
             let metrics = Arc::new(Metrics::new(Arc::new(Routes::default())));
             let send = |region, messages| drop(to_sent.send((region, messages)));
-            run(&log, &from_tasks, send, &to_inputs, &metrics).unwrap();
+            run(&written, &from_tasks, send, &to_inputs, &metrics).unwrap();
         });
         Self {
             files: FaultFs::of(dir.path()),
             dir,
+            log,
             tasks,
             sent,
             inputs,
@@ -87,6 +90,7 @@ impl Writer {
     fn end(self) -> Left {
         drop(self.tasks);
         self.thread.join().unwrap();
+        drop(self.log);
         let log = Log::open(self.dir.path()).unwrap();
         Left {
             log,
@@ -114,10 +118,10 @@ fn write(must_sync: bool) -> Task {
         entries: vec![Entries::from([entry])],
         ..RegionWrite::of(hard_state(3))
     };
-    task_of(write, must_sync)
+    task_of(REGION, write, must_sync)
 }
 
-fn task_of(write: RegionWrite, must_sync: bool) -> Task {
+fn task_of(region: RegionId, write: RegionWrite, must_sync: bool) -> Task {
     let [from, to] = [1, 2].map(|id| NodeId::new(id).unwrap());
     let written = Written {
         generation: 1,
@@ -130,7 +134,7 @@ fn task_of(write: RegionWrite, must_sync: bool) -> Task {
         body: Body::TimeoutNow,
     };
     Task::Write {
-        region: REGION,
+        region,
         written,
         write,
         must_sync,
@@ -160,16 +164,69 @@ fn nothing_is_said_of_a_write_before_it_is_durable() {
     writer.end();
 }
 
-/// A new commit index is not worth a sync.
+/// A new commit index is not worth a sync; but what is decided after it must not last without it.
 #[test]
-fn a_write_that_need_not_last_waits_for_no_sync() {
+fn a_commit_index_waits_for_no_sync_and_lasts_as_soon_as_anything_later_does() {
     let writer = Writer::new();
+    writer.carry_out(write(true));
     writer.files.on_sync(OnSync::Hold);
-    writer.ask(write(false));
+    let newer = |commit_index| HardState {
+        commit_index: LogIndex(commit_index),
+        ..hard_state(3)
+    };
+    let commit = |index| task_of(REGION, RegionWrite::of(newer(index)), false);
+    writer.ask(commit(2));
+    writer.ask(commit(3));
     writer.sent.recv_timeout(SOON).unwrap();
     let told = writer.inputs.recv_timeout(SOON);
     assert!(matches!(told, Ok(Input::Persisted(_))));
     writer.release();
+
+    let other = RegionWrite::of(hard_state(5));
+    writer.carry_out(task_of(RegionId(8), other, true));
+    while writer.left().log.hard_state(RegionId(8)).unwrap() != hard_state(5) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(writer.left().log.hard_state(REGION).unwrap(), newer(3));
+    writer.carry_out(commit(4));
+    let Left { _dir, log } = writer.end();
+    assert_eq!(log.hard_state(REGION).unwrap(), newer(4));
+}
+
+/// Files are given back as soon as something younger says what they say: a vote, say, with a newer commit
+/// index. If that could be lost, the vote would be.
+#[test]
+fn what_need_not_last_takes_the_place_of_nothing_that_must() {
+    let writer = Writer::new();
+    writer.carry_out(write(true));
+    for index in 1..30 {
+        let entry = Entry {
+            id: LogId::new(3, index),
+            payload: Payload::Data(vec![0; 500].into()),
+            context: "".into(),
+        };
+        let other = RegionWrite {
+            entries: vec![Entries::from([entry])],
+            ..RegionWrite::default()
+        };
+        writer.carry_out(task_of(RegionId(8), other, true));
+    }
+    let newer = RegionWrite::of(HardState {
+        commit_index: LogIndex(2),
+        ..hard_state(3)
+    });
+    writer.carry_out(task_of(REGION, newer, false));
+    writer.carry_out(Task::Cut(RegionId(8), LogId::new(3, 28)));
+    writer.log.purge().unwrap();
+    let first = writer.dir.path().join("0000000000000004.raftlog");
+    assert!(!first.exists(), "it was given back");
+    let left = writer.left().log;
+    let vote = left.hard_state(REGION).unwrap();
+    assert_eq!(
+        (vote.current_term, vote.voted_for),
+        (Term(3), NodeId::new(1))
+    );
+    assert_eq!(left.last_index(REGION), Some(LogIndex(1)));
     writer.end();
 }
 
@@ -228,7 +285,7 @@ fn a_region_is_forgotten_when_that_is_durable() {
 #[test]
 fn what_was_asked_for_before_a_region_ends_does_not_come_back() {
     let writer = Writer::new();
-    writer.hold(task_of(RegionWrite::of(hard_state(2)), true));
+    writer.hold(task_of(REGION, RegionWrite::of(hard_state(2)), true));
     // These are one write.
     writer.ask(write(true));
     writer.ask(Task::Forget(REGION, hard_state(3)));
@@ -252,12 +309,12 @@ fn a_snapshot_is_kept_until_it_is_the_one_that_was_restored() {
             snapshot: Some(Box::new(snapshot)),
             ..RegionWrite::default()
         };
-        task_of(write, true)
+        task_of(REGION, write, true)
     };
     let restored = |index| Task::SnapshotRestored(REGION, LogId::new(3, index));
     let writer = Writer::new();
     writer.carry_out(of(10));
-    writer.hold(task_of(RegionWrite::of(hard_state(3)), true));
+    writer.hold(task_of(REGION, RegionWrite::of(hard_state(3)), true));
     // These are one write.
     writer.ask(of(20));
     writer.ask(restored(10));

@@ -73,7 +73,7 @@ impl Host {
         write
             .put(id, &crate::log::RegionWrite::of(hard_state))
             .unwrap();
-        write.commit(true).unwrap();
+        write.commit().unwrap();
         let membership = ConfState::of_voters(NodeId::new(voter));
         Region::new(id, KeyRange::default(), &membership, BTreeMap::new())
     }

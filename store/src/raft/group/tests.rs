@@ -47,7 +47,7 @@ impl Alone {
                 };
                 let mut batch = self.host.log.write();
                 batch.put(REGION, &write).unwrap();
-                batch.commit(true).unwrap();
+                batch.commit().unwrap();
                 self.group.persisted(written, &self.outlets.apply).unwrap();
                 is_idle = false;
             }
