@@ -244,6 +244,23 @@ fn e12_a_state_machine_ahead_of_its_log_starts_only_with_leave_to() {
     assert_eq!(output.applied_ids(), [LogId::new(2, 6)]);
 }
 
+/// E12: a snapshot takes a state machine back that is ahead of it. It stands there only once the snapshot is
+/// restored, and what follows is applied again.
+#[test]
+fn e12_a_snapshot_takes_a_state_machine_back_that_is_ahead_of_it() {
+    let settings = eager(2, 10).applied(LogId::new(2, 5));
+    let mut node = open(settings, disk(3, &[1, 1]));
+    let install = Body::InstallSnapshot(snapshot((2, 3), 3).into());
+    node.step(message(1, 2, 2, install)).unwrap();
+    let ready = take(&mut node);
+    assert!(node.last_applied() < index(3));
+    write(&mut node, &ready);
+    node.advance(ready).unwrap();
+    assert_eq!(node.last_applied(), index(3));
+    let output = tell(&mut node, 1, 2, append((2, 3), &[2, 2], 5));
+    assert_eq!(output.applied_ids(), [LogId::new(2, 4), LogId::new(2, 5)]);
+}
+
 // --- What is on its way ---
 
 #[test]

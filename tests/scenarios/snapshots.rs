@@ -102,6 +102,21 @@ fn a_request_is_repeated_where_it_was_not_heard() {
     }
 }
 
+/// A snapshot that ends where the state machine is takes nothing back of what was reported as applied.
+#[test]
+fn a_snapshot_takes_no_state_machine_back_that_is_just_there() {
+    let (mut node, _) = asking();
+    tell(&mut node, 1, 1, append((1, 3), &[], 3));
+    assert_eq!(node.last_applied(), index(3));
+    let install = Body::InstallSnapshot(snapshot((1, 3), 3).into());
+    node.step(message(1, 2, 1, install)).unwrap();
+    let installing = take(&mut node);
+    assert!(installing.snapshot.is_some());
+    assert_eq!(node.last_applied(), index(3));
+    persist(&mut node, &installing);
+    assert_eq!(node.last_applied(), index(3));
+}
+
 /// What was handed out before a requested snapshot came may be reported as applied, though the
 /// snapshot ends in the same place and is not on the disk.
 #[test]
