@@ -103,6 +103,26 @@ fn a_lease_lasts_from_the_sending_of_what_was_answered() {
     assert!(!reads_by_lease(&node), "eight ticks after it was sent");
 }
 
+/// Rounds that nobody answers are kept apart up to a bound. Beyond it the oldest are forgotten, so an answer
+/// to one of them extends nothing.
+#[test]
+fn so_many_rounds_of_heartbeats_are_kept_apart() {
+    for (rounds, extends) in [(256, true), (257, false)] {
+        let mut node = leading();
+        let heartbeats: Vec<Token> = (0..rounds)
+            .map(|_| {
+                node.ping();
+                heartbeat_token(&settle_reads(&mut node).0)
+            })
+            .collect();
+        for (answered, expected) in [(0, extends), (1, true)] {
+            let token = heartbeats[answered].clone();
+            node.step(message(2, 1, 2, answer(token))).unwrap();
+            assert_eq!(reads_by_lease(&node), expected, "{rounds}, {answered}");
+        }
+    }
+}
+
 /// A node that was restarted may have promised its vote away: it does not even take note of a
 /// candidate's term until the promise is over, or the candidate would have to lead without it.
 #[test]
