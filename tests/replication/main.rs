@@ -10,4 +10,5 @@ mod nodes;
 mod flow;
 mod probing;
 mod snapshots;
+mod stored;
 mod tail;

@@ -164,6 +164,21 @@ fn e54_a_rejection_of_what_was_not_probed_says_nothing() {
     assert_ne!(node.progress(id(2)), Some(&probing));
 }
 
+/// A rejection may name any entry of the leader's log, also one that was proposed just now and has left in
+/// no message: nothing is looked for on the disk.
+#[test]
+fn a_rejection_may_name_what_was_just_proposed() {
+    let mut node = leader(1, 3, &[]);
+    tell(&mut node, 2, 1, accepted(1));
+    propose(&mut node, "x");
+    propose(&mut node, "y");
+    let output = tell(&mut node, 2, 1, rejected(1, (1, 2)));
+    let appends = output.appends_to(2);
+    assert_eq!(appends.len(), 1);
+    assert_eq!(appends[0].prev_log, LogId::new(1, 1));
+    assert_eq!(appends[0].entries.len(), 2);
+}
+
 /// While a peer is probed, an acknowledgement from below what is known shows nothing.
 #[test]
 fn e55_an_acknowledgement_below_match_ends_no_probe() {

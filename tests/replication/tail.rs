@@ -143,6 +143,23 @@ fn what_is_to_be_applied_is_kept_within_the_limit() {
     assert_eq!(asked(&node, Purpose::Apply), 1);
 }
 
+/// Entries that are replaced leave nothing in memory, also where all of the run goes in which they came:
+/// what is handed out afterwards has no empty run in it.
+#[test]
+fn what_is_replaced_leaves_no_empty_run() {
+    for (kept, terms, expected) in [(2, &[2, 2][..], &[2, 2][..]), (3, &[2], &[2, 1, 1])] {
+        let mut node = follower(2, 3, &[]);
+        for body in [append((0, 0), &[1, 1], 0), append((1, 2), &[1, 1], 0)] {
+            crate::nodes::tell(&mut node, 1, 1, body);
+        }
+        crate::nodes::tell(&mut node, 1, 2, append((1, kept), terms, 0));
+        node.step(message(1, 2, 2, append((2, 4), &[], 4))).unwrap();
+        let runs = take(&mut node).committed_entries;
+        let lengths: Vec<usize> = runs.iter().map(|run| run.len()).collect();
+        assert_eq!(lengths, expected);
+    }
+}
+
 /// What is persisted and applied, and needed by nobody, is let go of.
 #[test]
 fn what_nobody_needs_is_let_go_of() {
