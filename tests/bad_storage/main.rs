@@ -256,6 +256,20 @@ fn campaign_when_entries_are_not_there_yet() {
     }
 }
 
+/// Who stands for election has looked for membership changes. A refusal that tells of nothing else is no
+/// reason to look again, and to give up if that cannot be done now.
+#[test]
+fn a_refusal_that_tells_nothing_new_asks_nothing_of_the_storage() {
+    let mut node = started();
+    node.campaign().expect("a voter may campaign");
+    node.storage_mut().entries = Some(Err(StorageError::TemporarilyUnavailable));
+    let commit = LogId::new(2, 4);
+    assert_eq!(node.commit_index(), commit.index);
+    let refused = Body::PreVoteResponse(VoteResponse::Refused { commit });
+    node.step(message(2, 1, 2, refused)).expect("a refusal");
+    assert_eq!(node.role(), RoleKind::PreCandidate);
+}
+
 /// The commit index goes into the vote request with its term.
 #[test]
 fn campaign_when_a_term_cannot_be_read() {
