@@ -168,3 +168,22 @@ fn a_log_that_is_as_long_as_can_be_takes_no_entry() {
     assert_eq!(node.propose("", "x"), Err(ProposeError::NoIndexLeft));
     assert_eq!(before, node);
 }
+
+/// A joint configuration whose leader has the last index cannot be left any more.
+#[test]
+fn a_log_that_is_as_long_as_can_be_takes_no_change_of_the_nodes_own() {
+    let joint = ConfState {
+        voters_outgoing: vec![id(1)],
+        auto_leave: true,
+        ..ConfState::of_voters([id(1)])
+    };
+    for (left, leaves) in [(1, false), (2, true)] {
+        let last = LogIndex::MAX.0 - left;
+        let storage = MemStorage::with_snapshot(snapshot(1, last, joint.clone()));
+        let mut node = open(1, storage, false);
+        node.campaign().expect("an index is left");
+        settle(&mut node);
+        assert_eq!(node.last_log().index, LogIndex::MAX);
+        assert_eq!(node.membership().is_joint(), !leaves);
+    }
+}
