@@ -121,9 +121,15 @@ fn what_a_peer_lacks_is_kept_within_the_limit() {
 /// were replaced, and after others were released.
 #[test]
 fn what_is_to_be_applied_is_kept_within_the_limit() {
-    let replaced = [append((0, 0), &[1, 1, 1], 0), append((1, 1), &[2, 2, 2], 0)];
-    let released = [append((0, 0), &[1, 1], 2), append((1, 2), &[2, 2, 2, 2], 0)];
-    for bodies in [replaced, released] {
+    let in_its_place = || append((1, 1), &[2, 2, 2], 0);
+    let part_replaced = vec![append((0, 0), &[1, 1, 1], 0), in_its_place()];
+    let run_replaced = vec![
+        append((0, 0), &[1], 0),
+        append((1, 1), &[1, 1], 0),
+        in_its_place(),
+    ];
+    let released = vec![append((0, 0), &[1, 1], 2), append((1, 2), &[2; 4], 0)];
+    for bodies in [part_replaced, run_replaced, released] {
         let settings = settings(2).max_tail_bytes(bytes_of(0, &[1, 2, 2, 2]));
         let mut node = open(settings, disk(3, &[]));
         for body in bodies {
