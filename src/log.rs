@@ -291,13 +291,11 @@ impl<S: Storage> Log<S> {
 
     /// Raises the commit index; it never falls.
     pub(crate) fn commit_to(&mut self, index: LogIndex) {
-        if index > self.commit_index {
-            assert!(
-                index <= self.last.index,
-                "only entries of the log are committed"
-            );
-            self.commit_index = index;
-        }
+        assert!(
+            index <= self.last.index,
+            "only entries of the log are committed"
+        );
+        self.commit_index = self.commit_index.max(index);
     }
 
     /// Whether there is something to persist that has not been handed out.

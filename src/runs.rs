@@ -117,11 +117,12 @@ impl Runs {
                 self.runs.push_back(run);
                 break;
             }
-            self.bytes -= run.entries.size_bytes();
             if run.first < index {
-                run.entries.narrow(0, run.offset(index));
-                self.bytes += run.entries.size_bytes();
+                let first = run.first;
+                self.narrow(&mut run, first, index);
                 self.runs.push_back(run);
+            } else {
+                self.bytes -= run.entries.size_bytes();
             }
         }
         self.next = self.next.min(index);
@@ -178,14 +179,20 @@ impl Runs {
     /// Drops all entries at or below `index`, which is not beyond the last one.
     pub(crate) fn cut_through(&mut self, index: LogIndex) {
         self.release_through(index);
-        if let Some(run) = self.runs.front_mut().filter(|run| run.first <= index) {
-            self.bytes -= run.entries.size_bytes();
-            let begin = run.offset(index.next());
-            run.entries.narrow(begin, run.entries.len());
-            run.first = index.next();
-            self.bytes += run.entries.size_bytes();
+        if let Some(mut run) = pop_front_if(&mut self.runs, |run| run.first <= index) {
+            let next = run.next();
+            self.narrow(&mut run, index.next(), next);
+            self.runs.push_front(run);
         }
         self.first = index.next();
+    }
+
+    /// Drops of a run, taken out, what is not from `first` to before `next`.
+    fn narrow(&mut self, run: &mut Run, first: LogIndex, next: LogIndex) {
+        self.bytes -= run.entries.size_bytes();
+        run.entries.narrow(run.offset(first), run.offset(next));
+        run.first = first;
+        self.bytes += run.entries.size_bytes();
     }
 
     /// All entries.
@@ -234,9 +241,6 @@ impl Runs {
             next = next + piece.count();
             budget = budget.saturating_sub(piece.size_bytes());
             out.push(piece);
-            if next < run.next() {
-                break;
-            }
         }
     }
 

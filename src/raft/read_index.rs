@@ -32,8 +32,10 @@ use crate::types::{LogId, LogIndex, NodeId};
 pub(crate) struct Reads {
     /// Oldest first; all wait equally long, so the first is the first to be dropped.
     waiting: VecDeque<OwnRead>,
-    /// Never used before, not even in an earlier life; what the caller gives is only echoed.
-    last_token: u64,
+    /// Tokens are never used twice, not even in another life; what the caller gives is only echoed.
+    incarnation: u32,
+    /// How many were used in this life.
+    tokens_used: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,16 +49,15 @@ impl Reads {
     pub(crate) fn new(incarnation: Option<u32>) -> Self {
         Self {
             waiting: VecDeque::new(),
-            last_token: u64::from(incarnation.unwrap_or(0)) << u32::BITS,
+            incarnation: incarnation.unwrap_or(0),
+            tokens_used: 0,
         }
     }
 
     /// A token that no read had before; those of the next incarnation are not for this one.
     fn next_token(&mut self) -> Option<u64> {
-        const OF_ONE_LIFE: u64 = u32::MAX as u64;
-        let is_left = self.last_token & OF_ONE_LIFE < OF_ONE_LIFE;
-        self.last_token += u64::from(is_left);
-        is_left.then_some(self.last_token)
+        self.tokens_used = self.tokens_used.checked_add(1)?;
+        Some(u64::from(self.incarnation) << u32::BITS | u64::from(self.tokens_used))
     }
 
     /// Takes the read of this token out, and returns its context.

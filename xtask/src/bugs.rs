@@ -131,7 +131,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/read_index.rs", "let duration = election_timeout_ticks.saturating_sub(lease_margin_ticks);", "let duration = if crate::bug(\"B68-margin\") { election_timeout_ticks } else { election_timeout_ticks.saturating_sub(lease_margin_ticks) };"),
     ]),
     bug!("B69", "an answer to a read of an earlier life is taken for one of this", Some("reads"), ["reads-restarts"], [
-        ("raft/read_index.rs", "last_token: u64::from(incarnation.unwrap_or(0)) << u32::BITS,", "last_token: if crate::bug(\"B69\") { 0 } else { u64::from(incarnation.unwrap_or(0)) << u32::BITS },"),
+        ("raft/read_index.rs", "incarnation: incarnation.unwrap_or(0),", "incarnation: if crate::bug(\"B69\") { 0 } else { incarnation.unwrap_or(0) },"),
     ]),
     bug!("AE2", "an append is taken without a look at the entry before it", None, ["figure-8", "heartbeats"], [
         ("raft/core.rs", "        if !self.log.holds(prev)? {", "        if !crate::bug(\"AE2\") && !self.log.holds(prev)? {"),
