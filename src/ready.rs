@@ -53,7 +53,9 @@ pub struct Ready {
     /// To be stored, if it has changed.
     pub hard_state: Option<HardState>,
     /// Whether the write must be durable before it counts. A `Ready` without it writes at most a
-    /// new commit index, which may be lost, but not once a later write is durable.
+    /// new commit index, which may be lost, but not once a later write is durable. It alone may be
+    /// lost: the hard state that it takes the place of has the vote in it, and must stay durable
+    /// until the new one is.
     pub must_sync: bool,
     /// To be sent when everything up to and including this `Ready` is durable.
     pub messages_after_persist: Vec<Message>,

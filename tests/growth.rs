@@ -243,6 +243,23 @@ fn a_log_read_back_in_many_messages() {
     );
 }
 
+/// Two followers that have nothing are sent the same, which is read once.
+#[test]
+fn peers_that_stand_in_the_same_place() {
+    const ENTRIES: u64 = 100;
+    let mut node = follower(settings(1), 3, &[1; ENTRIES as usize]);
+    elect(&mut node);
+    let before = node.storage().entries.get();
+    let term = node.current_term().0;
+    for peer in [2, 3] {
+        let rejected = nodes::rejected(ENTRIES, (0, 0));
+        node.step(message(peer, 1, term, rejected)).unwrap();
+    }
+    assert_eq!(work(&mut node).len(), 2);
+    let read = node.storage().entries.get() - before;
+    assert!((ENTRIES..2 * ENTRIES).contains(&read), "{read} are read");
+}
+
 /// A follower is sent what it has, with a little more each time: it keeps no more than what is new.
 #[test]
 fn messages_that_overlap() {
