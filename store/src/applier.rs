@@ -122,6 +122,7 @@ pub fn run(
         if is_due && (checkpoint.is_none() || undurable.bytes > 2 * MAX_UNDURABLE_BYTES) {
             finish(checkpoint.take())?;
             let durable: Vec<_> = undurable.regions.drain().collect();
+            undurable.bytes = 0;
             let (state, inputs) = (Arc::clone(state), inputs.clone());
             checkpoint = Some(std::thread::spawn(move || {
                 state.checkpoint()?;

@@ -95,6 +95,14 @@ impl DataDir {
             move |error| DataDirError::Io { path, error }
         };
         make_dir(path).map_err(failed(path))?;
+        // Whoever has made it may not have come to this. A parent that this user may not read was made by
+        // somebody else, long ago.
+        match sync_dir(parent_of(path)) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(failed(path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
         match lock.try_lock() {
@@ -179,14 +187,21 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    let parent = match dir.parent() {
+    make_dir(parent_of(dir))?;
+    match fs::create_dir(dir) {
+        // Another node, which has its directory beside this one's, has been faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        made => made?,
+    }
+    sync_dir(parent_of(dir))
+}
+
+fn parent_of(dir: &Path) -> &Path {
+    match dir.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => Path::new("/"),
-    };
-    make_dir(parent)?;
-    fs::create_dir(dir)?;
-    sync_dir(parent)
+    }
 }
 
 /// Writes it so that a crash leaves the old one or the new one.

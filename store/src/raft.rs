@@ -226,9 +226,12 @@ impl Raft {
     pub fn run(mut self, inputs: &Receiver<Input>) -> Result<(), GroupError> {
         let me = self.settings.id;
         let is_member = |group: &Group| group.region().is_none_or(|region| region.has_member(me));
-        let left = self.groups.iter().filter(|(_, group)| !is_member(group));
+        let is_left =
+            |group: &Group| !is_member(group) && group.is_behind(group.last_applied().next());
+        let left = self.groups.iter().filter(|(_, group)| is_left(group));
         for id in left.map(|(id, _)| *id).collect::<Vec<_>>() {
-            // A crash has come before it could leave: see `begin`.
+            // A crash has come before it could leave: see `begin`. (With more in its log it may be yet to
+            // become a member again, and has acknowledged that.)
             self.leave(id);
         }
         self.next_tick = Instant::now() + TICK;

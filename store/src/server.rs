@@ -94,6 +94,11 @@ pub enum ServerError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// It is to begin a cluster of which it is no member.
+    #[error(
+        "node {0} is not among the nodes that the cluster begins with: name it in `--peers`, or say `--join`"
+    )]
+    NotAPeer(NodeId),
     /// Others than this machine would be spoken with in plain text.
     #[error(
         "{0} can be reached from other machines, and what is said there would be neither secret nor \
@@ -319,6 +324,9 @@ fn recover(
 
 /// The first region of a new cluster. All nodes that the cluster begins with make the same one.
 fn begin(options: &Options, state: &State) -> Result<Region, ServerError> {
+    if !options.peers.contains_key(&options.id.get()) {
+        return Err(ServerError::NotAPeer(options.id));
+    }
     let voters = options.peers.keys().filter_map(|id| NodeId::new(*id));
     let membership = ConfState::of_voters(voters);
     let region = Region::new(

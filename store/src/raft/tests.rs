@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
 use std::thread;
 
+use almadia::{Entries, Entry, Payload};
 use tempfile::TempDir;
 
 use super::*;
@@ -86,7 +87,24 @@ async fn who_is_no_member_of_a_part_leaves_it() {
     let (host, outlets) = Host::new();
     let [at_start, divided] = [RegionId(2), RegionId(3)].map(|id| host.region(id, 2));
     let own = host.region(RegionId::FIRST, ME.get());
-    let regions = vec![own, at_start];
+    // Whoever has more in its log may become a member by that.
+    let comes_back = host.region(RegionId(4), 2);
+    let entry = Entry {
+        id: LogId {
+            index: BEGIN.index.next(),
+            ..BEGIN
+        },
+        payload: Payload::Data(Bytes::new()),
+        context: Bytes::new(),
+    };
+    let mut write = host.log.write();
+    let more = crate::log::RegionWrite {
+        entries: vec![Entries::from([entry])],
+        ..Default::default()
+    };
+    write.put(comes_back.id, &more).unwrap();
+    write.commit().unwrap();
+    let regions = vec![own, at_start, comes_back];
     let Host {
         log,
         snapshots,
@@ -112,5 +130,5 @@ async fn who_is_no_member_of_a_part_leaves_it() {
     });
     assert_eq!(forgotten.collect::<Vec<_>>(), [RegionId(3), RegionId(2)]);
     assert!(log.is_leaving(RegionId(2)) && log.is_leaving(RegionId(3)));
-    assert!(!log.is_leaving(RegionId::FIRST));
+    assert!(!log.is_leaving(RegionId::FIRST) && !log.is_leaving(RegionId(4)));
 }
