@@ -1,7 +1,7 @@
 //! What is said of the state machine, and what a crash just then leaves of it.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -15,6 +15,8 @@ use crate::routes::Routes;
 use crate::snapshot::Description;
 
 const SOON: Duration = Duration::from_secs(20);
+/// Further than what is applied.
+const AHEAD: LogId = LogId::new(BEGIN.term.0, BEGIN.index.0 + 10);
 
 /// A thread that applies, for one region of all keys.
 struct Applier {
@@ -79,32 +81,34 @@ impl Applier {
         State::open(&copy).unwrap().regions().unwrap()
     }
 
+    /// A snapshot of the region that reaches further than what is applied, and the directory in which alone
+    /// its file is.
+    fn snapshot(&self) -> (Snapshot, PathBuf) {
+        let elsewhere = TempDir::new().unwrap();
+        let state = Arc::new(State::open(&elsewhere.path().join("state")).unwrap());
+        let mut region = region();
+        region.set_applied(AHEAD);
+        state.change().put_region(&region).unwrap();
+        let snapshots = Snapshots::open(elsewhere.path().join("snapshots"), state).unwrap();
+        let begun = Instant::now();
+        let snapshot = loop {
+            match snapshots.snapshot(region.id, AHEAD.index) {
+                Ok(snapshot) => break snapshot,
+                Err(_) => assert!(begun.elapsed() < SOON, "no snapshot is made"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let name = Description::of(&snapshot).unwrap().name;
+        let files = self.dir.path().join("snapshots");
+        fs::copy(snapshots.path(&name), files.join(name)).unwrap();
+        (snapshot, files)
+    }
+
     /// Its directory may be removed then.
     fn end(self) {
         drop(self.tasks);
         self.thread.join().unwrap().unwrap();
     }
-}
-
-/// A snapshot of the region that reaches further than what is applied, and its file in this directory.
-fn snapshot(of: LogId, dir: &Path) -> Snapshot {
-    let elsewhere = TempDir::new().unwrap();
-    let state = Arc::new(State::open(&elsewhere.path().join("state")).unwrap());
-    let mut region = region();
-    region.set_applied(of);
-    state.change().put_region(&region).unwrap();
-    let snapshots = Snapshots::open(elsewhere.path().join("snapshots"), state).unwrap();
-    let begun = Instant::now();
-    let snapshot = loop {
-        match snapshots.snapshot(region.id, of.index) {
-            Ok(snapshot) => break snapshot,
-            Err(_) => assert!(begun.elapsed() < SOON, "no snapshot is made"),
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    let name = Description::of(&snapshot).unwrap().name;
-    fs::copy(snapshots.path(&name), dir.join(name)).unwrap();
-    snapshot
 }
 
 fn region() -> Region {
@@ -177,16 +181,11 @@ fn a_region_is_gone_for_good_before_anybody_hears_of_it() {
 #[test]
 fn a_snapshot_is_durable_before_anybody_hears_that_it_is_restored() {
     let applier = Applier::new();
-    let at = LogId {
-        term: BEGIN.term,
-        index: LogIndex(BEGIN.index.0 + 10),
-    };
-    let files = applier.dir.path().join("snapshots");
-    let snapshot = snapshot(at, &files);
+    let (snapshot, files) = applier.snapshot();
     let task = Task::Restore(RegionId::FIRST, snapshot);
     applier.tasks.send(task).unwrap();
-    assert!(matches!(applier.said(), Applied::Restored(region) if region.applied() == at));
-    assert_eq!(applier.left()[0].applied(), at);
+    assert!(matches!(applier.said(), Applied::Restored(region) if region.applied() == AHEAD));
+    assert_eq!(applier.left()[0].applied(), AHEAD);
     assert_eq!(fs::read_dir(files).unwrap().count(), 0);
     applier.end();
 }
@@ -195,12 +194,7 @@ fn a_snapshot_is_durable_before_anybody_hears_that_it_is_restored() {
 #[test]
 fn a_snapshot_that_cannot_be_restored_stays() {
     let applier = Applier::new();
-    let at = LogId {
-        term: BEGIN.term,
-        index: LogIndex(BEGIN.index.0 + 10),
-    };
-    let files = applier.dir.path().join("snapshots");
-    let snapshot = snapshot(at, &files);
+    let (snapshot, files) = applier.snapshot();
     let file = fs::read_dir(&files).unwrap().next().unwrap().unwrap();
     fs::write(file.path(), "something else").unwrap();
     let task = Task::Restore(RegionId::FIRST, snapshot);
