@@ -1,6 +1,6 @@
 //! What is known of the time in which nothing comes but ticks, or but acknowledgements.
 //!
-//! Owns the countdown that spares an idle node the looking, and whether there is anything to hand out.
+//! Owns how long an idle node is spared the looking, and whether there is anything to hand out.
 //! Knows nothing of what that would be.
 
 use core::fmt;
@@ -9,8 +9,8 @@ use core::hash::{Hash, Hasher};
 /// Follows from the rest of a node, so it is no part of its identity, nor of what is printed of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Quiet {
-    /// So many ticks will pass in which nothing happens, at least.
-    pub(crate) ticks: u32,
+    /// Until the clock stands here, ticks move it on and do nothing else.
+    pub(crate) until: u32,
     /// Nothing is to be sent to any peer. If not, that is not known.
     pub(crate) peers_served: bool,
     /// There is nothing for a `Ready`.
@@ -22,7 +22,7 @@ pub(crate) struct Quiet {
 impl Quiet {
     /// Nothing is known: something may happen now.
     pub(crate) const NONE: Self = Self {
-        ticks: 0,
+        until: 0,
         peers_served: false,
         has_no_ready: false,
         since_last_tick: false,

@@ -110,9 +110,9 @@ impl<S: Storage> RawNode<S> {
     /// [`Halted`] if the storage fails, now or before.
     #[inline]
     pub fn tick(&mut self) -> Result<(), Halted> {
-        if self.quiet.ticks > 0 {
-            self.quiet.ticks -= 1;
-            self.raft.skip(1);
+        let core = &mut self.raft.core;
+        if core.election_elapsed < self.quiet.until {
+            core.move_clock(1);
             return Ok(());
         }
         self.tick_in_full()
@@ -133,13 +133,14 @@ impl<S: Storage> RawNode<S> {
     /// A node that has rested for a whole tick gives its buffers back. One that is sent a heartbeat with
     /// each tick, or more, keeps them.
     fn look_ahead(&mut self, was_quiet: bool) {
-        let ticks = self.raft.ticks_until_action().saturating_sub(1);
-        let is_quiet = ticks > 0 && !self.raft.has_ready();
+        let idle_ticks = self.raft.idle_ticks();
+        let is_quiet = idle_ticks > 0 && !self.raft.has_ready();
         if is_quiet && was_quiet {
             self.raft.give_back_buffers();
         }
+        let until = self.raft.core.election_elapsed + idle_ticks;
         self.quiet = Quiet {
-            ticks: if was_quiet { ticks } else { 0 },
+            until: if was_quiet { until } else { 0 },
             peers_served: is_quiet,
             has_no_ready: is_quiet,
             since_last_tick: is_quiet,
@@ -153,14 +154,13 @@ impl<S: Storage> RawNode<S> {
     ///
     /// [`Halted`] if the storage fails, now or before.
     pub fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
-        let quiet = ticks.min(self.quiet.ticks);
-        self.quiet.ticks -= quiet;
-        self.raft.skip(quiet);
-        if ticks == quiet {
+        let clock = self.raft.core.election_elapsed;
+        if ticks <= self.quiet.until.saturating_sub(clock) {
+            self.raft.core.move_clock(ticks);
             return Ok(());
         }
         let was_quiet = self.quiet.since_last_tick;
-        self.active().tick_many(ticks - quiet)?;
+        self.active().tick_many(ticks)?;
         self.look_ahead(was_quiet);
         Ok(())
     }

@@ -91,12 +91,13 @@ impl Candidate {
         })
     }
 
-    /// While its own vote is on its way to the disk, the clock stands still: the election has not
-    /// really begun, and another one would wait for the same disk.
+    /// While its own vote is on its way to the disk, the clock does not begin to count: the election has
+    /// not really begun, and another one would wait for the same disk.
     pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
         if core.vote_is_durable() {
             tick(core)
         } else {
+            core.restart_clock();
             Next::Stay
         }
     }
@@ -136,7 +137,6 @@ fn own_vote<S: Storage>(core: &Core<S>) -> Tally {
 }
 
 fn tick<S: Storage>(core: &mut Core<S>) -> Next {
-    core.election_elapsed = core.election_elapsed.saturating_add(1);
     if !core.election_is_due() {
         return Next::Stay;
     }

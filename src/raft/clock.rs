@@ -1,8 +1,8 @@
 //! Time, which is ticks.
 //!
-//! Owns the clocks that run whatever the role: the election clock (Raft 5.2) and how long ago a
-//! leader was heard; and the passing of many ticks at once, which skips those in which nothing
-//! happens. What a role does when its time has come is the role's business.
+//! Owns the one clock that counts them, on which an idle node does nothing but count, and which many ticks
+//! move on at once; how long ago a leader was heard (Raft 5.2). What a role does when its time has come is
+//! the role's business. What waits for an answer counts its ticks by itself.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
@@ -28,13 +28,19 @@ impl<S: Storage> Raft<S> {
         self.finish(result)
     }
 
-    /// As many ticks as that; those in which nothing happens are skipped.
+    /// As many ticks as that; those that only move the clock on are skipped.
     pub(crate) fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
         self.core.check_running()?;
         let mut left = ticks;
         while left > 0 {
-            let idle = self.ticks_until_action().saturating_sub(1).min(left);
-            self.skip(idle);
+            if self.ticks_until_action() == u32::MAX {
+                // A candidate that waits for its disk, whose clock does not begin to count.
+                self.core.move_clock(left);
+                self.core.restart_clock();
+                break;
+            }
+            let idle = self.idle_ticks().min(left);
+            self.core.move_clock(idle);
             left -= idle;
             if left > 0 {
                 self.tick()?;
@@ -56,26 +62,27 @@ impl<S: Storage> Raft<S> {
         of_role.min(self.core.ticks_until_action())
     }
 
-    /// Lets time pass in which nothing happens.
-    #[inline(always)]
-    pub(crate) fn skip(&mut self, ticks: u32) {
-        self.core.skip(ticks);
-        match &mut self.role {
-            Role::Candidate(_) if !self.core.vote_is_durable() => {}
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.core.election_elapsed += ticks;
-            }
-            Role::Leader(leader) => leader.skip(&self.core, ticks),
-        }
+    /// How many ticks from now on move the clock on, and do nothing else.
+    pub(crate) fn idle_ticks(&self) -> u32 {
+        let action = self.ticks_until_action();
+        let next = match &self.role {
+            _ if self.core.ticks_until_action() < u32::MAX => 0,
+            Role::Candidate(_) if action == u32::MAX => 0,
+            Role::Leader(leader) if leader.transfer.is_some() => 0,
+            // It is counted also if nobody is there to hear it.
+            Role::Leader(leader) => action.min(leader.ticks_until_heartbeat(&self.core)),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => action,
+        };
+        next.saturating_sub(1)
     }
 }
 
 impl<S: Storage> Core<S> {
     /// A tick has passed, whatever the role.
     pub(crate) fn tick(&mut self) {
+        self.move_clock(1);
         self.log.ask_again();
-        self.priority_ticks_left = self.priority_ticks_left.saturating_sub(1);
-        self.reads.skip(1);
+        self.reads.age();
         while let Some(context) = self.reads.take_timed_out() {
             self.end_read(context, Err(ReadDropped::TimedOut));
         }
@@ -96,12 +103,25 @@ impl<S: Storage> Core<S> {
         .fold(u32::MAX, u32::min)
     }
 
-    /// Lets time pass in which nothing happens.
+    /// Moves the clock on.
     #[inline]
-    pub(crate) fn skip(&mut self, ticks: u32) {
-        self.priority_ticks_left = self.priority_ticks_left.saturating_sub(ticks);
-        self.reads.skip(ticks);
-        self.transfers.skip(ticks);
+    pub(crate) const fn move_clock(&mut self, ticks: u32) {
+        self.election_elapsed = self.election_elapsed.saturating_add(ticks);
+    }
+
+    /// Begins to count anew. Whoever has noted a count must take from it what is returned: so many
+    /// ticks had passed.
+    pub(super) const fn restart_clock(&mut self) -> u32 {
+        let passed = self.election_elapsed;
+        self.priorities_count_until = self.priorities_count_until.saturating_sub(passed);
+        self.election_elapsed = 0;
+        passed
+    }
+
+    /// For how many more ticks priorities count, if no leader is heard.
+    pub(super) const fn priority_ticks_left(&self) -> u32 {
+        self.priorities_count_until
+            .saturating_sub(self.election_elapsed)
     }
 
     /// For how long without a leader priorities count: so many of the longest election timeouts.
@@ -117,7 +137,7 @@ impl<S: Storage> Core<S> {
     /// answered, maybe before it was restarted.
     pub(crate) const fn lease_ticks_left(&self) -> u32 {
         if self.config.lease_reads {
-            let since_leader = self.priority_ticks() - self.priority_ticks_left;
+            let since_leader = self.priority_ticks() - self.priority_ticks_left();
             self.config
                 .election_timeout_ticks
                 .saturating_sub(since_leader)
@@ -129,7 +149,7 @@ impl<S: Storage> Core<S> {
     /// Begins a new wait. The timeout follows from the seed, the node, the term and the number of
     /// failed rounds alone, so that equal states have equal futures.
     pub(crate) fn restart_election_clock(&mut self) {
-        self.election_elapsed = 0;
+        self.restart_clock();
         let Config {
             election_timeout_ticks: low,
             max_election_timeout_ticks: high,
@@ -159,7 +179,7 @@ impl<S: Storage> Core<S> {
 
     /// A leader was heard. (At the start one may just have been.)
     pub(crate) const fn heard_from_leader(&mut self) {
-        self.priority_ticks_left = self.priority_ticks();
+        self.priorities_count_until = self.priority_ticks();
         self.election_elapsed = 0;
         self.failed_rounds = 0;
     }

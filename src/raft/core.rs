@@ -73,15 +73,15 @@ pub(crate) struct Core<S> {
     /// The hard state of the last `Ready` that carried one.
     pub(crate) handed_out: HardState,
     pub(crate) next_ready: NextReady,
-    /// Ticks since a leader was heard, a vote was given, or an election was begun.
+    /// Ticks since a leader was heard, a vote was given, or an election was begun; on a leader, since
+    /// it looked last whether it has a quorum. The one clock: other times are noted as a count of it.
     pub(crate) election_elapsed: u32,
     /// When the next election is due, in ticks.
     pub(crate) randomized_election_timeout: u32,
     /// Elections that ran out since a leader was last heard; new ones get new timeouts.
     pub(crate) failed_rounds: u32,
-    /// For so many more ticks priorities count, if no leader is heard. Counted down and not up: then
-    /// it says nothing any more when it makes no difference any more.
-    pub(crate) priority_ticks_left: u32,
+    /// When priorities end to count, if no leader is heard.
+    pub(super) priorities_count_until: u32,
     pub(crate) reads: Reads,
     pub(crate) transfers: Transfers,
     pub(crate) snapshot_wish: SnapshotWish,
@@ -120,7 +120,7 @@ impl<S: Storage> Core<S> {
             election_elapsed: 0,
             randomized_election_timeout: 0,
             failed_rounds: 0,
-            priority_ticks_left: 0,
+            priorities_count_until: 0,
             reads,
             transfers: Transfers::default(),
             snapshot_wish: SnapshotWish::None,
@@ -243,7 +243,7 @@ impl<S: Storage> Core<S> {
         let granted = free && self.would_elect(request);
         if granted {
             self.voted_for = Some(from);
-            self.election_elapsed = 0;
+            self.restart_clock();
         }
         let answer = self.vote_response(granted)?;
         let term = self.current_term;
@@ -283,7 +283,7 @@ impl<S: Storage> Core<S> {
         let own_last = self.log.last();
         let is_outranked = request.last_log == own_last
             && request.priority < self.config.priority
-            && self.priority_ticks_left > 0;
+            && self.priority_ticks_left() > 0;
         let is_barred = is_outranked || self.lease_ticks_left() > 0;
         request.last_log >= own_last && (request.leadership_transfer || !is_barred)
     }

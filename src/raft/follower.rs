@@ -28,7 +28,6 @@ impl Follower {
     }
 
     pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
-        core.election_elapsed = core.election_elapsed.saturating_add(1);
         if !core.election_is_due() {
             return Next::Stay;
         }

@@ -30,11 +30,10 @@ use crate::types::{LogId, LogIndex, NodeId, Term};
 pub(crate) struct Leader {
     /// All members but this node, ascending by id.
     pub(crate) peers: Vec<(NodeId, Progress)>,
-    pub(super) heartbeat_elapsed: u32,
+    /// When the next heartbeats are due, by the clock.
+    next_heartbeat: u32,
     /// Heartbeats leave with the next `Ready`.
     pub(super) heartbeat_due: bool,
-    /// Ticks since the last quorum check.
-    pub(super) quorum_elapsed: u32,
     /// Whether a quorum had answered at the last check.
     pub(super) has_quorum: bool,
     /// The index of the entry that opened the term. Only from here on does counting
@@ -59,9 +58,8 @@ impl Leader {
         let found = found.unwrap_or(core.config.max_uncommitted_bytes);
         let mut leader = Self {
             peers: Vec::new(),
-            heartbeat_elapsed: 0,
+            next_heartbeat: core.config.heartbeat_interval_ticks,
             heartbeat_due: false,
-            quorum_elapsed: 0,
             has_quorum: true,
             term_start: next_index,
             pending_change: core.log.last_index(),
@@ -105,9 +103,10 @@ impl Leader {
     }
 
     pub(super) fn tick<S: Storage>(&mut self, core: &mut Core<S>) -> Next {
-        self.quorum_elapsed += 1;
-        if self.quorum_elapsed >= core.config.election_timeout_ticks {
-            self.quorum_elapsed = 0;
+        if core.election_elapsed >= core.config.election_timeout_ticks {
+            let passed = core.restart_clock();
+            self.next_heartbeat = self.next_heartbeat.saturating_sub(passed);
+            self.rounds.clock_restarted(passed);
             self.has_quorum = self.check_quorum(core);
             if core.config.check_quorum && !self.has_quorum {
                 let term = core.current_term;
@@ -115,13 +114,11 @@ impl Leader {
                 return Next::StepDown;
             }
         }
-        self.age_lease(1);
         if self.tick_transfer(core) == Next::StepDown {
             return Next::StepDown;
         }
-        self.heartbeat_elapsed += 1;
-        if self.heartbeat_elapsed >= core.config.heartbeat_interval_ticks {
-            self.heartbeat_elapsed = 0;
+        if core.election_elapsed >= self.next_heartbeat {
+            self.next_heartbeat = core.election_elapsed + core.config.heartbeat_interval_ticks;
             self.heartbeat_due |= !self.peers.is_empty();
         }
         Next::Stay
@@ -129,31 +126,18 @@ impl Leader {
 
     /// After how many ticks something happens.
     pub(super) fn ticks_until_action<S: Storage>(&self, core: &Core<S>) -> u32 {
-        let until_heartbeat = core.config.heartbeat_interval_ticks - self.heartbeat_elapsed;
         let heartbeat = if self.peers.is_empty() {
             u32::MAX
         } else {
-            until_heartbeat
+            self.ticks_until_heartbeat(core)
         };
-        let quorum = core.config.election_timeout_ticks - self.quorum_elapsed;
+        let quorum = core.config.election_timeout_ticks - core.election_elapsed;
         let transfer = self.ticks_until_transfer_fails(core).unwrap_or(u32::MAX);
         heartbeat.min(quorum).min(transfer)
     }
 
-    /// Lets time pass in which nothing happens. (Not inlined, so that a follower's tick is short.)
-    #[inline(never)]
-    pub(super) fn skip<S: Storage>(&mut self, core: &Core<S>, ticks: u32) {
-        let interval = core.config.heartbeat_interval_ticks;
-        let until_next = interval - self.heartbeat_elapsed;
-        self.heartbeat_elapsed = if ticks < until_next {
-            self.heartbeat_elapsed + ticks
-        } else {
-            // With nobody to hear it, the clock may go round.
-            (ticks - until_next) % interval
-        };
-        self.quorum_elapsed += ticks;
-        self.age_lease(ticks);
-        self.skip_transfer(ticks);
+    pub(super) const fn ticks_until_heartbeat<S: Storage>(&self, core: &Core<S>) -> u32 {
+        self.next_heartbeat - core.election_elapsed
     }
 
     /// Whether a quorum has answered since the last time this was asked (Thesis 6.2).

@@ -101,19 +101,10 @@ impl Reads {
         self.waiting.front().map(|read| read.ticks_left)
     }
 
-    /// Lets time pass. Whose time is up waits to be taken.
-    #[inline]
-    pub(super) fn skip(&mut self, ticks: u32) {
-        if !self.waiting.is_empty() {
-            self.age(ticks);
-        }
-    }
-
-    // Not inlined, so that a tick in which nothing waits is short.
-    #[inline(never)]
-    fn age(&mut self, ticks: u32) {
+    /// A tick has passed. Whose time is up waits to be taken.
+    pub(super) fn age(&mut self) {
         for read in &mut self.waiting {
-            read.ticks_left = read.ticks_left.saturating_sub(ticks);
+            read.ticks_left = read.ticks_left.saturating_sub(1);
         }
     }
 }
@@ -227,9 +218,9 @@ struct Round {
 /// touched unless leases are on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Lease {
-    /// Ticks since the node began to lead.
-    now: u64,
-    /// The rounds that no quorum has answered, and when each was sent.
+    /// Ticks from when the node began to lead to when the clock began to count.
+    before: u64,
+    /// The rounds that no quorum has answered, and when each was sent, in ticks of the leadership.
     sent: VecDeque<(u64, u64)>,
     /// When the last heartbeats were sent that a quorum has answered.
     acknowledged: Option<u64>,
@@ -238,6 +229,11 @@ struct Lease {
 impl Lease {
     /// More rounds than this are not kept apart: the oldest are forgotten, and extend nothing.
     const MAX_SENT: usize = 256;
+
+    /// Ticks since the node began to lead.
+    fn now<S: Storage>(&self, core: &Core<S>) -> u64 {
+        self.before + u64::from(core.election_elapsed)
+    }
 }
 
 impl Rounds {
@@ -254,6 +250,13 @@ impl Rounds {
         Self {
             lease: config.lease_reads.then(Box::default),
             ..Self::default()
+        }
+    }
+
+    /// The clock begins to count anew.
+    pub(super) fn clock_restarted(&mut self, passed: u32) {
+        if let Some(lease) = &mut self.lease {
+            lease.before += u64::from(passed);
         }
     }
 
@@ -299,7 +302,7 @@ impl Leader {
         self.rounds.requests_asked += requests.len();
         let own_through = core.reads.newest();
         self.rounds.own_asked = own_through;
-        let number = self.next_round();
+        let number = self.next_round(core);
         self.rounds.asked.push_back(Round {
             number,
             read_index: core.log.commit_index(),
@@ -309,11 +312,11 @@ impl Leader {
         Some(number)
     }
 
-    fn next_round(&mut self) -> u64 {
+    fn next_round<S: Storage>(&mut self, core: &Core<S>) -> u64 {
         let Rounds { last, lease, .. } = &mut self.rounds;
         *last += 1;
         if let Some(lease) = lease {
-            lease.sent.push_back((*last, lease.now));
+            lease.sent.push_back((*last, lease.now(core)));
             if lease.sent.len() > Lease::MAX_SENT {
                 lease.sent.pop_front();
             }
@@ -324,9 +327,9 @@ impl Leader {
     /// What a heartbeat carries that no new read has caused: with leases a new round all the same,
     /// else the last one while a read waits for it, in case its heartbeat was lost.
     #[inline]
-    pub(super) fn heartbeat_token(&mut self) -> Token {
+    pub(super) fn heartbeat_token<S: Storage>(&mut self, core: &Core<S>) -> Token {
         if self.rounds.lease.is_some() {
-            Token::Number(self.next_round())
+            Token::Number(self.next_round(core))
         } else if self.rounds.asked.is_empty() {
             Token::None
         } else {
@@ -384,13 +387,6 @@ impl Leader {
         })
     }
 
-    /// One tick, or more in which nothing else happens.
-    pub(super) fn age_lease(&mut self, ticks: u32) {
-        if let Some(lease) = &mut self.rounds.lease {
-            lease.now += u64::from(ticks);
-        }
-    }
-
     /// Whether no other node can have been elected, as far as clocks can be trusted. Void as soon
     /// as a transfer has begun, which makes the others vote without regard to a lease.
     pub(super) fn holds_lease<S: Storage>(&self, core: &Core<S>) -> bool {
@@ -405,7 +401,7 @@ impl Leader {
         let duration = election_timeout_ticks.saturating_sub(lease_margin_ticks);
         let is_in_force = lease
             .acknowledged
-            .is_some_and(|sent| lease.now - sent < u64::from(duration));
+            .is_some_and(|sent| lease.now(core) - sent < u64::from(duration));
         self.transfer.is_none() && self.has_committed_in_term(core) && is_in_force
     }
 }

@@ -82,7 +82,7 @@ impl Leader {
         if !to_all && round.is_none() {
             return;
         }
-        let token = round.unwrap_or_else(|| self.heartbeat_token());
+        let token = round.unwrap_or_else(|| self.heartbeat_token(core));
         for (peer, progress) in &self.peers {
             if to_all || core.membership.is_voter(*peer) {
                 send_heartbeat(core, *peer, progress, &token);

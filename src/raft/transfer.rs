@@ -119,13 +119,6 @@ impl Transfers {
     pub(super) fn ticks_until_action(&self) -> Option<u32> {
         self.awaited.as_ref().map(|awaited| awaited.ticks_left)
     }
-
-    /// Lets time pass in which nothing happens.
-    pub(super) fn skip(&mut self, ticks: u32) {
-        if let Some(awaited) = &mut self.awaited {
-            awaited.ticks_left -= ticks;
-        }
-    }
 }
 
 impl<S: Storage> Core<S> {
@@ -265,11 +258,5 @@ impl Leader {
     pub(super) fn ticks_until_transfer_fails<S: Storage>(&self, core: &Core<S>) -> Option<u32> {
         let transfer = self.transfer.as_ref()?;
         Some(core.config.election_timeout_ticks - transfer.elapsed)
-    }
-
-    pub(super) fn skip_transfer(&mut self, ticks: u32) {
-        if let Some(transfer) = &mut self.transfer {
-            transfer.elapsed += ticks;
-        }
     }
 }

@@ -42,10 +42,10 @@ const BUGS: &[Bug] = &[
         ("raft.rs", "            Role::Leader(leader) => (pre_vote ||", "            Role::Leader(_) if crate::bug(\"L2-never\") && self.core.id().get() == 1 && !check_quorum => false,\n            Role::Leader(leader) => (pre_vote ||"),
     ]),
     bug!("L3", "a candidate of lower priority is refused for good", [
-        ("raft/core.rs", "&& self.priority_ticks_left > 0;", "&& (self.priority_ticks_left > 0 || crate::bug(\"L3\") && self.id().get() == 1);"),
+        ("raft/core.rs", "&& self.priority_ticks_left() > 0;", "&& (self.priority_ticks_left() > 0 || crate::bug(\"L3\") && self.id().get() == 1);"),
     ]),
     bug!("L3-short", "priority counts for one election timeout alone", [
-        ("raft/core.rs", "        let is_barred = is_outranked", "        let has_waited = crate::bug(\"L3-short\") && self.id().get() == 1 && 3 * self.config.max_election_timeout_ticks - self.priority_ticks_left >= self.config.election_timeout_ticks;\n        let is_outranked = is_outranked && !has_waited;\n        let is_barred = is_outranked"),
+        ("raft/core.rs", "        let is_barred = is_outranked", "        let has_waited = crate::bug(\"L3-short\") && self.id().get() == 1 && 3 * self.config.max_election_timeout_ticks - self.priority_ticks_left() >= self.config.election_timeout_ticks;\n        let is_outranked = is_outranked && !has_waited;\n        let is_barred = is_outranked"),
     ]),
     bug!("L14", "every other membership change is said to be pending", [
         ("raft/reconfigure.rs", "        core.membership.changed(change)?;\n        Ok(())", "        if crate::bug(\"L14\") && core.id().get() == 1 && core.log.last_index().0 % 2 == 0 {\n            return Err(ProposeError::ChangePending);\n        }\n        core.membership.changed(change)?;\n        Ok(())"),
@@ -67,7 +67,7 @@ const BUGS: &[Bug] = &[
         ("raft/transfer.rs", "        if !core.membership.is_voter(transferee) {\n            return Err(TransferError::NotAVoter(transferee));\n        }\n        match self.transfer", "        if !core.membership.is_voter(transferee)\n            || crate::bug(\"L18\") && !core.membership.incoming().contains(&transferee)\n        {\n            return Err(TransferError::NotAVoter(transferee));\n        }\n        match self.transfer"),
     ]),
     bug!("L19", "activity is forgotten twice as often", [
-        ("raft/leader.rs", "        if self.quorum_elapsed >= core.config.election_timeout_ticks {\n", "        if crate::bug(\"L19\") && core.id().get() == 1 && self.quorum_elapsed == core.config.election_timeout_ticks / 2 {\n            self.check_quorum(core);\n        }\n        if self.quorum_elapsed >= core.config.election_timeout_ticks {\n"),
+        ("raft/leader.rs", "        if core.election_elapsed >= core.config.election_timeout_ticks {\n", "        if crate::bug(\"L19\") && core.id().get() == 1 && core.election_elapsed == core.config.election_timeout_ticks / 2 {\n            self.check_quorum(core);\n        }\n        if core.election_elapsed >= core.config.election_timeout_ticks {\n"),
     ]),
     bug!("L20", "a new member is sent the log from its beginning", [
         ("raft/reconfigure.rs", "let mut progress = Progress::new(next_index);", "let mut progress = Progress::new(if crate::bug(\"L20\") && new_are_active && core.id().get() == 1 { LogIndex(1) } else { next_index });"),
