@@ -164,9 +164,14 @@ impl Entries {
     /// memory.
     #[inline]
     pub(crate) fn narrow(&mut self, start: usize, end: usize) {
-        if start == 0 && end >= self.len() {
-            return;
+        if start > 0 || end < self.len() {
+            self.cut_to(start, end);
         }
+    }
+
+    // Not inlined, for mostly nothing is to be dropped.
+    #[inline(never)]
+    fn cut_to(&mut self, start: usize, end: usize) {
         *self = self.slice(start, end);
         let batch_len = self.batch.as_ref().map_or(0, |batch| batch.len());
         if self.len() < batch_len / 2 {

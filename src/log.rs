@@ -326,9 +326,8 @@ impl<S: Storage> Log<S> {
             return None;
         }
         self.tail.seal();
-        self.tail
-            .sealed()
-            .read(self.handed_out.next(), self.last.index, u64::MAX, out);
+        let runs = self.tail.sealed();
+        runs.read(self.handed_out.next(), self.last.index, u64::MAX, out);
         self.handed_out = self.last.index;
         Some(self.last.index)
     }
@@ -365,30 +364,36 @@ impl<S: Storage> Log<S> {
         let last = self.may_apply_to(may_apply);
         let first = self.applying.next();
         let room = max_bytes.saturating_sub(self.outstanding.bytes());
-        if first >= self.tail.first() {
+        let (next, bytes) = if first >= self.tail.first() {
             let runs = self.tail.sealed_mut();
-            let (next, room) = runs.give_away(first, last.min(unneeded), room, out);
+            let (next, given) = runs.give_away(first, last.min(unneeded), room, out);
             if next <= last {
-                runs.read(next, last, room, out);
+                let (next, shared) = runs.read(next, last, room - given, out);
+                (next, given.saturating_add(shared))
+            } else {
+                (next, given)
             }
         } else {
             match self.fetch_from_storage(first, last, room, Purpose::Apply)? {
-                Fetched::Entries(entries) => out.push(entries),
-                Fetched::NotYet => self.apply_waits = true,
+                Fetched::Entries(entries) => {
+                    let fetched = (first + entries.count(), entries.size_bytes());
+                    out.push(entries);
+                    fetched
+                }
+                Fetched::NotYet => {
+                    self.apply_waits = true;
+                    return Ok(None);
+                }
                 Fetched::Compacted => {
                     return Err(StorageError::Contract(
                         "entries were compacted before they were applied",
                     ));
                 }
             }
-        }
-        let Some(last) = out.last().and_then(Entries::last_id) else {
-            return Ok(None);
         };
-        let bytes = out.iter().map(Entries::size_bytes).sum();
-        self.applying = last.index;
-        self.outstanding.add(last.index, bytes);
-        Ok(Some(last.index))
+        self.applying = next.previous();
+        self.outstanding.add(self.applying, bytes);
+        Ok(Some(self.applying))
     }
 
     /// Whether `Storage` is to be asked again.

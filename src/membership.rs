@@ -306,6 +306,13 @@ impl Membership {
         quorum::joint_vote(&self.incoming, self.outgoing(), |voter| tally.vote(voter))
     }
 
+    /// Whether a single node can be a quorum. If not, nothing is decided before somebody answers.
+    #[must_use]
+    #[inline]
+    pub(crate) fn one_may_decide(&self) -> bool {
+        self.incoming.len() <= 1 && self.outgoing().len() <= 1
+    }
+
     /// Whether the voters for which `active` holds are a quorum.
     #[must_use]
     pub fn has_quorum(&self, active: impl Fn(NodeId) -> bool) -> bool {

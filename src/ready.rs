@@ -111,12 +111,19 @@ impl Ready {
     /// Empties it, whatever of it was taken. What else it says is said anew when it is handed out.
     #[inline]
     fn clear(&mut self) {
-        self.messages.clear();
-        self.messages_after_persist.clear();
         self.entries.clear();
         self.committed_entries.clear();
-        self.read_states.clear();
-        self.transfer_outcomes.clear();
+        // Mostly these were taken out by who sends them, and one comparison tells.
+        let left = self.messages.len()
+            | self.messages_after_persist.len()
+            | self.read_states.len()
+            | self.transfer_outcomes.len();
+        if left > 0 {
+            self.messages.clear();
+            self.messages_after_persist.clear();
+            self.read_states.clear();
+            self.transfer_outcomes.clear();
+        }
         // Not less than the largest of them. Mostly all are small, and one comparison tells.
         let capacities = self.messages.capacity()
             | self.messages_after_persist.capacity()

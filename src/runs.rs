@@ -142,7 +142,7 @@ impl Runs {
     }
 
     /// Puts the oldest runs into `out` and keeps them no more, if they begin with `first`: whole runs, up
-    /// to `last` and `max_bytes`. Returns the index behind them, and what is left of the bytes.
+    /// to `last` and `max_bytes`. Returns the index behind them, and their bytes.
     #[inline]
     pub(crate) fn give_away(
         &mut self,
@@ -151,24 +151,25 @@ impl Runs {
         max_bytes: u64,
         out: &mut Vec<Entries>,
     ) -> (LogIndex, u64) {
-        let (mut next, mut room) = (first, max_bytes);
+        let (mut next, mut bytes) = (first, 0);
         if first == self.first {
-            let fits =
-                |run: &Run, room| run.next() <= last.next() && run.entries.size_bytes() <= room;
-            while self.runs.front().is_some_and(|run| fits(run, room)) {
+            let fits = |run: &Run, bytes| {
+                run.next() <= last.next() && run.entries.size_bytes() <= max_bytes - bytes
+            };
+            while self.runs.front().is_some_and(|run| fits(run, bytes)) {
                 make_room(out);
                 let Some(run) = self.runs.pop_front() else {
                     break;
                 };
                 next = run.next();
-                room -= run.entries.size_bytes();
-                self.bytes -= run.entries.size_bytes();
+                bytes += run.entries.size_bytes();
                 out.push(run.entries);
             }
             self.first = next;
+            self.bytes -= bytes;
             give_back(&mut self.runs);
         }
-        (next, room)
+        (next, bytes)
     }
 
     /// Gives the memory back in which nothing is.
@@ -208,7 +209,7 @@ impl Runs {
     }
 
     /// Puts the entries from `first` to `last` into `out`, in pieces, until they would come to
-    /// more than `max_bytes`; at least one. They are held.
+    /// more than `max_bytes`; at least one. They are held. Returns the index behind them, and their bytes.
     #[inline]
     pub(crate) fn read(
         &self,
@@ -216,32 +217,32 @@ impl Runs {
         last: LogIndex,
         max_bytes: u64,
         out: &mut Vec<Entries>,
-    ) {
+    ) -> (LogIndex, u64) {
         assert!(first >= self.first, "only what the runs hold is read");
-        // Mostly it is the newest run, or the oldest, and all of it.
-        let ends = [self.runs.back(), self.runs.front()];
+        // Mostly it is the newest run, and all of it.
         let whole = |run: &&Run| run.first == first && run.next() == last.next();
-        if let Some(run) = ends.into_iter().flatten().find(whole) {
-            if run.entries.size_bytes() <= max_bytes {
+        if let Some(Run { entries, .. }) = self.runs.back().filter(whole) {
+            if entries.size_bytes() <= max_bytes {
                 make_room(out);
-                out.push(run.entries.clone());
-                return;
+                out.push(entries.clone());
+                return (last.next(), entries.size_bytes());
             }
         }
-        let mut next = first;
-        let mut budget = max_bytes;
+        let (mut next, mut bytes) = (first, 0_u64);
         while next <= last {
             let Some(run) = self.run_holding(next) else {
                 break;
             };
+            let budget = max_bytes.saturating_sub(bytes);
             let piece = run.part(next, last.next(), budget);
             if piece.size_bytes() > budget && !out.is_empty() {
                 break;
             }
             next = next + piece.count();
-            budget = budget.saturating_sub(piece.size_bytes());
+            bytes = bytes.saturating_add(piece.size_bytes());
             out.push(piece);
         }
+        (next, bytes)
     }
 
     /// The entries from `first` on that come to at most `max_bytes`, as one run; at least one. A

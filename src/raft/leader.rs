@@ -379,7 +379,8 @@ impl Leader {
         id
     }
 
-    #[inline]
+    // Inlined, so that a single one is not looked at as a list.
+    #[inline(always)]
     fn check_proposals<S: Storage>(
         &self,
         core: &Core<S>,

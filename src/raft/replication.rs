@@ -88,7 +88,9 @@ impl Leader {
                 send_heartbeat(core, *peer, progress, &token);
             }
         }
-        self.confirm_rounds(core);
+        if core.membership.one_may_decide() {
+            self.confirm_rounds(core);
+        }
     }
 
     /// The first entry that some peer in the steady state has not been sent.
