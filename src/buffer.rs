@@ -6,13 +6,20 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::iter;
 
 /// What an empty buffer may hold on to, in elements.
 pub(crate) const KEPT: usize = 64;
 
-/// Makes room for one more element. Called before that is made: if nothing can fail between its making
-/// and the `push`, it need not be made on the stack, and copied from there. (What is asserted tells the
-/// compiler that `push` need not grow anything, so nothing can fail there.)
+/// Adds one element, which is made once there is room for it. So nothing can fail between its making and
+/// its lying there, and it need not be made on the stack, and copied from there.
+#[inline(always)]
+pub(crate) fn push_made<T>(vector: &mut Vec<T>, make: impl FnOnce() -> T) {
+    vector.extend(iter::once_with(make));
+}
+
+/// Makes room for one more element, which is to be moved: for the reason of [`push_made`]. (What is asserted
+/// tells the compiler that `push` need not grow anything, so nothing can fail there.)
 #[inline(always)]
 pub(crate) fn make_room<T>(vector: &mut Vec<T>) {
     vector.reserve(1);

@@ -7,7 +7,9 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::buffer::{give_back, give_back_all, make_room, make_room_behind, pop_front_if};
+use crate::buffer::{
+    give_back, give_back_all, make_room, make_room_behind, pop_front_if, push_made,
+};
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
 
@@ -223,8 +225,7 @@ impl Runs {
         let whole = |run: &&Run| run.first == first && run.next() == last.next();
         if let Some(Run { entries, .. }) = self.runs.back().filter(whole) {
             if entries.size_bytes() <= max_bytes {
-                make_room(out);
-                out.push(entries.clone());
+                push_made(out, || entries.clone());
                 return (last.next(), entries.size_bytes());
             }
         }

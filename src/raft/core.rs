@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use super::durability::{Durability, Vote};
 use super::read_index::Reads;
 use super::transfer::Transfers;
-use crate::buffer::make_room;
+use crate::buffer::push_made;
 use crate::config::Config;
 use crate::entry::Snapshot;
 use crate::error::{Halted, StartError};
@@ -196,7 +196,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Queues a message that may leave before anything is written. What it says is made when its place
-    /// is there: see [`make_room`].
+    /// is there: see [`push_made`].
     #[inline(always)]
     pub(crate) fn send(&mut self, to: NodeId, body: impl FnOnce() -> Body) {
         let (from, term) = (self.id(), self.current_term);
@@ -516,8 +516,7 @@ fn push_message(
     term: Term,
     body: impl FnOnce() -> Body,
 ) {
-    make_room(queue);
-    queue.push(Message {
+    push_made(queue, || Message {
         to,
         from,
         term,

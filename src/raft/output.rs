@@ -76,8 +76,9 @@ impl<S: Storage> Core<S> {
         let commit_changed = self.commit_is_news();
         ready.must_sync = vote_changed || snapshot_index.is_some() || log_through.is_some();
         if vote_changed || commit_changed {
-            self.handed_out = self.hard_state();
-            ready.hard_state = Some(self.handed_out);
+            let hard_state = self.hard_state();
+            self.handed_out = hard_state;
+            ready.hard_state = Some(hard_state);
         } else {
             ready.hard_state = None;
         }
