@@ -51,6 +51,15 @@ pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
     }
 }
 
+/// Gives memory back of a queue that grows until it is cut, again and again: what is many times as much as
+/// it had `in_use` before it was cut this time. So it need not grow anew each time.
+pub(crate) fn give_back_unused<T>(queue: &mut VecDeque<T>, in_use: usize) {
+    let kept = in_use.max(KEPT);
+    if queue.capacity() / 4 > kept {
+        queue.shrink_to(kept);
+    }
+}
+
 /// Gives all memory of an empty queue back.
 pub(crate) fn give_back_all<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() {

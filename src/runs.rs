@@ -8,7 +8,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::buffer::{
-    give_back, give_back_all, make_room, make_room_behind, pop_front_if, push_made,
+    give_back, give_back_all, give_back_unused, make_room, make_room_behind, pop_front_if,
+    push_made,
 };
 use crate::entry::{Entries, Entry};
 use crate::types::{LogIndex, Term};
@@ -136,11 +137,16 @@ impl Runs {
         if index < self.first {
             return;
         }
+        self.drop_runs_through(index);
+        give_back(&mut self.runs);
+    }
+
+    #[inline]
+    fn drop_runs_through(&mut self, index: LogIndex) {
         while let Some(run) = pop_front_if(&mut self.runs, |run| run.next() <= index.next()) {
             self.bytes -= run.entries.size_bytes();
             self.first = run.next();
         }
-        give_back(&mut self.runs);
     }
 
     /// Puts the oldest runs into `out` and keeps them no more, if they begin with `first`: whole runs, up
@@ -181,13 +187,15 @@ impl Runs {
 
     /// Drops all entries at or below `index`, which is not beyond the last one.
     pub(crate) fn cut_through(&mut self, index: LogIndex) {
-        self.release_through(index);
+        let in_use = self.runs.len();
+        self.drop_runs_through(index);
         if let Some(mut run) = pop_front_if(&mut self.runs, |run| run.first <= index) {
             let next = run.next();
             self.narrow(&mut run, index.next(), next);
             self.runs.push_front(run);
         }
         self.first = index.next();
+        give_back_unused(&mut self.runs, in_use);
     }
 
     /// Drops of a run, taken out, what is not from `first` to before `next`.

@@ -119,6 +119,8 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    // Not inlined, for mostly there is nothing to let go of: what is applied was given away.
+    #[inline(never)]
     fn release(&mut self, persisted: LogIndex, max_tail_bytes: u64) {
         let needed_from = self.needed_from();
         self.core
