@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 use core::ops::Deref;
 
 use bytes::Bytes;
@@ -25,6 +26,12 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Takes it out, and leaves an empty command.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Self::Data(Bytes::new()))
+    }
+
     /// What the payload counts for in limits, in bytes.
     #[must_use]
     #[inline]
@@ -61,7 +68,13 @@ impl Entry {
     /// What the entry counts for in limits, in bytes: payload, context and a fixed overhead.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        Self::OVERHEAD_BYTES + self.payload.size_bytes() + self.context.len() as u64
+        Self::size_bytes_of(&self.payload, &self.context)
+    }
+
+    /// What an entry with this payload and context counts for.
+    #[inline]
+    pub(crate) fn size_bytes_of(payload: &Payload, context: &Bytes) -> u64 {
+        Self::OVERHEAD_BYTES + payload.size_bytes() + context.len() as u64
     }
 }
 

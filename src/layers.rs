@@ -43,7 +43,8 @@ impl LogLayer {
     /// If the storage fails.
     pub fn propose(&mut self, batch: impl IntoIterator<Item = Entry>) -> Result<(), StorageError> {
         for entry in batch {
-            self.log.append_proposal(entry);
+            self.log
+                .append_proposal(entry.id.term, || (entry.payload, entry.context));
         }
         self.commit()
     }

@@ -11,6 +11,8 @@ mod tail;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 pub(crate) use self::fetch::Fetched;
 use self::incoming::Incoming;
 use self::tail::Tail;
@@ -228,10 +230,26 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// Adds an entry at the end (the leader's side; it never overwrites, Leader Append-Only).
-    pub(crate) fn append_proposal(&mut self, entry: Entry) {
-        self.last = entry.id;
-        self.tail.push(entry);
+    /// Gives a proposal a place at the end, which never overwrites anything (Leader Append-Only). What is
+    /// to be there is made when there is room.
+    #[inline(always)]
+    pub(crate) fn append_proposal(
+        &mut self,
+        term: Term,
+        proposal: impl FnOnce() -> (Payload, Bytes),
+    ) -> LogId {
+        let index = self.last.index.next();
+        let id = LogId { term, index };
+        self.tail.push(index, || {
+            let (payload, context) = proposal();
+            Entry {
+                id,
+                payload,
+                context,
+            }
+        });
+        self.last = id;
+        id
     }
 
     /// Proposals end here: the leader has stepped down.

@@ -180,7 +180,7 @@ impl Proposal {
     #[must_use]
     #[inline]
     pub fn size_bytes(&self) -> u64 {
-        Entry::OVERHEAD_BYTES + self.payload.size_bytes() + self.context.len() as u64
+        Entry::size_bytes_of(&self.payload, &self.context)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{
 use crate::event::{Observer, Observing};
 use crate::explain::{NoLeader, NotCommitting, Paused};
 use crate::membership::{ConfState, Membership, MembershipChange};
-use crate::message::{Message, Proposal};
+use crate::message::Message;
 use crate::progress::{Progress, Window};
 use crate::quiet::Quiet;
 use crate::raft::{Raft, Role};
@@ -208,11 +208,8 @@ impl<S: Storage> RawNode<S> {
         context: impl Into<Bytes>,
         data: impl Into<Bytes>,
     ) -> Result<LogId, ProposeError> {
-        let payload = Payload::Data(data.into());
-        self.active().propose(Proposal {
-            payload,
-            context: context.into(),
-        })
+        let mut payload = Payload::Data(data.into());
+        self.active().propose(&mut payload, &mut context.into())
     }
 
     /// Puts a change of membership into the log, if this node leads and no other change is in
@@ -227,11 +224,8 @@ impl<S: Storage> RawNode<S> {
         context: impl Into<Bytes>,
         change: MembershipChange,
     ) -> Result<LogId, ProposeError> {
-        let payload = Payload::Change(Arc::new(change));
-        self.active().propose(Proposal {
-            payload,
-            context: context.into(),
-        })
+        let mut payload = Payload::Change(Arc::new(change));
+        self.active().propose(&mut payload, &mut context.into())
     }
 
     /// Puts a membership change into effect. To be called for every [`Payload::Change`] among the

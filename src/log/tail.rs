@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::buffer::{empty, make_room};
+use crate::buffer::{empty, push_made};
 use crate::entry::{Entries, Entry};
 use crate::runs::Runs;
 use crate::types::{LogIndex, Term};
@@ -32,13 +32,12 @@ impl Tail {
         self.runs.first()
     }
 
-    /// Adds one proposed entry; it joins a batch with its neighbours at the next seal.
-    #[inline]
-    pub(super) fn push(&mut self, entry: Entry) {
+    /// Adds one proposed entry, with this index; it joins a batch with its neighbours at the next seal.
+    #[inline(always)]
+    pub(super) fn push(&mut self, index: LogIndex, entry: impl FnOnce() -> Entry) {
         let next = self.runs.next() + self.open.len() as u64;
-        assert!(entry.index() == next, "a proposed entry continues the log");
-        make_room(&mut self.open);
-        self.open.push(entry);
+        assert!(index == next, "a proposed entry continues the log");
+        push_made(&mut self.open, entry);
     }
 
     /// Adds a run as it came from the leader.

@@ -6,21 +6,27 @@
 use bytes::Bytes;
 
 use super::{Raft, Role, SnapshotWish};
+use crate::entry::Payload;
 use crate::error::{CampaignError, ProposeError, ReadError, RequestSnapshotError, TransferError};
-use crate::message::{Body, Proposal};
+use crate::message::Body;
 use crate::progress::{Progress, Window};
 use crate::quorum::CommitGroups;
 use crate::storage::{Purpose, Storage};
 use crate::types::{LogId, NodeId};
 
 impl<S: Storage> Raft<S> {
-    pub(crate) fn propose(&mut self, proposal: Proposal) -> Result<LogId, ProposeError> {
+    #[inline]
+    pub(crate) fn propose(
+        &mut self,
+        payload: &mut Payload,
+        context: &mut Bytes,
+    ) -> Result<LogId, ProposeError> {
         self.core.check_running()?;
         let leader = self.leader();
         let Role::Leader(role) = &mut self.role else {
             return Err(ProposeError::NotLeader { leader });
         };
-        role.propose(&mut self.core, proposal)
+        role.propose(&mut self.core, payload, context)
     }
 
     pub(crate) fn campaign(&mut self) -> Result<(), CampaignError> {

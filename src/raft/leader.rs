@@ -6,8 +6,8 @@
 //! when the node steps down.
 
 use ::core::cell::Cell;
+use ::core::iter;
 use ::core::mem::take;
-use ::core::slice;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -71,13 +71,9 @@ impl Leader {
             leader.uncommitted.add(core.log.last_index(), found);
         }
         leader.sync_peers(core, false);
-        append(
-            core,
-            Proposal {
-                payload: Payload::Data(Bytes::new()),
-                context: Bytes::new(),
-            },
-        );
+        let opening = Payload::Data(Bytes::new());
+        core.log
+            .append_proposal(core.current_term, || (opening, Bytes::new()));
         Ok(leader)
     }
 
@@ -348,30 +344,44 @@ impl Leader {
         core: &mut Core<S>,
         proposals: Vec<Proposal>,
     ) -> Result<(), ProposeError> {
-        self.check_proposals(core, &proposals)?;
-        for proposal in proposals {
-            self.take_proposal(core, proposal);
+        let sizes = proposals.iter().map(|it| (&it.payload, it.size_bytes()));
+        self.check_proposals(core, sizes)?;
+        for Proposal {
+            mut payload,
+            mut context,
+        } in proposals
+        {
+            self.take_proposal(core, &mut payload, &mut context);
         }
         Ok(())
     }
 
     /// Appends a proposal to the log. Returns its log id.
-    #[inline]
+    #[inline(always)]
     pub(super) fn propose<S: Storage>(
         &mut self,
         core: &mut Core<S>,
-        proposal: Proposal,
+        payload: &mut Payload,
+        context: &mut Bytes,
     ) -> Result<LogId, ProposeError> {
-        self.check_proposals(core, slice::from_ref(&proposal))?;
-        Ok(self.take_proposal(core, proposal))
+        let bytes = Entry::size_bytes_of(payload, context);
+        self.check_proposals(core, iter::once((&*payload, bytes)))?;
+        Ok(self.take_proposal(core, payload, context))
     }
 
-    // Inlined, so that the entry is made of the proposal as it came, and not of a copy.
+    // Inlined, so that the entry is made of the proposal where it lies, and not of a copy.
     #[inline(always)]
-    fn take_proposal<S: Storage>(&mut self, core: &mut Core<S>, proposal: Proposal) -> LogId {
-        let bytes = proposal.size_bytes();
-        let is_change = matches!(proposal.payload, Payload::Change(_));
-        let id = append(core, proposal);
+    fn take_proposal<S: Storage>(
+        &mut self,
+        core: &mut Core<S>,
+        payload: &mut Payload,
+        context: &mut Bytes,
+    ) -> LogId {
+        let bytes = Entry::size_bytes_of(payload, context);
+        let is_change = matches!(payload, Payload::Change(_));
+        let id = core
+            .log
+            .append_proposal(core.current_term, || (payload.take(), take(context)));
         self.uncommitted.add(id.index, bytes);
         if is_change {
             self.pending_change = id.index;
@@ -379,13 +389,14 @@ impl Leader {
         id
     }
 
-    // Inlined, so that a single one is not looked at as a list.
+    /// Whether all of them may be taken: what each is to carry, and its bytes.
     #[inline(always)]
-    fn check_proposals<S: Storage>(
+    fn check_proposals<'a, S: Storage>(
         &self,
         core: &Core<S>,
-        proposals: &[Proposal],
+        proposals: impl ExactSizeIterator<Item = (&'a Payload, u64)>,
     ) -> Result<(), ProposeError> {
+        let count = proposals.len();
         match self.transfer.as_ref().map(|transfer| transfer.target) {
             Some(Target::Node(_)) => return Err(ProposeError::Transferring),
             Some(Target::MostCaughtUp) => return Err(ProposeError::Removed),
@@ -393,41 +404,25 @@ impl Leader {
         }
         let mut total = self.uncommitted.bytes();
         let mut change_seen = false;
-        for proposal in proposals {
-            if let Payload::Change(change) = &proposal.payload {
+        for (payload, bytes) in proposals {
+            if let Payload::Change(change) = payload {
                 if change_seen {
                     return Err(ProposeError::ChangePending);
                 }
                 self.check_change(core, change)?;
                 change_seen = true;
             }
-            total = total.saturating_add(proposal.size_bytes());
+            total = total.saturating_add(bytes);
         }
-        if LogIndex::MAX.since(core.log.last_index()) < proposals.len() as u64 {
+        if LogIndex::MAX.since(core.log.last_index()) < count as u64 {
             return Err(ProposeError::NoIndexLeft);
         }
-        let is_alone = self.uncommitted.is_empty() && proposals.len() == 1;
+        let is_alone = self.uncommitted.is_empty() && count == 1;
         if total > core.config.max_uncommitted_bytes && !is_alone {
             return Err(ProposeError::TooManyUncommitted);
         }
         Ok(())
     }
-}
-
-/// Gives a proposal its place in the log.
-#[inline(always)]
-pub(super) fn append<S: Storage>(core: &mut Core<S>, proposal: Proposal) -> LogId {
-    let id = LogId {
-        term: core.current_term,
-        index: core.log.last_index().next(),
-    };
-    let Proposal { payload, context } = proposal;
-    core.log.append_proposal(Entry {
-        id,
-        payload,
-        context,
-    });
-    id
 }
 
 /// A peer cannot have what this leader does not have.

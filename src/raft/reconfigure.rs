@@ -9,11 +9,10 @@ use bytes::Bytes;
 
 use super::Next;
 use super::core::Core;
-use super::leader::{Leader, append};
+use super::leader::Leader;
 use crate::entry::Payload;
 use crate::error::ProposeError;
 use crate::membership::MembershipChange;
-use crate::message::Proposal;
 use crate::progress::Progress;
 use crate::storage::{Storage, StorageError};
 use crate::types::LogIndex;
@@ -62,11 +61,10 @@ impl Leader {
             && core.log.last_index() < LogIndex::MAX
         {
             let payload = Payload::Change(Arc::new(MembershipChange::leave_joint()));
-            let proposal = Proposal {
-                payload,
-                context: Bytes::new(),
-            };
-            self.pending_change = append(core, proposal).index;
+            let id = core
+                .log
+                .append_proposal(core.current_term, || (payload, Bytes::new()));
+            self.pending_change = id.index;
         }
     }
 

@@ -37,7 +37,7 @@ macro_rules! bug {
 #[rustfmt::skip]
 pub(crate) const BUGS: &[Bug] = &[
     bug!("B01", "the vote is not in the hard state with its term", None, ["elections"], [
-        ("raft/output.rs", "ready.hard_state = Some(self.handed_out);", "ready.hard_state = Some(HardState {\n                voted_for: if crate::bug(\"B01\") { None } else { self.handed_out.voted_for },\n                ..self.handed_out\n            });"),
+        ("raft/output.rs", "ready.hard_state = Some(hard_state);", "ready.hard_state = Some(HardState {\n                voted_for: if crate::bug(\"B01\") { None } else { hard_state.voted_for },\n                ..hard_state\n            });"),
     ]),
     bug!("B02", "a candidate leads before its own vote is durable", None, ["elections"], [
         ("raft/candidate.rs", "VoteResult::Won if core.vote_is_durable() => Next::Lead", "VoteResult::Won if core.vote_is_durable() || crate::bug(\"B02\") => Next::Lead"),
