@@ -125,7 +125,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/read_index.rs", "core.membership.has_quorum(|voter| {\n            voter == core.id()\n", "core.membership.has_quorum(|voter| {\n            crate::bug(\"B67\") || voter == core.id()\n"),
     ]),
     bug!("B68", "a lease lasts from the answer, and not from the sending", Some("leases-slow"), ["leases"], [
-        ("raft/read_index.rs", "lease.acknowledged = Some(sent);", "lease.acknowledged = Some(if crate::bug(\"B68\") { lease.now } else { sent });"),
+        ("raft/read_index.rs", "lease.acknowledged = Some(sent);", "lease.acknowledged = Some(if crate::bug(\"B68\") { lease.now(core) } else { sent });"),
     ]),
     bug!("B68-margin", "a lease has no margin", Some("leases"), ["leases"], [
         ("raft/read_index.rs", "let duration = election_timeout_ticks.saturating_sub(lease_margin_ticks);", "let duration = if crate::bug(\"B68-margin\") { election_timeout_ticks } else { election_timeout_ticks.saturating_sub(lease_margin_ticks) };"),
