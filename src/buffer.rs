@@ -29,8 +29,16 @@ pub(crate) fn make_room<T>(vector: &mut Vec<T>) {
 /// Like [`make_room`], in a queue.
 #[inline(always)]
 pub(crate) fn make_room_behind<T>(queue: &mut VecDeque<T>) {
-    queue.reserve(1);
+    if queue.len() == queue.capacity() {
+        grow(queue);
+    }
     assert!(queue.len() != queue.capacity(), "there is room");
+}
+
+#[cold]
+#[inline(never)]
+fn grow<T>(queue: &mut VecDeque<T>) {
+    queue.reserve(1);
 }
 
 /// Takes the first element, if it is to go.

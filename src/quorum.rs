@@ -53,11 +53,15 @@ pub fn majority_index(
     voters: &[NodeId],
     acknowledged: impl Fn(NodeId) -> LogIndex,
 ) -> Option<LogIndex> {
-    if let &[first, second, third] = voters {
+    match *voters {
+        [only] => return Some(acknowledged(only)),
         // Most clusters are of three: the middle one.
-        let [first, second, third] = [first, second, third].map(acknowledged);
-        let (low, high) = (first.min(second), first.max(second));
-        return Some(low.max(high.min(third)));
+        [first, second, third] => {
+            let [first, second, third] = [first, second, third].map(acknowledged);
+            let (low, high) = (first.min(second), first.max(second));
+            return Some(low.max(high.min(third)));
+        }
+        _ => {}
     }
     let mut on_stack = [LogIndex::ZERO; ON_STACK];
     let mut on_heap;

@@ -237,6 +237,17 @@ impl Runs {
                 return (last.next(), entries.size_bytes());
             }
         }
+        self.read_pieces(first, last, max_bytes, out)
+    }
+
+    #[inline(never)]
+    fn read_pieces(
+        &self,
+        first: LogIndex,
+        last: LogIndex,
+        max_bytes: u64,
+        out: &mut Vec<Entries>,
+    ) -> (LogIndex, u64) {
         let (mut next, mut bytes) = (first, 0_u64);
         while next <= last {
             let Some(run) = self.run_holding(next) else {

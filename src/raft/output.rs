@@ -12,6 +12,7 @@ use crate::storage::{Storage, StorageError};
 use crate::types::{HardState, LogIndex};
 
 impl<S: Storage> Core<S> {
+    #[inline]
     pub(crate) fn has_output(&self) -> bool {
         self.next_ready.is_due()
             || self.log.has_unpersisted()

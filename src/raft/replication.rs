@@ -120,6 +120,7 @@ pub(super) fn send_heartbeat<S: Storage>(
     });
 }
 
+#[inline(always)]
 fn due<S: Storage>(progress: &Progress, core: &Core<S>) -> Due {
     let Config {
         max_message_bytes,
@@ -233,6 +234,7 @@ fn send_entries<S: Storage>(
 }
 
 /// A snapshot in place of the log (Raft 7).
+#[cold]
 fn send_snapshot<S: Storage>(
     core: &mut Core<S>,
     peer: NodeId,

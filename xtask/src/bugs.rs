@@ -91,7 +91,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/core.rs", "        self.accept(leader, last_new.index);\n", "        self.accept(leader, if crate::bug(\"B30\") { self.log.last_index() } else { last_new.index });\n"),
     ]),
     bug!("B32", "the index of a quorum is that of one voter too few", None, ["replication"], [
-        ("quorum.rs", "if let &[first, second, third] = voters {", "if let (false, &[first, second, third]) = (crate::bug(\"B32\"), voters) {"),
+        ("quorum.rs", "        [first, second, third] => {\n", "        [first, second, third] if !crate::bug(\"B32\") => {\n"),
         ("quorum.rs", "let needed = majority(indexes.len());", "let needed = majority(indexes.len()) - usize::from(crate::bug(\"B32\") && indexes.len() > 2);"),
     ]),
     bug!("B33", "a heartbeat tells a commit index beyond what the peer is known to hold", None, ["heartbeats"], [
