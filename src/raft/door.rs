@@ -156,8 +156,10 @@ fn check_append<S: Storage>(
             .is_some_and(|term| term != prev_log.term);
     let conflict = if prev_contradicts {
         Some(prev_log)
-    } else {
+    } else if prev_log.index < commit_index {
         core.log.conflict_with_committed(entries)?
+    } else {
+        None
     };
     conflict.map_or(Ok(()), |entry| {
         Err(StepError::ConflictsWithCommitted {
