@@ -68,3 +68,29 @@ fn the_rest_of_a_run_does_not_keep_all_of_it() {
     assert!(all > 50 * compacted, "{compacted} of {all} bytes");
     assert!(all > 50 * replaced, "{replaced} of {all} bytes");
 }
+
+/// A log that is cut again and again grows in the room that it had; if it does not grow as far any more,
+/// the rest is given back.
+#[test]
+fn a_store_keeps_the_room_that_its_log_uses_and_no_more() {
+    const MANY: u64 = 5_000;
+    let mut store = disk(3, &[]);
+    let mut last = 0;
+    let mut grow_and_cut = |count| {
+        allocation_counter::measure(|| {
+            for _ in 0..count {
+                last += 1;
+                store.append([nodes::entry(1, last)]).unwrap();
+            }
+            store.save_snapshot(nodes::snapshot((1, last), 3)).unwrap();
+            store.compact(almadia::LogIndex(last)).unwrap();
+        })
+    };
+    let first = grow_and_cut(MANY);
+    let again = grow_and_cut(MANY);
+    let less = grow_and_cut(10);
+    assert!(again.count_total < first.count_total, "{first:?} {again:?}");
+    assert!(again.bytes_current.abs() < 1000, "{again:?}");
+    let given_back = -less.bytes_current;
+    assert!(given_back > MANY as i64 * 40, "{less:?}");
+}
