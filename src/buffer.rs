@@ -1,8 +1,9 @@
 //! Queues and vectors that are filled and emptied all the time.
 //!
-//! Owns how room is made in them, and the one rule of how much memory they keep: a buffer that a burst has
-//! made large is given back when it is empty again, so an idle group costs little. Small ones are kept, so a
-//! steady load allocates nothing, until a node rests.
+//! Owns how room is made in them, and how much memory they keep. A node's buffer that a burst has made large
+//! is given back when it is empty again, so an idle group costs little; small ones are kept, so a steady load
+//! allocates nothing, until a node rests. A store's log keeps, within bounds, the room that it had when it
+//! was cut last.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -59,10 +60,13 @@ pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
     }
 }
 
+/// Up to so many elements a queue that was cut may hold on to the room of.
+const KEPT_WHEN_CUT: usize = 4096;
+
 /// Gives memory back of a queue that grows until it is cut, again and again: what is many times as much as
 /// it had `in_use` before it was cut this time. So it need not grow anew each time.
 pub(crate) fn give_back_unused<T>(queue: &mut VecDeque<T>, in_use: usize) {
-    let kept = in_use.max(KEPT);
+    let kept = in_use.clamp(KEPT, KEPT_WHEN_CUT);
     if queue.capacity() / 4 > kept {
         queue.shrink_to(kept);
     }

@@ -306,7 +306,7 @@ impl Membership {
         quorum::joint_vote(&self.incoming, self.outgoing(), |voter| tally.vote(voter))
     }
 
-    /// Whether a single node can be a quorum. If not, nothing is decided before somebody answers.
+    /// Whether a single node may be a quorum. If not, nothing is decided before somebody answers.
     #[must_use]
     #[inline]
     pub(crate) fn one_may_decide(&self) -> bool {

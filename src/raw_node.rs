@@ -133,14 +133,15 @@ impl<S: Storage> RawNode<S> {
     /// A node that has rested for a whole tick gives its buffers back. One that is sent a heartbeat with
     /// each tick, or more, keeps them.
     fn look_ahead(&mut self, was_quiet: bool) {
-        let idle_ticks = self.raft.idle_ticks();
-        let is_quiet = idle_ticks > 0 && !self.raft.has_ready();
+        let ticks = self.raft.ticks_until_action().saturating_sub(1);
+        let is_quiet = ticks > 0 && !self.raft.has_ready();
         if is_quiet && was_quiet {
             self.raft.give_back_buffers();
         }
-        let until = self.raft.core.election_elapsed + idle_ticks;
+        let counts_alone = was_quiet && self.raft.only_the_clock_counts();
+        let until = self.raft.core.election_elapsed.saturating_add(ticks);
         self.quiet = Quiet {
-            until: if was_quiet { until } else { 0 },
+            until: if counts_alone { until } else { 0 },
             peers_served: is_quiet,
             has_no_ready: is_quiet,
             since_last_tick: is_quiet,

@@ -93,4 +93,6 @@ fn a_store_keeps_the_room_that_its_log_uses_and_no_more() {
     assert!(again.bytes_current.abs() < 1000, "{again:?}");
     let given_back = -less.bytes_current;
     assert!(given_back > MANY as i64 * 40, "{less:?}");
+    let burst = grow_and_cut(20 * MANY);
+    assert!(burst.bytes_current < 300_000, "{burst:?}");
 }

@@ -271,6 +271,27 @@ fn who_rests_gives_its_buffers_back() {
     assert_eq!(cluster.count(propose), [ROUNDS, 0, 0]);
 }
 
+/// So does a leader whom nobody hears, though heartbeats would be due with each tick.
+#[test]
+fn a_leader_that_is_alone_gives_its_buffers_back() {
+    let id = NodeId::new(1).expect("not 0");
+    let config = Config::builder(id)
+        .build()
+        .expect("the defaults go together");
+    let storage = WriteOnly {
+        voters: vec![id],
+        reads: Cell::new(0),
+    };
+    let mut node = Node::new(config, storage).expect("an empty log is a good start");
+    node.campaign().expect("a voter may campaign");
+    work(&mut node, &mut Vec::new());
+    propose(&mut node, 40);
+    work(&mut node, &mut Vec::new());
+    tick(&mut node);
+    let given_back = -measure(|| tick(&mut node)).bytes_current;
+    assert!(given_back > 500, "{given_back} bytes");
+}
+
 /// Three nodes that have done what fills their buffers, and have rested since. Whether there is something
 /// to do is asked after every tick.
 fn rested() -> Vec<Node> {

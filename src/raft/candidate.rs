@@ -91,8 +91,7 @@ impl Candidate {
         })
     }
 
-    /// While its own vote is on its way to the disk, the clock does not begin to count: the election has
-    /// not really begun, and another one would wait for the same disk.
+    /// See `clock_is_held`.
     pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
         if core.vote_is_durable() {
             tick(core)

@@ -28,19 +28,13 @@ impl<S: Storage> Raft<S> {
         self.finish(result)
     }
 
-    /// As many ticks as that; those that only move the clock on are skipped.
+    /// As many ticks as that; those in which nothing happens are skipped.
     pub(crate) fn tick_many(&mut self, ticks: u32) -> Result<(), Halted> {
         self.core.check_running()?;
         let mut left = ticks;
         while left > 0 {
-            if self.ticks_until_action() == u32::MAX {
-                // A candidate that waits for its disk, whose clock does not begin to count.
-                self.core.move_clock(left);
-                self.core.restart_clock();
-                break;
-            }
-            let idle = self.idle_ticks().min(left);
-            self.core.move_clock(idle);
+            let idle = self.ticks_until_action().saturating_sub(1).min(left);
+            self.skip(idle);
             left -= idle;
             if left > 0 {
                 self.tick()?;
@@ -53,7 +47,7 @@ impl<S: Storage> Raft<S> {
     /// After how many ticks something happens; [`u32::MAX`] if never.
     pub(crate) fn ticks_until_action(&self) -> u32 {
         let of_role = match &self.role {
-            Role::Candidate(_) if !self.core.vote_is_durable() => u32::MAX,
+            Role::Candidate(_) if self.clock_is_held() => u32::MAX,
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.core.ticks_until_election()
             }
@@ -62,18 +56,27 @@ impl<S: Storage> Raft<S> {
         of_role.min(self.core.ticks_until_action())
     }
 
-    /// How many ticks from now on move the clock on, and do nothing else.
-    pub(crate) fn idle_ticks(&self) -> u32 {
-        let action = self.ticks_until_action();
-        let next = match &self.role {
-            _ if self.core.ticks_until_action() < u32::MAX => 0,
-            Role::Candidate(_) if action == u32::MAX => 0,
-            Role::Leader(leader) if leader.transfer.is_some() => 0,
-            // It is counted also if nobody is there to hear it.
-            Role::Leader(leader) => action.min(leader.ticks_until_heartbeat(&self.core)),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => action,
-        };
-        next.saturating_sub(1)
+    /// Whether a tick in which nothing happens moves the clock on, and changes nothing else.
+    pub(crate) fn only_the_clock_counts(&self) -> bool {
+        let hands_over = matches!(&self.role, Role::Leader(leader) if leader.transfer.is_some());
+        !hands_over && !self.core.counts_ticks() && !self.clock_is_held()
+    }
+
+    /// A candidate's clock begins to count when its own vote is on the disk: before that the election
+    /// has not really begun, and another one would wait for the same disk.
+    fn clock_is_held(&self) -> bool {
+        matches!(self.role, Role::Candidate(_)) && !self.core.vote_is_durable()
+    }
+
+    /// Lets time pass in which nothing happens.
+    fn skip(&mut self, ticks: u32) {
+        self.core.skip(ticks);
+        if self.clock_is_held() {
+            self.core.restart_clock();
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            leader.skip_transfer(ticks);
+        }
     }
 }
 
@@ -82,7 +85,7 @@ impl<S: Storage> Core<S> {
     pub(crate) fn tick(&mut self) {
         self.move_clock(1);
         self.log.ask_again();
-        self.reads.age();
+        self.reads.skip(1);
         while let Some(context) = self.reads.take_timed_out() {
             self.end_read(context, Err(ReadDropped::TimedOut));
         }
@@ -101,6 +104,18 @@ impl<S: Storage> Core<S> {
         .into_iter()
         .flatten()
         .fold(u32::MAX, u32::min)
+    }
+
+    /// Whether something counts the ticks by itself until it is given up, or is asked for with each tick.
+    fn counts_ticks(&self) -> bool {
+        self.log.waits_to_ask() || self.reads.are_waiting() || self.transfers.are_awaited()
+    }
+
+    /// Lets time pass in which nothing happens.
+    fn skip(&mut self, ticks: u32) {
+        self.move_clock(ticks);
+        self.reads.skip(ticks);
+        self.transfers.skip(ticks);
     }
 
     /// Moves the clock on.

@@ -15,6 +15,7 @@ use crate::storage::{Purpose, Storage};
 use crate::types::{LogId, NodeId};
 
 impl<S: Storage> Raft<S> {
+    /// Takes the payload and the context out, unless it refuses them.
     #[inline]
     pub(crate) fn propose(
         &mut self,

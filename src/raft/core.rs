@@ -74,13 +74,14 @@ pub(crate) struct Core<S> {
     pub(crate) handed_out: HardState,
     pub(crate) next_ready: NextReady,
     /// Ticks since a leader was heard, a vote was given, or an election was begun; on a leader, since
-    /// it looked last whether it has a quorum. The one clock: other times are noted as a count of it.
+    /// it looked last whether it has a quorum. The one clock: what is due at some time is noted as a count
+    /// of it; only what waits for an answer counts by itself.
     pub(crate) election_elapsed: u32,
     /// When the next election is due, in ticks.
     pub(crate) randomized_election_timeout: u32,
     /// Elections that ran out since a leader was last heard; new ones get new timeouts.
     pub(crate) failed_rounds: u32,
-    /// When priorities end to count, if no leader is heard.
+    /// When priorities end to count, if no leader is heard; of no importance once the clock is there.
     pub(super) priorities_count_until: u32,
     pub(crate) reads: Reads,
     pub(crate) transfers: Transfers,
@@ -243,6 +244,7 @@ impl<S: Storage> Core<S> {
         let granted = free && self.would_elect(request);
         if granted {
             self.voted_for = Some(from);
+            // A leader has noted counts of the clock, but it has voted for itself.
             self.restart_clock();
         }
         let answer = self.vote_response(granted)?;

@@ -44,6 +44,10 @@ impl<S: Storage> Raft<S> {
                     "a leader has voted for itself"
                 );
                 assert!(core.vote_is_durable(), "a leader's own vote is durable");
+                assert!(
+                    core.election_elapsed < core.config.election_timeout_ticks,
+                    "a leader looks for its quorum in time"
+                );
                 for (_, progress) in &leader.peers {
                     assert!(
                         progress.match_index < progress.next_index,

@@ -30,8 +30,9 @@ use crate::types::{LogId, LogIndex, NodeId, Term};
 pub(crate) struct Leader {
     /// All members but this node, ascending by id.
     pub(crate) peers: Vec<(NodeId, Progress)>,
-    /// When the next heartbeats are due, by the clock.
-    next_heartbeat: u32,
+    /// What the clock said when heartbeats were due last; below zero, and so wrapped, if it has begun
+    /// anew since.
+    last_heartbeat: u32,
     /// Heartbeats leave with the next `Ready`.
     pub(super) heartbeat_due: bool,
     /// Whether a quorum had answered at the last check.
@@ -58,7 +59,7 @@ impl Leader {
         let found = found.unwrap_or(core.config.max_uncommitted_bytes);
         let mut leader = Self {
             peers: Vec::new(),
-            next_heartbeat: core.config.heartbeat_interval_ticks,
+            last_heartbeat: core.election_elapsed,
             heartbeat_due: false,
             has_quorum: true,
             term_start: next_index,
@@ -101,7 +102,8 @@ impl Leader {
     pub(super) fn tick<S: Storage>(&mut self, core: &mut Core<S>) -> Next {
         if core.election_elapsed >= core.config.election_timeout_ticks {
             let passed = core.restart_clock();
-            self.next_heartbeat = self.next_heartbeat.saturating_sub(passed);
+            self.last_heartbeat = self.last_heartbeat.wrapping_sub(passed);
+            self.skip_unheard_heartbeats(core);
             self.rounds.clock_restarted(passed);
             self.has_quorum = self.check_quorum(core);
             if core.config.check_quorum && !self.has_quorum {
@@ -113,11 +115,24 @@ impl Leader {
         if self.tick_transfer(core) == Next::StepDown {
             return Next::StepDown;
         }
-        if core.election_elapsed >= self.next_heartbeat {
-            self.next_heartbeat = core.election_elapsed + core.config.heartbeat_interval_ticks;
-            self.heartbeat_due |= !self.peers.is_empty();
+        let is_due = self.ticks_since_heartbeat(core) >= core.config.heartbeat_interval_ticks;
+        if is_due && !self.peers.is_empty() {
+            self.last_heartbeat = core.election_elapsed;
+            self.heartbeat_due = true;
         }
         Next::Stay
+    }
+
+    const fn ticks_since_heartbeat<S: Storage>(&self, core: &Core<S>) -> u32 {
+        core.election_elapsed.wrapping_sub(self.last_heartbeat)
+    }
+
+    /// While there was nobody to hear them, heartbeats were due all the same.
+    pub(super) fn skip_unheard_heartbeats<S: Storage>(&mut self, core: &Core<S>) {
+        if self.peers.is_empty() {
+            let since = self.ticks_since_heartbeat(core) % core.config.heartbeat_interval_ticks;
+            self.last_heartbeat = core.election_elapsed.wrapping_sub(since);
+        }
     }
 
     /// After how many ticks something happens.
@@ -125,15 +140,11 @@ impl Leader {
         let heartbeat = if self.peers.is_empty() {
             u32::MAX
         } else {
-            self.ticks_until_heartbeat(core)
+            core.config.heartbeat_interval_ticks - self.ticks_since_heartbeat(core)
         };
         let quorum = core.config.election_timeout_ticks - core.election_elapsed;
         let transfer = self.ticks_until_transfer_fails(core).unwrap_or(u32::MAX);
         heartbeat.min(quorum).min(transfer)
-    }
-
-    pub(super) const fn ticks_until_heartbeat<S: Storage>(&self, core: &Core<S>) -> u32 {
-        self.next_heartbeat - core.election_elapsed
     }
 
     /// Whether a quorum has answered since the last time this was asked (Thesis 6.2).
@@ -356,7 +367,7 @@ impl Leader {
         Ok(())
     }
 
-    /// Appends a proposal to the log. Returns its log id.
+    /// Appends a proposal to the log, which takes it out. Returns its log id.
     #[inline(always)]
     pub(super) fn propose<S: Storage>(
         &mut self,
@@ -389,7 +400,7 @@ impl Leader {
         id
     }
 
-    /// Whether all of them may be taken: what each is to carry, and its bytes.
+    /// Whether all of these may be taken. Each is given by what it is to carry and by its bytes.
     #[inline(always)]
     fn check_proposals<'a, S: Storage>(
         &self,

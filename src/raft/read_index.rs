@@ -101,10 +101,15 @@ impl Reads {
         self.waiting.front().map(|read| read.ticks_left)
     }
 
-    /// A tick has passed. Whose time is up waits to be taken.
-    pub(super) fn age(&mut self) {
+    #[inline]
+    pub(super) fn are_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Lets time pass. Whose time is up waits to be taken.
+    pub(super) fn skip(&mut self, ticks: u32) {
         for read in &mut self.waiting {
-            read.ticks_left = read.ticks_left.saturating_sub(1);
+            read.ticks_left = read.ticks_left.saturating_sub(ticks);
         }
     }
 }

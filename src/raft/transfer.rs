@@ -119,6 +119,18 @@ impl Transfers {
     pub(super) fn ticks_until_action(&self) -> Option<u32> {
         self.awaited.as_ref().map(|awaited| awaited.ticks_left)
     }
+
+    #[inline]
+    pub(super) const fn are_awaited(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub(super) fn skip(&mut self, ticks: u32) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.ticks_left -= ticks;
+        }
+    }
 }
 
 impl<S: Storage> Core<S> {
@@ -258,5 +270,11 @@ impl Leader {
     pub(super) fn ticks_until_transfer_fails<S: Storage>(&self, core: &Core<S>) -> Option<u32> {
         let transfer = self.transfer.as_ref()?;
         Some(core.config.election_timeout_ticks - transfer.elapsed)
+    }
+
+    pub(super) fn skip_transfer(&mut self, ticks: u32) {
+        if let Some(transfer) = &mut self.transfer {
+            transfer.elapsed += ticks;
+        }
     }
 }

@@ -198,7 +198,8 @@ impl MemStorage {
         Ok(())
     }
 
-    /// Forgets the entries up to and including `index`, which a snapshot must cover.
+    /// Forgets the entries up to and including `index`, which a snapshot must cover. Some of the room
+    /// that they took in the log's index is kept for those to come.
     ///
     /// # Errors
     ///

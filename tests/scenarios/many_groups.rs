@@ -102,6 +102,46 @@ fn whatever_is_due_makes_a_ready() {
     assert!(node.has_ready(), "the log from its first entry on");
 }
 
+/// Timeouts that no clock of 32 bits can count twice are counted nevertheless, and heartbeats leave in time.
+#[test]
+fn the_longest_timeouts_are_kept_to_the_tick() {
+    const LONG: u32 = 3_000_000_000;
+    let settings = Config::builder(id(1))
+        .heartbeat_interval_ticks(LONG)
+        .election_timeout_ticks(LONG + 1)
+        .max_election_timeout_ticks(LONG + 2);
+    let mut node = open(settings, disk(1, &[1]));
+    elect(&mut node);
+    node.tick_many(LONG).unwrap();
+    node.tick_many(LONG).unwrap();
+    let learner = almadia::MembershipChange::of([almadia::MemberChange::AddLearner(id(2))]);
+    node.propose_conf_change("", learner.clone()).unwrap();
+    settle(&mut node);
+    node.apply_conf_change(&learner).unwrap();
+    settle(&mut node);
+    // A heartbeat has just been due, which nobody was there to hear.
+    assert_eq!(node.ticks_until_action(), 2, "the quorum is looked for");
+    node.tick_many(2).unwrap();
+    assert_eq!(node.ticks_until_action(), LONG - 2, "the next heartbeat");
+}
+
+/// A read is dropped in the same tick whether ticks are told one by one or at once, however long it waits.
+#[test]
+fn a_read_that_waits_longest_ages_with_each_tick() {
+    const LONG: u32 = 2_200_000_000;
+    let settings = Config::builder(id(1))
+        .incarnation(1)
+        .election_timeout_ticks(LONG)
+        .max_election_timeout_ticks(LONG + 1);
+    let mut slow = open(settings, disk(3, &[1]));
+    slow.step(message(3, 1, 2, heartbeat(0))).unwrap();
+    slow.read_index("a read").unwrap();
+    let mut fast = slow.clone();
+    (0..1000).for_each(|_| slow.tick().unwrap());
+    fast.tick_many(1000).unwrap();
+    assert_eq!(slow, fast);
+}
+
 /// What node 1 is in its group.
 #[derive(Clone, Copy, Debug)]
 enum Part {
