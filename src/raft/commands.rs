@@ -23,8 +23,8 @@ impl<S: Storage> Raft<S> {
         context: &mut Bytes,
     ) -> Result<LogId, ProposeError> {
         self.core.check_running()?;
-        let leader = self.leader();
         let Role::Leader(role) = &mut self.role else {
+            let leader = self.leader();
             return Err(ProposeError::NotLeader { leader });
         };
         role.propose(&mut self.core, payload, context)

@@ -362,7 +362,8 @@ impl Leader {
             mut context,
         } in proposals
         {
-            self.take_proposal(core, &mut payload, &mut context);
+            let bytes = Entry::size_bytes_of(&payload, &context);
+            self.take_proposal(core, &mut payload, &mut context, bytes);
         }
         Ok(())
     }
@@ -377,7 +378,7 @@ impl Leader {
     ) -> Result<LogId, ProposeError> {
         let bytes = Entry::size_bytes_of(payload, context);
         self.check_proposals(core, iter::once((&*payload, bytes)))?;
-        Ok(self.take_proposal(core, payload, context))
+        Ok(self.take_proposal(core, payload, context, bytes))
     }
 
     // Inlined, so that the entry is made of the proposal where it lies, and not of a copy.
@@ -387,8 +388,8 @@ impl Leader {
         core: &mut Core<S>,
         payload: &mut Payload,
         context: &mut Bytes,
+        bytes: u64,
     ) -> LogId {
-        let bytes = Entry::size_bytes_of(payload, context);
         let is_change = matches!(payload, Payload::Change(_));
         let id = core
             .log
