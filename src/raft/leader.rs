@@ -30,9 +30,8 @@ use crate::types::{LogId, LogIndex, NodeId, Term};
 pub(crate) struct Leader {
     /// All members but this node, ascending by id.
     pub(crate) peers: Vec<(NodeId, Progress)>,
-    /// What the clock said when heartbeats were due last; below zero, and so wrapped, if it has begun
-    /// anew since.
-    last_heartbeat: u32,
+    /// Ticks from when heartbeats were due last to when the clock began to count.
+    heartbeat_phase: u32,
     /// Heartbeats leave with the next `Ready`.
     pub(super) heartbeat_due: bool,
     /// Whether a quorum had answered at the last check.
@@ -59,7 +58,7 @@ impl Leader {
         let found = found.unwrap_or(core.config.max_uncommitted_bytes);
         let mut leader = Self {
             peers: Vec::new(),
-            last_heartbeat: core.election_elapsed,
+            heartbeat_phase: 0,
             heartbeat_due: false,
             has_quorum: true,
             term_start: next_index,
@@ -101,9 +100,8 @@ impl Leader {
 
     pub(super) fn tick<S: Storage>(&mut self, core: &mut Core<S>) -> Next {
         if core.election_elapsed >= core.config.election_timeout_ticks {
+            self.heartbeat_phase = self.ticks_since_heartbeat(core);
             let passed = core.restart_clock();
-            self.last_heartbeat = self.last_heartbeat.wrapping_sub(passed);
-            self.skip_unheard_heartbeats(core);
             self.rounds.clock_restarted(passed);
             self.has_quorum = self.check_quorum(core);
             if core.config.check_quorum && !self.has_quorum {
@@ -115,24 +113,16 @@ impl Leader {
         if self.tick_transfer(core) == Next::StepDown {
             return Next::StepDown;
         }
-        let is_due = self.ticks_since_heartbeat(core) >= core.config.heartbeat_interval_ticks;
-        if is_due && !self.peers.is_empty() {
-            self.last_heartbeat = core.election_elapsed;
-            self.heartbeat_due = true;
-        }
+        let is_due = self.ticks_since_heartbeat(core) == 0;
+        self.heartbeat_due |= is_due && !self.peers.is_empty();
         Next::Stay
     }
 
-    const fn ticks_since_heartbeat<S: Storage>(&self, core: &Core<S>) -> u32 {
-        core.election_elapsed.wrapping_sub(self.last_heartbeat)
-    }
-
-    /// While there was nobody to hear them, heartbeats were due all the same.
-    pub(super) fn skip_unheard_heartbeats<S: Storage>(&mut self, core: &Core<S>) {
-        if self.peers.is_empty() {
-            let since = self.ticks_since_heartbeat(core) % core.config.heartbeat_interval_ticks;
-            self.last_heartbeat = core.election_elapsed.wrapping_sub(since);
-        }
+    /// Ticks since heartbeats were due last, whether there was anybody to hear them or not.
+    fn ticks_since_heartbeat<S: Storage>(&self, core: &Core<S>) -> u32 {
+        let ticks = u64::from(self.heartbeat_phase) + u64::from(core.election_elapsed);
+        let since = ticks % u64::from(core.config.heartbeat_interval_ticks);
+        u32::try_from(since).unwrap_or(0)
     }
 
     /// After how many ticks something happens.

@@ -77,7 +77,6 @@ impl Leader {
         self.peers
             .retain(|(id, _)| members.binary_search(id).is_ok());
         // Room for all, and no more: they are many times as large as what else a leader has.
-        self.skip_unheard_heartbeats(core);
         let come = members.len().saturating_sub(self.peers.len());
         self.peers.reserve_exact(come);
         for id in members {
