@@ -240,6 +240,7 @@ impl Runs {
         self.read_pieces(first, last, max_bytes, out)
     }
 
+    // Not inlined, so that the usual case is short.
     #[inline(never)]
     fn read_pieces(
         &self,

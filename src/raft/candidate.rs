@@ -91,14 +91,8 @@ impl Candidate {
         })
     }
 
-    /// See `clock_is_held`.
     pub(super) fn tick<S: Storage>(&self, core: &mut Core<S>) -> Next {
-        if core.vote_is_durable() {
-            tick(core)
-        } else {
-            core.restart_clock();
-            Next::Stay
-        }
+        tick(core)
     }
 
     /// What the election has come to.

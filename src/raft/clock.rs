@@ -18,6 +18,7 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn tick(&mut self) -> Result<(), Halted> {
         self.core.check_running()?;
         self.core.tick();
+        self.hold_clock();
         let next = match &mut self.role {
             Role::Follower(follower) => follower.tick(&mut self.core),
             Role::PreCandidate(pre_candidate) => pre_candidate.tick(&mut self.core),
@@ -68,12 +69,16 @@ impl<S: Storage> Raft<S> {
         matches!(self.role, Role::Candidate(_)) && !self.core.vote_is_durable()
     }
 
-    /// Lets time pass in which nothing happens.
-    fn skip(&mut self, ticks: u32) {
-        self.core.skip(ticks);
+    fn hold_clock(&mut self) {
         if self.clock_is_held() {
             self.core.restart_clock();
         }
+    }
+
+    /// Lets time pass in which nothing happens.
+    fn skip(&mut self, ticks: u32) {
+        self.core.skip(ticks);
+        self.hold_clock();
         if let Role::Leader(leader) = &mut self.role {
             leader.skip_transfer(ticks);
         }
