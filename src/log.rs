@@ -362,13 +362,19 @@ impl<S: Storage> Log<S> {
 
     /// Whether there is something to apply that has not been handed out, and room for it: no more
     /// than about `max_bytes` may be handed out and not reported as applied.
+    #[inline]
     pub(crate) fn has_unapplied(&self, persisted: LogIndex, max_bytes: u64) -> bool {
+        // Mostly this tells already.
+        if self.applying >= self.commit_index {
+            return false;
+        }
         let has_room = self.outstanding.is_empty() || self.outstanding.bytes() < max_bytes;
         has_room && !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }
 
-    /// Hands out entries to be applied, once. Returns the last one's index, if there are any. What
-    /// nobody needs (that is, up to `unneeded`) need not stay in memory: it is given away, not shared.
+    /// Hands out entries to be applied, once; there are some. Returns the last one's index, if `Storage`
+    /// can give them now. What nobody needs (that is, up to `unneeded`) need not stay in memory: it is
+    /// given away, not shared.
     pub(crate) fn take_unapplied(
         &mut self,
         may_apply: LogIndex,
@@ -376,9 +382,6 @@ impl<S: Storage> Log<S> {
         max_bytes: u64,
         out: &mut Vec<Entries>,
     ) -> Result<Option<LogIndex>, StorageError> {
-        if !self.has_unapplied(may_apply, max_bytes) {
-            return Ok(None);
-        }
         let last = self.may_apply_to(may_apply);
         let first = self.applying.next();
         let room = max_bytes.saturating_sub(self.outstanding.bytes());

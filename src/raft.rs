@@ -337,22 +337,37 @@ impl<S: Storage> Raft<S> {
                 return self.finish(Err(error));
             }
         }
-        if !self.core.has_output() {
+        let has_work = self.core.has_work();
+        if !has_work && !self.core.next_ready.is_due() {
             return Ok(None);
         }
         // Nothing leaves a node that has broken its own rules.
         self.check_invariants();
-        let needed_from = self.needed_from();
-        match self.core.take_output(needed_from) {
-            Ok(ready) => {
-                if !ready.must_sync && ready.applies_to.is_none() {
-                    // Nobody need acknowledge this one.
-                    self.release_memory();
-                }
-                Ok(Some(ready))
+        let mut ready = self.core.take_messages();
+        if has_work {
+            if let Err(error) = self.take_work(&mut ready) {
+                return self.finish(Err(error));
             }
-            Err(error) => self.finish(Err(error)),
         }
+        if !ready.must_sync {
+            self.core.free_messages(&mut ready);
+            if ready.applies_to.is_none() {
+                // Nobody need acknowledge this one.
+                self.release_memory();
+            }
+        }
+        Ok(Some(ready))
+    }
+
+    // Not inlined, so that a `Ready` of messages alone stays short.
+    #[inline(never)]
+    fn take_work(&mut self, ready: &mut Ready) -> Result<(), StorageError> {
+        if self.core.has_unapplied() {
+            let needed_from = self.needed_from();
+            self.core.take_unapplied(ready, needed_from)?;
+        }
+        self.core.take_unpersisted(ready);
+        Ok(())
     }
 
     /// Gives the memory back in which nothing is.

@@ -398,7 +398,8 @@ impl<S: Storage> RawNode<S> {
         }
         let ready = self.active().ready()?;
         self.quiet.peers_served = true;
-        self.quiet.has_no_ready = ready.is_none();
+        // What is sent need not be acknowledged for there to be nothing else.
+        self.quiet.has_no_ready = ready.as_ref().is_none_or(|ready| ready.is_without_work());
         Ok(ready)
     }
 
@@ -409,11 +410,14 @@ impl<S: Storage> RawNode<S> {
     ///
     /// If the `Ready` is not from this node, or the node has [`Halted`].
     pub fn advance(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
-        let peers_served = self.quiet.peers_served;
-        self.active().done(ready)?;
+        let before = self.quiet;
+        let is_news = self.active().done(ready)?;
         // What gives peers something to hear of moves the log's end or the commit index: that is output.
-        self.quiet.peers_served = peers_served;
-        self.quiet.has_no_ready = peers_served && !self.raft.core.has_output();
+        self.quiet.peers_served = before.peers_served;
+        self.quiet.has_no_ready = match is_news {
+            true => before.peers_served && !self.raft.core.has_output(),
+            false => before.has_no_ready,
+        };
         Ok(())
     }
 

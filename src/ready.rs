@@ -108,17 +108,40 @@ impl Ready {
         }
     }
 
-    /// Empties it, whatever of it was taken. What else it says is said anew when it is handed out.
+    // Not inlined, for mostly there is one to be used again.
+    #[cold]
+    #[inline(never)]
+    fn made(from: NodeId) -> Box<Self> {
+        Box::new(Self::empty(from))
+    }
+
+    /// Above zero if it holds anything that was put into it before it was asked for.
     #[inline]
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.committed_entries.clear();
-        // Mostly these were taken out by who sends them, and one comparison tells.
-        let left = self.messages.len()
+    fn collected(&self) -> usize {
+        self.messages.len()
             | self.messages_after_persist.len()
             | self.read_states.len()
-            | self.transfer_outcomes.len();
-        if left > 0 {
+            | self.transfer_outcomes.len()
+    }
+
+    /// Whether nothing is to be written, and nothing applied.
+    #[inline]
+    pub(crate) const fn is_without_work(&self) -> bool {
+        !self.must_sync && self.hard_state.is_none() && self.applies_to.is_none()
+    }
+
+    /// Empties it, whatever of it was taken. It is numbered anew when it is handed out.
+    #[inline]
+    fn clear(&mut self) {
+        self.must_sync = false;
+        self.hard_state = None;
+        self.applies_to = None;
+        if self.entries.len() | self.committed_entries.len() > 0 {
+            self.entries.clear();
+            self.committed_entries.clear();
+        }
+        // Mostly these were taken out by who sends them, and one comparison tells.
+        if self.collected() > 0 {
             self.messages.clear();
             self.messages_after_persist.clear();
             self.read_states.clear();
@@ -159,25 +182,18 @@ impl NextReady {
     /// Whether anything waits in it.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.0.as_ref().is_some_and(|ready| {
-            !ready.messages.is_empty()
-                || !ready.messages_after_persist.is_empty()
-                || !ready.read_states.is_empty()
-                || !ready.transfer_outcomes.is_empty()
-        })
+        self.0.as_ref().is_some_and(|ready| ready.collected() > 0)
     }
 
     /// To put something into it, on behalf of this node.
     #[inline]
     pub(crate) fn open(&mut self, from: NodeId) -> &mut Ready {
-        self.0.get_or_insert_with(|| Box::new(Ready::empty(from)))
+        self.0.get_or_insert_with(|| Ready::made(from))
     }
 
     #[inline]
     pub(crate) fn take(&mut self, from: NodeId) -> Box<Ready> {
-        self.0
-            .take()
-            .unwrap_or_else(|| Box::new(Ready::empty(from)))
+        self.0.take().unwrap_or_else(|| Ready::made(from))
     }
 
     /// Uses the memory of a `Ready` that has come back.

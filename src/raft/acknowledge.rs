@@ -14,8 +14,8 @@ use crate::types::LogIndex;
 
 impl<S: Storage> Raft<S> {
     /// All that was handed out with this `Ready` is done. Nothing of it counts if some of it was not
-    /// handed out here.
-    pub(crate) fn done(&mut self, ready: Box<Ready>) -> Result<(), AcknowledgeError> {
+    /// handed out here. Returns whether that is any news.
+    pub(crate) fn done(&mut self, ready: Box<Ready>) -> Result<bool, AcknowledgeError> {
         self.core.check_running()?;
         let (from, number, applies_to) = (ready.from, ready.number, ready.applies_to);
         if from != self.core.id() {
@@ -25,13 +25,17 @@ impl<S: Storage> Raft<S> {
         if let Some(index) = applies_to.filter(|&index| index > handed_out) {
             return Err(AcknowledgeError::NotHandedOut { index, handed_out });
         }
+        let is_news = self.core.durability.awaits_any(number)? || applies_to.is_some();
         self.core.next_ready.recycle(ready);
-        let persisted = self.note_persisted(number);
-        let result = match applies_to {
-            Some(index) => persisted.and_then(|()| self.note_applied(index)),
-            None => persisted,
-        };
-        self.finish_acknowledgement(result)
+        if is_news {
+            let persisted = self.note_persisted(number);
+            let result = match applies_to {
+                Some(index) => persisted.and_then(|()| self.note_applied(index)),
+                None => persisted,
+            };
+            self.finish_acknowledgement(result)?;
+        }
+        Ok(is_news)
     }
 
     /// All writes up to the `Ready` of this number are durable.

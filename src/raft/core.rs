@@ -476,7 +476,15 @@ impl<S: Storage> Core<S> {
     /// Waits for an entry of the current term: only then is the log known to be the leader's, and
     /// only such an entry commits by counting (Raft 5.4.2). A log that stopped growing before it
     /// could keep the leader from committing what the snapshot is to cover.
+    #[inline]
     pub(super) fn ask_for_snapshot(&mut self, leader: NodeId) {
+        if self.snapshot_wish != SnapshotWish::None {
+            self.ask_for_wished_snapshot(leader);
+        }
+    }
+
+    #[cold]
+    fn ask_for_wished_snapshot(&mut self, leader: NodeId) {
         let last_log = self.log.last();
         if last_log.term < self.current_term {
             return;

@@ -98,15 +98,28 @@ impl Durability {
         }
     }
 
+    /// Whether any write is awaited, of the `Ready` of this number or another one.
+    #[inline]
+    pub(crate) fn awaits_any(&self, number: u64) -> Result<bool, AcknowledgeError> {
+        self.check(number)?;
+        Ok(self.is_writing())
+    }
+
+    #[inline]
+    const fn check(&self, number: u64) -> Result<(), AcknowledgeError> {
+        if number > self.last_number {
+            return Err(AcknowledgeError::NoSuchReady(number));
+        }
+        Ok(())
+    }
+
     /// The writes up to this number are durable. Returns the last snapshot among them.
     #[inline]
     pub(crate) fn acknowledge(
         &mut self,
         number: u64,
     ) -> Result<Option<LogIndex>, AcknowledgeError> {
-        if number > self.last_number {
-            return Err(AcknowledgeError::NoSuchReady(number));
-        }
+        self.check(number)?;
         let mut snapshot = None;
         while let Some(write) = pop_front_if(&mut self.writes, |write| write.number <= number) {
             self.log = self.log.max(write.log_through);

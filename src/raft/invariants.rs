@@ -8,6 +8,7 @@ use super::{Raft, Role};
 use crate::storage::Storage;
 
 impl<S: Storage> Raft<S> {
+    #[inline(always)]
     pub(super) fn check_invariants(&self) {
         let core = &self.core;
         let last = core.log.last();

@@ -14,13 +14,23 @@ use crate::types::{HardState, LogIndex};
 impl<S: Storage> Core<S> {
     #[inline]
     pub(crate) fn has_output(&self) -> bool {
-        self.next_ready.is_due()
-            || self.log.has_unpersisted()
+        self.next_ready.is_due() || self.has_work()
+    }
+
+    /// Whether there is anything to write or to apply.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        self.log.has_unpersisted()
             || self.commit_is_news()
             || self.vote_is_news()
-            || self
-                .log
-                .has_unapplied(self.may_apply(), self.config.max_committed_bytes_per_ready)
+            || self.has_unapplied()
+    }
+
+    /// Whether there is anything to apply.
+    #[inline]
+    pub(crate) fn has_unapplied(&self) -> bool {
+        let max_bytes = self.config.max_committed_bytes_per_ready;
+        self.log.has_unapplied(self.may_apply(), max_bytes)
     }
 
     /// Gives the memory back in which nothing is.
@@ -49,56 +59,80 @@ impl<S: Storage> Core<S> {
         self.durability.log() + self.config.max_apply_unpersisted_entries
     }
 
-    /// Hands everything out that waits to be. Nobody is to be sent entries from before `needed_from`.
-    pub(crate) fn take_output(
-        &mut self,
-        needed_from: LogIndex,
-    ) -> Result<Box<Ready>, StorageError> {
+    /// Hands out what has come up.
+    #[inline(always)]
+    pub(crate) fn take_messages(&mut self) -> Box<Ready> {
         let mut ready = self.next_ready.take(self.id());
         ready.number = self.durability.next_number();
+        if !ready.transfer_outcomes.is_empty() {
+            self.tell_of_transfers(&ready);
+        }
+        ready
+    }
+
+    #[cold]
+    fn tell_of_transfers(&self, ready: &Ready) {
+        for outcome in &ready.transfer_outcomes {
+            self.tell(&Event::TransferEnded(outcome));
+        }
+    }
+
+    /// Messages that wait for nothing that is on its way to the disk: what they waited for has become
+    /// durable meanwhile.
+    #[inline]
+    pub(crate) fn free_messages(&self, ready: &mut Ready) {
+        if !self.durability.is_writing() && !ready.messages_after_persist.is_empty() {
+            let Ready {
+                messages,
+                messages_after_persist,
+                ..
+            } = ready;
+            messages.append(messages_after_persist);
+        }
+    }
+
+    /// Hands out what there is to apply. Nobody is to be sent entries from before `needed_from`.
+    #[inline]
+    pub(crate) fn take_unapplied(
+        &mut self,
+        ready: &mut Ready,
+        needed_from: LogIndex,
+    ) -> Result<(), StorageError> {
+        let max_bytes = self.config.max_committed_bytes_per_ready;
+        let may_apply = self.may_apply();
+        let unneeded = self.durability.log().min(needed_from.previous());
+        let committed = &mut ready.committed_entries;
+        ready.applies_to = self
+            .log
+            .take_unapplied(may_apply, unneeded, max_bytes, committed)?;
+        Ok(())
+    }
+
+    /// Hands out what there is to write.
+    #[inline]
+    pub(crate) fn take_unpersisted(&mut self, ready: &mut Ready) {
         ready.snapshot = self.log.take_snapshot();
         let snapshot_index = ready
             .snapshot
             .as_ref()
             .map(|snapshot| snapshot.last_included.index);
-        ready.applies_to = snapshot_index;
-        if snapshot_index.is_none() {
-            let max_bytes = self.config.max_committed_bytes_per_ready;
-            let may_apply = self.may_apply();
-            let unneeded = self.durability.log().min(needed_from.previous());
-            let committed = &mut ready.committed_entries;
-            ready.applies_to = self
-                .log
-                .take_unapplied(may_apply, unneeded, max_bytes, committed)?;
+        if snapshot_index.is_some() {
+            ready.applies_to = snapshot_index;
         }
         let log_through = self.log.take_unpersisted(&mut ready.entries);
 
         let vote_changed = self.vote_is_news();
         let commit_changed = self.commit_is_news();
-        ready.must_sync = vote_changed || snapshot_index.is_some() || log_through.is_some();
         if vote_changed || commit_changed {
             let hard_state = self.hard_state();
             self.handed_out = hard_state;
             ready.hard_state = Some(hard_state);
-        } else {
-            ready.hard_state = None;
         }
-        if ready.must_sync {
+        if vote_changed || snapshot_index.is_some() || log_through.is_some() {
+            ready.must_sync = true;
             let log_through = log_through.max(snapshot_index).unwrap_or_default();
             self.durability
                 .writing(ready.number, log_through, snapshot_index, self.vote());
-        } else if !self.durability.is_writing() && !ready.messages_after_persist.is_empty() {
-            // What they waited for has become durable meanwhile.
-            let Ready {
-                messages,
-                messages_after_persist,
-                ..
-            } = &mut *ready;
-            messages.append(messages_after_persist);
         }
-        for outcome in &ready.transfer_outcomes {
-            self.tell(&Event::TransferEnded(outcome));
-        }
-        Ok(ready)
     }
 }

@@ -68,18 +68,9 @@ impl Reads {
         Some(read.context)
     }
 
-    /// Takes the oldest read out, if it is of this token or an earlier one.
-    fn take_through(&mut self, token: u64) -> Option<Bytes> {
-        self.take_first_if(|read| read.token <= token)
-    }
-
     /// Takes the oldest read out, if its time is over.
     pub(super) fn take_timed_out(&mut self) -> Option<Bytes> {
-        self.take_first_if(|read| read.ticks_left == 0)
-    }
-
-    fn take_first_if(&mut self, goes: impl FnOnce(&OwnRead) -> bool) -> Option<Bytes> {
-        let read = pop_front_if(&mut self.waiting, goes)?;
+        let read = pop_front_if(&mut self.waiting, |read| read.ticks_left == 0)?;
         give_back(&mut self.waiting);
         Some(read.context)
     }
@@ -139,9 +130,12 @@ impl<S: Storage> Core<S> {
 
     /// Answers this node's reads up to this token.
     fn answer_reads_through(&mut self, token: u64, read_index: LogIndex) {
-        while let Some(context) = self.reads.take_through(token) {
+        while let Some(OwnRead { context, .. }) =
+            pop_front_if(&mut self.reads.waiting, |read| read.token <= token)
+        {
             self.end_read(context, Ok(read_index));
         }
+        give_back(&mut self.reads.waiting);
     }
 
     /// Asks the leader. An answer from before a restart must not be taken for one to this read, so
