@@ -364,10 +364,6 @@ impl<S: Storage> Log<S> {
     /// than about `max_bytes` may be handed out and not reported as applied.
     #[inline]
     pub(crate) fn has_unapplied(&self, persisted: LogIndex, max_bytes: u64) -> bool {
-        // Mostly this tells already.
-        if self.applying >= self.commit_index {
-            return false;
-        }
         let has_room = self.outstanding.is_empty() || self.outstanding.bytes() < max_bytes;
         has_room && !self.apply_waits && self.applying < self.may_apply_to(persisted)
     }

@@ -29,8 +29,10 @@ impl<S: Storage> Core<S> {
     /// Whether there is anything to apply.
     #[inline]
     pub(crate) fn has_unapplied(&self) -> bool {
+        // Mostly the first question tells.
         let max_bytes = self.config.max_committed_bytes_per_ready;
-        self.log.has_unapplied(self.may_apply(), max_bytes)
+        self.log.applying() < self.log.commit_index()
+            && self.log.has_unapplied(self.may_apply(), max_bytes)
     }
 
     /// Gives the memory back in which nothing is.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::leader::Leader;
-use crate::buffer::{give_back, give_back_all, pop_front_if};
+use crate::buffer::{give_back, give_back_all, make_room_behind, pop_front_if};
 use crate::config::Config;
 use crate::error::{ReadDropped, ReadError, StepError};
 use crate::message::{Body, ReadIndexResponse, Token};
@@ -114,6 +114,7 @@ impl<S: Storage> Core<S> {
         }
         let token = self.reads.next_token().ok_or(ReadError::NoTokenLeft)?;
         let ticks_left = self.config.max_election_timeout_ticks.saturating_mul(2);
+        make_room_behind(&mut self.reads.waiting);
         self.reads.waiting.push_back(OwnRead {
             token,
             context,
@@ -302,6 +303,7 @@ impl Leader {
         let own_through = core.reads.newest();
         self.rounds.own_asked = own_through;
         let number = self.next_round(core);
+        make_room_behind(&mut self.rounds.asked);
         self.rounds.asked.push_back(Round {
             number,
             read_index: core.log.commit_index(),
