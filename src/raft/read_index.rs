@@ -348,7 +348,14 @@ impl Leader {
     }
 
     /// Answers the reads, and extends the lease, of every round that a quorum has answered.
+    #[inline]
     pub(super) fn confirm_rounds<S: Storage>(&mut self, core: &mut Core<S>) {
+        if !self.rounds.asked.is_empty() || self.rounds.lease.is_some() {
+            self.confirm_asked(core);
+        }
+    }
+
+    fn confirm_asked<S: Storage>(&mut self, core: &mut Core<S>) {
         while let Some(round) = self.rounds.asked.front() {
             if !self.is_confirmed(core, round.number) {
                 break;

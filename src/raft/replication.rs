@@ -78,11 +78,13 @@ impl Leader {
     /// them (Thesis 6.4).
     fn send_heartbeats<S: Storage>(&mut self, core: &mut Core<S>) {
         let round = self.start_round(core).map(Token::Number);
-        let to_all = ::core::mem::take(&mut self.heartbeat_due);
-        if !to_all && round.is_none() {
+        let is_due = ::core::mem::take(&mut self.heartbeat_due);
+        if !is_due && round.is_none() {
             return;
         }
         let token = round.unwrap_or_else(|| self.heartbeat_token(core));
+        // Where nobody learns, all are voters.
+        let to_all = is_due || core.membership.learners().is_empty();
         for (peer, progress) in &self.peers {
             if to_all || core.membership.is_voter(*peer) {
                 send_heartbeat(core, *peer, progress, &token);
