@@ -265,30 +265,50 @@ impl<S: Storage> Log<S> {
         &mut self,
         mut entries: Entries,
     ) -> Result<Option<LogIndex>, StorageError> {
+        let (Some(first), Some(last)) = (entries.first_id(), entries.last_id()) else {
+            return Ok(None);
+        };
+        let mut kept = None;
+        // Mostly all of them are new.
+        if first.index <= self.last.index {
+            self.drop_known(&mut entries)?;
+            let Some(first) = entries.first_id() else {
+                return Ok(None);
+            };
+            kept = self.truncate_from(first.index);
+        }
+        self.tail.push_run(entries);
+        self.last = last;
+        Ok(kept)
+    }
+
+    /// Drops the first of these entries, as many as this log holds.
+    fn drop_known(&self, entries: &mut Entries) -> Result<(), StorageError> {
         let mut known = 0;
-        for entry in &entries {
+        for entry in &*entries {
             if !self.holds(entry.id)? {
                 break;
             }
             known += 1;
         }
         entries.narrow(known, entries.len());
-        let (Some(first), Some(last)) = (entries.first_id(), entries.last_id()) else {
-            return Ok(None);
-        };
+        Ok(())
+    }
+
+    /// Removes what the log holds from `index` on. Returns the last index that it keeps, if anything was
+    /// there.
+    fn truncate_from(&mut self, index: LogIndex) -> Option<LogIndex> {
         assert!(
-            first.index > self.commit_index,
+            index > self.commit_index,
             "a committed entry is never replaced"
         );
-        let mut kept = None;
-        if first.index <= self.last.index {
-            self.tail.sealed_mut().truncate_from(first.index);
-            self.handed_out = self.handed_out.min(first.index.previous());
-            kept = Some(first.index.previous());
+        if index > self.last.index {
+            return None;
         }
-        self.tail.push_run(entries);
-        self.last = last;
-        Ok(kept)
+        let kept = index.previous();
+        self.tail.sealed_mut().truncate_from(index);
+        self.handed_out = self.handed_out.min(kept);
+        Some(kept)
     }
 
     /// Puts a snapshot in place of the whole log.

@@ -79,7 +79,7 @@ pub(crate) const BUGS: &[Bug] = &[
         ("raft/core.rs", "self.log.commit_to(leader_commit.min(last_new.index));", "self.log.commit_to(leader_commit.min(if crate::bug(\"B25\") { self.log.last_index() } else { last_new.index }));"),
     ]),
     bug!("B26", "an append cuts the log off though nothing conflicts", None, ["replication"], [
-        ("log.rs", "        for entry in &entries {\n            if !self.holds(entry.id)? {", "        for entry in &entries {\n            if crate::bug(\"B26\") || !self.holds(entry.id)? {"),
+        ("log.rs", "        for entry in &*entries {\n            if !self.holds(entry.id)? {", "        for entry in &*entries {\n            if crate::bug(\"B26\") || !self.holds(entry.id)? {"),
     ]),
     bug!("B28", "matchIndex falls with a late acknowledgement", None, ["replication"], [
         ("progress.rs", "self.match_index = self.match_index.max(index);", "self.match_index = if crate::bug(\"B28\") { index } else { self.match_index.max(index) };"),
