@@ -7,7 +7,8 @@
 //! figures of a cluster, and what several nodes can share of a message they share: with almadia the entries,
 //! which raft-rs copies for each message and each store.
 //!
-//! raft-rs is a core as almadia is. openraft and omnipaxos do other work, and say in their modules which.
+//! raft-rs is a core as almadia is. openraft and omnipaxos do other work, and say in their modules which. The
+//! floor under all of it is `steady_state`.
 
 pub mod almadia_side;
 pub mod cluster;
@@ -19,6 +20,7 @@ pub mod openraft_cluster;
 pub mod openraft_store;
 pub mod raft_rs_side;
 pub mod rounds;
+pub mod steady_state;
 pub mod workloads;
 
 use std::sync::OnceLock;

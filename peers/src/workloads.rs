@@ -103,15 +103,29 @@ struct Commit {
 
 impl Workload for Commit {
     fn side<L: Library + 'static>(&self, mode: &'static str, settings: Settings) -> Side<'static> {
-        let &Self { batch, bytes } = self;
-        let mut cluster = Cluster::<L>::of(&settings);
-        Side::new(mode, move || {
-            let before = cluster.committed();
-            cluster.commit(batch.into(), bytes);
-            assert_eq!(cluster.committed(), before + u64::from(batch));
-            cluster.compact();
-        })
+        commits::<L>(mode, &settings, self.batch, self.bytes)
     }
+}
+
+/// A cluster that commits so many commands of so many bytes at a time. The work panics if it does not.
+///
+/// # Panics
+///
+/// If node 1 is not elected.
+#[must_use]
+pub fn commits<L: Library + 'static>(
+    mode: &'static str,
+    settings: &Settings,
+    batch: u32,
+    bytes: usize,
+) -> Side<'static> {
+    let mut cluster = Cluster::<L>::of(settings);
+    Side::new(mode, move || {
+        let before = cluster.committed();
+        cluster.commit(batch.into(), bytes);
+        assert_eq!(cluster.committed(), before + u64::from(batch));
+        cluster.compact();
+    })
 }
 
 /// An append of one entry, which tells that the entry before it is committed.
@@ -226,8 +240,14 @@ fn new<L: Library + 'static>() -> Side<'static> {
     })
 }
 
-/// A linearizable read at the leader, and the round of heartbeats that it takes.
-fn read_index<L: Library + 'static>() -> Side<'static> {
+/// A linearizable read at the leader, and the round of heartbeats that it takes. The work panics if it is not
+/// answered.
+///
+/// # Panics
+///
+/// If node 1 is not elected.
+#[must_use]
+pub fn read_index<L: Library + 'static>() -> Side<'static> {
     let mut cluster = Cluster::<L>::of(&Settings::of(3));
     cluster.commit(1, 16);
     let mut number = 0_u64;
