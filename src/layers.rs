@@ -54,8 +54,8 @@ impl LogLayer {
     /// # Errors
     ///
     /// As [`propose`](Self::propose).
-    pub fn receive(&mut self, run: Entries) -> Result<(), StorageError> {
-        self.log.append_from_leader(run)?;
+    pub fn receive(&mut self, mut run: Entries) -> Result<(), StorageError> {
+        self.log.append_from_leader(&mut run)?;
         self.commit()
     }
 

@@ -10,6 +10,7 @@ mod tail;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem::take;
 
 use bytes::Bytes;
 
@@ -260,24 +261,25 @@ impl<S: Storage> Log<S> {
     /// Adds what is new of a leader's entries, whose predecessor this log holds. Entries that
     /// differ from the leader's are removed with all that follow them; entries that are the same
     /// stay, however old the message is. Returns the last index before the removed ones, if any
-    /// were.
+    /// were. What is new is taken out.
     pub(crate) fn append_from_leader(
         &mut self,
-        mut entries: Entries,
+        entries: &mut Entries,
     ) -> Result<Option<LogIndex>, StorageError> {
-        let (Some(first), Some(last)) = (entries.first_id(), entries.last_id()) else {
+        let (Some(mut first), Some(last)) = (entries.first_id(), entries.last_id()) else {
             return Ok(None);
         };
         let mut kept = None;
         // Mostly all of them are new.
         if first.index <= self.last.index {
-            self.drop_known(&mut entries)?;
-            let Some(first) = entries.first_id() else {
-                return Ok(None);
+            self.drop_known(entries)?;
+            first = match entries.first_id() {
+                Some(first) => first,
+                None => return Ok(None),
             };
             kept = self.truncate_from(first.index);
         }
-        self.tail.push_run(entries);
+        self.tail.push_run(first.index, take(entries));
         self.last = last;
         Ok(kept)
     }
@@ -400,6 +402,7 @@ impl<S: Storage> Log<S> {
     ) -> Result<Option<LogIndex>, StorageError> {
         let last = self.may_apply_to(may_apply);
         let first = self.applying.next();
+        assert!(first <= last, "there is something to apply");
         let room = max_bytes.saturating_sub(self.outstanding.bytes());
         let (next, bytes) = if first >= self.tail.first() {
             let runs = self.tail.sealed_mut();

@@ -95,12 +95,9 @@ impl Runs {
         self.bytes = 0;
     }
 
-    /// Adds a run at the end.
+    /// Adds a run at the end, which begins with the index `first`.
     #[inline]
-    pub(crate) fn push_run(&mut self, entries: Entries) {
-        let Some(first) = entries.first().map(Entry::index) else {
-            return;
-        };
+    pub(crate) fn push_run(&mut self, first: LogIndex, entries: Entries) {
         assert!(first == self.next, "a run continues the log");
         self.next = first + entries.count();
         self.bytes += entries.size_bytes();

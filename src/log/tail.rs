@@ -40,11 +40,11 @@ impl Tail {
         push_made(&mut self.open, entry);
     }
 
-    /// Adds a run as it came from the leader.
+    /// Adds a run as it came from the leader, which begins with the index `first`.
     #[inline]
-    pub(super) fn push_run(&mut self, entries: Entries) {
+    pub(super) fn push_run(&mut self, first: LogIndex, entries: Entries) {
         self.seal();
-        self.runs.push_run(entries);
+        self.runs.push_run(first, entries);
     }
 
     /// Makes a run of what was proposed since the last call.
@@ -57,7 +57,8 @@ impl Tail {
 
     fn seal_open(&mut self) {
         let batch = self.open.drain(..).collect();
-        self.runs.push_run(Entries::of_batch(batch));
+        let first = self.runs.next();
+        self.runs.push_run(first, Entries::of_batch(batch));
         empty(&mut self.open);
     }
 

@@ -407,7 +407,7 @@ impl<S: Storage> Core<S> {
             self.send(leader, || Body::AppendEntriesResponse(rejected));
             return Ok(());
         }
-        if let Some(kept) = self.log.append_from_leader(take(entries))? {
+        if let Some(kept) = self.log.append_from_leader(entries)? {
             self.durability.truncated_to(kept);
             self.tell(&Event::LogTruncated { kept });
         }

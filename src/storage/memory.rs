@@ -11,7 +11,7 @@ use core::hash::{Hash, Hasher};
 use thiserror::Error;
 
 use super::{EntriesRequest, InitialState, Storage, StorageError};
-use crate::entry::{Entries, Snapshot};
+use crate::entry::{Entries, Entry, Snapshot};
 use crate::membership::ConfState;
 use crate::runs::Runs;
 use crate::types::{HardState, LogId, LogIndex, NodeId, Term};
@@ -138,13 +138,12 @@ impl MemStorage {
     #[inline]
     pub fn append(&mut self, entries: impl Into<Entries>) -> Result<(), MemStorageError> {
         let entries = entries.into();
-        let Some(LogId { index: first, .. }) = entries.first_id() else {
+        let [Entry { id, .. }, ..] = &*entries else {
             return Ok(());
         };
+        let first = id.index;
         let contiguous = first > self.before_first.index
-            && entries
-                .last_id()
-                .is_some_and(|last| last.index <= LogIndex::MAX)
+            && first + entries.count() <= LogIndex::MAX.next()
             && first <= self.last_index_or_snapshot().next()
             && entries
                 .iter()
@@ -157,7 +156,7 @@ impl MemStorage {
         if first <= self.last_index_or_snapshot() {
             self.entries.truncate_from(first);
         }
-        self.entries.push_run(entries);
+        self.entries.push_run(first, entries);
         Ok(())
     }
 
