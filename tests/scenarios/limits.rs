@@ -206,6 +206,24 @@ fn b43_entries_may_be_applied_before_they_are_persisted() {
     }
 }
 
+/// What is persisted here and what is not count together for what is handed out at once (E68).
+#[test]
+fn b43_entries_persisted_or_not_share_one_limit() {
+    let bytes = entry(1, 1).size_bytes();
+    let settings = eager(2, 10).max_committed_bytes_per_ready(bytes * 2);
+    let mut node = open(settings, disk(3, &[]));
+    tell(&mut node, 1, 1, append((0, 0), &[1], 0));
+    for (last, commit) in [(1, 1), (2, 3)] {
+        let append = append((1, last), &[1], commit);
+        node.step(message(1, 2, 1, append)).unwrap();
+    }
+    let ready = take(&mut node);
+    assert_eq!(ready.committed_entries.len(), 2, "each in a run of its own");
+    assert_eq!(ready.applies_to(), Some(index(2)));
+    node.advance(ready).unwrap();
+    assert_eq!(take(&mut node).applies_to(), Some(index(3)));
+}
+
 /// The same on a leader whose own disk is the slow one, and through a re-election.
 #[test]
 fn b43_a_leader_applies_what_the_others_have() {
