@@ -32,7 +32,6 @@ use crate::error::{CampaignError, ChangeError, Halted, StartError, StepError};
 use crate::event::{Event, Observing};
 use crate::membership::MembershipChange;
 use crate::message::{AppendEntriesResponse, Body, Message, RequestVote, VoteResponse};
-use crate::ready::Ready;
 use crate::status::RoleKind;
 use crate::storage::{Storage, StorageError};
 use crate::types::{LogIndex, NodeId, Term};
@@ -322,53 +321,6 @@ impl<S: Storage> Raft<S> {
     }
 
     // --- Output ---
-
-    pub(crate) fn has_ready(&self) -> bool {
-        let core = &self.core;
-        let has_something_due =
-            matches!(&self.role, Role::Leader(leader) if leader.has_something_due(core));
-        core.halted.is_none() && (core.has_output() || has_something_due)
-    }
-
-    pub(crate) fn ready(&mut self) -> Result<Option<Box<Ready>>, Halted> {
-        self.core.check_running()?;
-        if let Role::Leader(leader) = &mut self.role {
-            if let Err(error) = leader.replicate(&mut self.core) {
-                return self.finish(Err(error));
-            }
-        }
-        let has_work = self.core.has_work();
-        if !has_work && !self.core.next_ready.is_due() {
-            return Ok(None);
-        }
-        // Nothing leaves a node that has broken its own rules.
-        self.check_invariants();
-        let mut ready = self.core.take_messages();
-        if has_work {
-            if let Err(error) = self.take_work(&mut ready) {
-                return self.finish(Err(error));
-            }
-        }
-        if !ready.must_sync {
-            self.core.free_messages(&mut ready);
-            if ready.applies_to.is_none() {
-                // Nobody need acknowledge this one.
-                self.release_memory();
-            }
-        }
-        Ok(Some(ready))
-    }
-
-    // Not inlined, so that a `Ready` of messages alone stays short.
-    #[inline(never)]
-    fn take_work(&mut self, ready: &mut Ready) -> Result<(), StorageError> {
-        if self.core.has_unapplied() {
-            let needed_from = self.needed_from();
-            self.core.take_unapplied(ready, needed_from)?;
-        }
-        self.core.take_unpersisted(ready);
-        Ok(())
-    }
 
     /// Gives the memory back in which nothing is.
     pub(crate) fn give_back_buffers(&mut self) {

@@ -398,7 +398,7 @@ impl<S: Storage> RawNode<S> {
         }
         let ready = self.active().ready()?;
         self.quiet.peers_served = true;
-        // What is sent need not be acknowledged for there to be nothing else.
+        // All that peers are to be sent is in it. If there was nothing to write or to apply, that is all.
         self.quiet.has_no_ready = ready.as_ref().is_none_or(|ready| ready.is_without_work());
         Ok(ready)
     }

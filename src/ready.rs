@@ -115,13 +115,15 @@ impl Ready {
         Box::new(Self::empty(from))
     }
 
-    /// Above zero if it holds anything that was put into it before it was asked for.
+    /// Whether it holds anything of what is put into it before it is asked for.
     #[inline]
-    fn collected(&self) -> usize {
-        self.messages.len()
+    fn holds_anything(&self) -> bool {
+        // Mostly all of them are empty, and one comparison tells.
+        let lengths = self.messages.len()
             | self.messages_after_persist.len()
             | self.read_states.len()
-            | self.transfer_outcomes.len()
+            | self.transfer_outcomes.len();
+        lengths > 0
     }
 
     /// Whether nothing is to be written, and nothing applied.
@@ -140,8 +142,8 @@ impl Ready {
             self.entries.clear();
             self.committed_entries.clear();
         }
-        // Mostly these were taken out by who sends them, and one comparison tells.
-        if self.collected() > 0 {
+        // Mostly these were taken out by who sends them.
+        if self.holds_anything() {
             self.messages.clear();
             self.messages_after_persist.clear();
             self.read_states.clear();
@@ -182,7 +184,7 @@ impl NextReady {
     /// Whether anything waits in it.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.0.as_ref().is_some_and(|ready| ready.collected() > 0)
+        self.0.as_ref().is_some_and(|ready| ready.holds_anything())
     }
 
     /// To put something into it, on behalf of this node.

@@ -99,6 +99,7 @@ impl Runs {
     #[inline]
     pub(crate) fn push_run(&mut self, first: LogIndex, entries: Entries) {
         assert!(first == self.next, "a run continues the log");
+        debug_assert_eq!(entries.first().map(Entry::index), Some(first));
         self.next = first + entries.count();
         self.bytes += entries.size_bytes();
         make_room_behind(&mut self.runs);

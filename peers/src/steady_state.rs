@@ -6,9 +6,9 @@
 //! the terms, looks whether entries follow the log, counts acknowledgements, and shares its entries.
 //!
 //! What it lacks, beside the rest of Raft: it cannot be elected, lose its place or change its members; it
-//! refuses what is late, lost or repeated; it bounds nothing, neither what it sends nor what it keeps; it
-//! tells no errors apart; and its own rules are not asserted. So it is no peer, and nobody should want it:
-//! what is above it is the price of everything else.
+//! mends nothing, so no message may be late, lost or repeated; it bounds nothing, neither what it sends nor
+//! what it keeps; it tells no errors apart; and its own rules are not asserted. So it is no peer, and nobody
+//! should want it: what is above it is the price of everything else.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -48,8 +48,6 @@ struct Peer {
     match_index: LogIndex,
     next_index: LogIndex,
     commit_sent: LogIndex,
-    /// The last index of each message on its way.
-    inflight: VecDeque<LogIndex>,
     round_answered: u64,
 }
 
@@ -129,7 +127,6 @@ impl Node {
             let mut entries = Entries::default();
             if lacks_entries {
                 entries = run.clone();
-                peer.inflight.push_back(self.last.index);
                 peer.next_index = LogIndex(self.last.index.0 + 1);
             }
             peer.commit_sent = self.commit_index;
@@ -172,6 +169,9 @@ impl Node {
             while self.tail.front().is_some_and(is_before) {
                 batch.committed_entries.extend(self.tail.pop_front());
             }
+            let next = self.tail.front().and_then(Entries::first_id);
+            let is_behind = next.is_none_or(|next| next.index > last_to_apply);
+            assert!(is_behind, "runs commit as a whole");
             self.applying = last_to_apply;
             batch.applies_to = Some(last_to_apply);
         }
@@ -308,9 +308,6 @@ impl Node {
         let peer = self.peers.iter_mut().find(|peer| peer.id == from)?;
         if match_index > peer.match_index {
             peer.match_index = match_index;
-            while peer.inflight.front().is_some_and(|&it| it <= match_index) {
-                peer.inflight.pop_front();
-            }
             if match_index > self.commit_index {
                 self.commit();
             }
@@ -361,7 +358,6 @@ impl Library for SteadyState {
             match_index: LogIndex(0),
             next_index: LogIndex(1),
             commit_sent: LogIndex(0),
-            inflight: VecDeque::new(),
             round_answered: 0,
         });
         Node {

@@ -14,7 +14,7 @@ use crate::types::LogIndex;
 
 impl<S: Storage> Raft<S> {
     /// All that was handed out with this `Ready` is done. Nothing of it counts if some of it was not
-    /// handed out here. Returns whether that is any news.
+    /// handed out here. Returns whether anything was waiting for it.
     pub(crate) fn done(&mut self, ready: Box<Ready>) -> Result<bool, AcknowledgeError> {
         self.core.check_running()?;
         let (from, number, applies_to) = (ready.from, ready.number, ready.applies_to);
@@ -25,8 +25,10 @@ impl<S: Storage> Raft<S> {
         if let Some(index) = applies_to.filter(|&index| index > handed_out) {
             return Err(AcknowledgeError::NotHandedOut { index, handed_out });
         }
-        let is_news = self.core.durability.awaits_any(number)? || applies_to.is_some();
+        self.core.durability.check(number)?;
+        let is_news = self.core.durability.is_writing() || applies_to.is_some();
         self.core.next_ready.recycle(ready);
+        // If nothing waited, memory was let go of when this was handed out.
         if is_news {
             let persisted = self.note_persisted(number);
             let result = match applies_to {

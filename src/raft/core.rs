@@ -478,22 +478,19 @@ impl<S: Storage> Core<S> {
     /// could keep the leader from committing what the snapshot is to cover.
     #[inline]
     pub(super) fn ask_for_snapshot(&mut self, leader: NodeId) {
-        if self.snapshot_wish != SnapshotWish::None {
-            self.ask_for_wished_snapshot(leader);
+        match self.snapshot_wish {
+            SnapshotWish::None => {}
+            SnapshotWish::Waiting => self.ask_for_snapshot_from(leader, self.log.last_index()),
+            SnapshotWish::Asked(index) => self.ask_for_snapshot_from(leader, index),
         }
     }
 
     #[cold]
-    fn ask_for_wished_snapshot(&mut self, leader: NodeId) {
+    fn ask_for_snapshot_from(&mut self, leader: NodeId, request_index: LogIndex) {
         let last_log = self.log.last();
         if last_log.term < self.current_term {
             return;
         }
-        let request_index = match self.snapshot_wish {
-            SnapshotWish::None => return,
-            SnapshotWish::Waiting => last_log.index,
-            SnapshotWish::Asked(index) => index,
-        };
         self.snapshot_wish = SnapshotWish::Asked(request_index);
         let requested = AppendEntriesResponse::SnapshotRequested {
             last_log,

@@ -98,15 +98,9 @@ impl Durability {
         }
     }
 
-    /// Whether any write is awaited, of the `Ready` of this number or another one.
+    /// Refuses a number that no `Ready` has had.
     #[inline]
-    pub(crate) fn awaits_any(&self, number: u64) -> Result<bool, AcknowledgeError> {
-        self.check(number)?;
-        Ok(self.is_writing())
-    }
-
-    #[inline]
-    const fn check(&self, number: u64) -> Result<(), AcknowledgeError> {
+    pub(crate) const fn check(&self, number: u64) -> Result<(), AcknowledgeError> {
         if number > self.last_number {
             return Err(AcknowledgeError::NoSuchReady(number));
         }

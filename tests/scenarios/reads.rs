@@ -1,8 +1,8 @@
 //! Linearizable reads by ReadIndex (Thesis 6.4).
 
 use almadia::{
-    Body, HeartbeatResponse, LogIndex, Message, ReadDropped, ReadError, ReadIndexResponse,
-    ReadState, RoleKind, StepError, Token,
+    Body, ConfState, HeartbeatResponse, LogIndex, Message, ReadDropped, ReadError,
+    ReadIndexResponse, ReadState, RoleKind, StepError, Token,
 };
 
 use crate::nodes::*;
@@ -82,6 +82,25 @@ fn b67_a_read_waits_for_a_quorum() {
     let token = asked(&mut node, "x");
     node.step(message(2, 1, 2, answer(token))).unwrap();
     assert_eq!(settle_reads(&mut node).1, [answered("x", 2)]);
+}
+
+/// Who has no vote says nothing of who leads: learners are not asked for a read, only told the time.
+#[test]
+fn a_read_asks_voters_alone() {
+    let mut storage = disk(3, &[1]);
+    let mut conf_state = ConfState::of_voters([id(1), id(2)]);
+    conf_state.learners = vec![id(3)];
+    storage.set_conf_state(conf_state);
+    let mut node = open(settings(1), storage);
+    elect(&mut node);
+    tell(&mut node, 2, 2, accepted(2));
+    node.read_index("x").unwrap();
+    let (messages, _) = settle_reads(&mut node);
+    assert!(token_to(&messages, 2).is_some());
+    assert_eq!(token_to(&messages, 3), None);
+    node.ping();
+    let (messages, _) = settle_reads(&mut node);
+    assert!(token_to(&messages, 3).is_some());
 }
 
 /// B66, E69: a leader that has committed nothing in its term does not know what is committed.

@@ -117,6 +117,23 @@ fn a_snapshot_takes_no_state_machine_back_that_is_just_there() {
     assert_eq!(node.last_applied(), index(3));
 }
 
+/// What a `Ready` asked for is not in the next one, whatever the embedder has left in it.
+#[test]
+fn a_snapshot_and_a_hard_state_are_handed_out_once() {
+    let mut node = open(settings(2), disk(3, &[1]));
+    let install = Body::InstallSnapshot(snapshot((1, 3), 3).into());
+    node.step(message(1, 2, 1, install)).unwrap();
+    let first = take(&mut node);
+    assert!(first.snapshot.is_some() && first.hard_state.is_some() && first.must_sync);
+    write(&mut node, &first);
+    node.advance(first).unwrap();
+    node.step(message(1, 2, 1, heartbeat(3))).unwrap();
+    let second = take(&mut node);
+    assert_eq!(second.messages.len(), 1);
+    assert!(second.snapshot.is_none() && second.hard_state.is_none() && !second.must_sync);
+    assert_eq!(second.applies_to(), None);
+}
+
 /// What was handed out before a requested snapshot came may be reported as applied, though the
 /// snapshot ends in the same place and is not on the disk.
 #[test]
