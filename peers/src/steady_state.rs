@@ -116,6 +116,7 @@ impl Node {
             run = self.proposed.drain(..).collect();
             self.tail.push_back(run.clone());
         }
+        let newest = self.newest_read();
         let batch = self.next.get_or_insert_default();
         for peer in &mut self.peers {
             let lacks_entries = peer.next_index <= self.last.index;
@@ -138,7 +139,6 @@ impl Node {
             let body = Body::AppendEntries(append);
             batch.messages.push(Self::message(self.id, peer.id, body));
         }
-        let newest = self.reads.back().map_or(0, |&(round, _)| round);
         if newest > self.last_round {
             self.last_round = newest;
             self.asked.push_back((newest, self.commit_index));
